@@ -1,0 +1,1 @@
+//! The text form: typed records that mirror the file.
