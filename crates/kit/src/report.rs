@@ -124,9 +124,6 @@ mod tests {
     #[test]
     fn an_error_is_rendered_with_its_causes_and_its_hint() {
         let error = Outer(std::io::Error::other("disk on fire"));
-        assert_eq!(
-            render(&error),
-            "error[A0000]: cannot read the list: disk on fire\n  hint: look twice\n"
-        );
+        assert_eq!(render(&error), "error[A0000]: cannot read the list: disk on fire\n  hint: look twice\n");
     }
 }

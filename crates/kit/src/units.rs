@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_compose_writes_them() {
-        for (text, millis) in [("1m30s", 90_000), ("250ms", 250), ("1.5s", 1500), ("1h", 3_600_000), ("0", 0)] {
+        for (text, millis) in [("1m30s", 90_000), ("250ms", 250), ("1.5s", 1500), ("1h", 3_600_000), ("0", 0)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "10", "s", "1x", "1s2", "-1s", "1e9h", "999999999999h"] {

@@ -1,6 +1,7 @@
 //! The resolved form: what an app asks for, in domain types, every default filled in. It has never
 //! heard of YAML; [`crate::load`] makes it, the planes of the platform read it.
 
+mod instance;
 mod name;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use kit::units::Bytes;
 
+pub use instance::{BadInstanceId, InstanceId, Slot};
 pub use name::{AppName, BadName, ServiceName};
 
 /// An application: what its file asks for once merged, interpolated, selected and checked.
