@@ -1,1 +1,28 @@
-//! placeholder
+//! The admin API, described apart from its server: wire types and a client. The CLI and the console use
+//! it and nothing else; there is no private path.
+//!
+//! HTTP/1.1 with JSON over the Unix socket `admin.sock` in the state directory of an app.
+//!
+//! | method and path | body | answer |
+//! |---|---|---|
+//! | `GET /v1/node` | | [`Node`] |
+//! | `GET /v1/status` | | [`Status`]; with `?watch=true` one per line at each change |
+//! | `POST /v1/plan` | [`Apply`] | [`Plan`]: what `PUT /v1/app` would do |
+//! | `PUT /v1/app` | [`Apply`] | [`Plan`]: what is being done |
+//! | `GET /v1/app` | | [`AppFile`]: the resolved application file |
+//! | `POST /v1/restart` | [`Restart`] | [`Done`], once the instances are ready again |
+//! | `POST /v1/scale` | [`Scale`] | [`Plan`] |
+//! | `POST /v1/stop` | [`Stop`] | [`Done`], once everything is stopped; the node then ends |
+//! | `GET /v1/events` | | [`Event`] a line; `?follow=true`, `?since=<seq>` |
+//! | `GET /v1/logs` | | [`LogLine`] a line; `?follow=true&tail=100&since=<µs>&service=a,b` |
+//! | `GET /v1/usage` | | [`Usage`] |
+//! | `GET /v1/routes` | | list of [`Route`] |
+//! | `GET /livez`, `/readyz`, `/metrics` | | text |
+//!
+//! An error is a [`Problem`] (RFC 9457) with its status.
+
+mod client;
+mod types;
+
+pub use client::{Client, ClientError, Lines, SOCKET};
+pub use types::*;
