@@ -1,0 +1,215 @@
+//! Orders: checks the book with the catalog, takes the payment, remembers the order.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /orders` `{book_id, quantity, customer}` | 201, `Location` and the order |
+//! | `GET /orders/{id}` | one order |
+//! | `GET /orders` | the latest, newest first; `?limit=` how many |
+//!
+//! A request may carry an `Idempotency-Key`: sent again with the same key it gives the same order. That
+//! holds even when the first try broke off half-way, because the key fixes the order's id, and the payment
+//! is keyed by that id.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use bookshop::call::encode;
+use bookshop::server::log;
+use bookshop::{CallError, Problem, Recent, Trail, Upstream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Orders, and idempotency keys, kept in memory.
+const KEPT: usize = 10_000;
+/// The most orders one listing shows.
+const MAX_LISTED: usize = 1000;
+/// The most copies of a book in one order.
+const MAX_QUANTITY: u32 = 99;
+/// The longest customer name and the longest idempotency key, in bytes.
+const MAX_TEXT: usize = 100;
+
+const CATALOG_TIMEOUT: Duration = Duration::from_millis(600);
+const PAYMENTS_TIMEOUT: Duration = Duration::from_millis(800);
+
+fn main() -> ExitCode {
+    bookshop::server::run("orders", || {
+        let desk = Desk {
+            catalog: Upstream::from_env("catalog", CATALOG_TIMEOUT)?,
+            payments: Upstream::from_env("payments", PAYMENTS_TIMEOUT)?,
+            memory: Mutex::new(Memory { orders: Recent::new(KEPT), intents: Recent::new(KEPT) }),
+        };
+        Ok(Router::new()
+            .route("/orders", post(place).get(list))
+            .route("/orders/{id}", axum::routing::get(one))
+            .with_state(Arc::new(desk)))
+    })
+}
+
+struct Desk {
+    catalog: Upstream,
+    payments: Upstream,
+    memory: Mutex<Memory>,
+}
+
+struct Memory {
+    /// By order id.
+    orders: Recent<Order>,
+    /// By idempotency key: what was asked for, and the id its order has or will have.
+    intents: Recent<(String, NewOrder)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct NewOrder {
+    book_id: String,
+    quantity: u32,
+    customer: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Order {
+    order_id: String,
+    book_id: String,
+    title: String,
+    quantity: u32,
+    total_cents: u64,
+    customer: String,
+    payment_id: String,
+    placed_at: String,
+}
+
+/// What orders wants to know of a book.
+#[derive(Debug, Deserialize)]
+struct Book {
+    title: String,
+    price_cents: u32,
+}
+
+/// What orders wants to know of a payment.
+#[derive(Debug, Deserialize)]
+struct Payment {
+    payment_id: String,
+}
+
+async fn place(
+    State(desk): State<Arc<Desk>>,
+    trail: Trail,
+    headers: HeaderMap,
+    wanted: Result<Json<NewOrder>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let Json(wanted) = wanted?;
+    check(&wanted)?;
+    let order_id = desk.order_id_for(&headers, &wanted)?;
+    let known = desk.memory().orders.get(&order_id).cloned();
+    let order = match known {
+        Some(order) => order,
+        None => desk.buy(&trail, order_id, wanted).await?,
+    };
+    let location = format!("/orders/{}", order.order_id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(order)).into_response())
+}
+
+async fn one(State(desk): State<Arc<Desk>>, Path(id): Path<String>) -> Result<Json<Order>, Problem> {
+    match desk.memory().orders.get(&id) {
+        Some(order) => Ok(Json(order.clone())),
+        None => Err(Problem::not_found(format!("there is no order `{id}`"))),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    #[serde(default = "default_limit")]
+    limit: usize,
+}
+
+fn default_limit() -> usize {
+    20
+}
+
+async fn list(State(desk): State<Arc<Desk>>, Query(page): Query<Page>) -> Json<Value> {
+    let memory = desk.memory();
+    let orders: Vec<&Order> = memory.orders.newest().take(page.limit.min(MAX_LISTED)).collect();
+    Json(json!({ "orders": orders }))
+}
+
+fn check(wanted: &NewOrder) -> Result<(), Problem> {
+    if wanted.quantity == 0 || wanted.quantity > MAX_QUANTITY {
+        return Err(Problem::unprocessable(format!("`quantity` must be between 1 and {MAX_QUANTITY}")));
+    }
+    if wanted.customer.trim().is_empty() || wanted.customer.len() > MAX_TEXT {
+        return Err(Problem::unprocessable(format!("`customer` must be a name of at most {MAX_TEXT} bytes")));
+    }
+    Ok(())
+}
+
+impl Desk {
+    /// Never held across an await.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id of the order this request is about: a new one, unless its idempotency key has one already.
+    fn order_id_for(&self, headers: &HeaderMap, wanted: &NewOrder) -> Result<String, Problem> {
+        let fresh = format!("o-{:016x}", rand::random::<u64>());
+        let Some(key) = headers.get("idempotency-key") else { return Ok(fresh) };
+        let key =
+            key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= MAX_TEXT).ok_or_else(|| {
+                let detail = format!("`Idempotency-Key` must be plain text of 1 to {MAX_TEXT} bytes");
+                Problem::new(StatusCode::BAD_REQUEST, "bad idempotency key", detail)
+            })?;
+        let mut memory = self.memory();
+        if let Some((order_id, before)) = memory.intents.get(key) {
+            if before != wanted {
+                let detail = "this `Idempotency-Key` was used for another order; take a new one";
+                return Err(Problem::unprocessable(detail));
+            }
+            return Ok(order_id.clone());
+        }
+        memory.intents.put(key, (fresh.clone(), wanted.clone()));
+        Ok(fresh)
+    }
+
+    /// The deal itself: look the book up, take the money, write it down. Safe to repeat with one `order_id`.
+    async fn buy(&self, trail: &Trail, order_id: String, wanted: NewOrder) -> Result<Order, Problem> {
+        let NewOrder { book_id, quantity, customer } = wanted;
+        let book: Book = match self.catalog.get(trail, &format!("/books/{}", encode(&book_id))).await {
+            Ok(book) => book,
+            Err(CallError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
+                return Err(Problem::unprocessable(format!("there is no book `{book_id}` to order")));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let total_cents = u64::from(book.price_cents) * u64::from(quantity);
+        let bill = json!({ "order_id": order_id, "customer": customer, "amount_cents": total_cents });
+        let payment: Payment = match self.payments.post(trail, "/payments", &order_id, &bill).await {
+            Ok(payment) => payment,
+            Err(CallError::Refused { status: StatusCode::PAYMENT_REQUIRED, detail, .. }) => {
+                log(format_args!("order not paid order_id={order_id} request_id={}", trail.request_id()));
+                return Err(Problem::new(StatusCode::PAYMENT_REQUIRED, "payment declined", detail));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        log(format_args!(
+            "order placed order_id={order_id} book_id={book_id} quantity={quantity} request_id={}",
+            trail.request_id()
+        ));
+        let order = Order {
+            order_id,
+            book_id,
+            title: book.title,
+            quantity,
+            total_cents,
+            customer,
+            payment_id: payment.payment_id,
+            placed_at: format!("{:.3}", jiff::Timestamp::now()),
+        };
+        self.memory().orders.put(&order.order_id, order.clone());
+        Ok(order)
+    }
+}
