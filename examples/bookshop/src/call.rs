@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Problem;
-use crate::server::StartError;
+use crate::server::{StartError, log};
 
 /// The largest answer a service reads from a neighbour, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
@@ -103,7 +103,22 @@ impl Upstream {
         self.send(trail, head, path, body.into()).await
     }
 
+    /// Sends, and logs what failed: whoever calls need not.
     async fn send<T: DeserializeOwned>(
+        &self,
+        trail: &Trail,
+        head: request::Builder,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, CallError> {
+        let answered = self.exchange(trail, head, path, body).await;
+        if let Err(error @ CallError::Failed { .. }) = &answered {
+            log(format_args!("{error} request_id={}", trail.request_id()));
+        }
+        answered
+    }
+
+    async fn exchange<T: DeserializeOwned>(
         &self,
         trail: &Trail,
         head: request::Builder,

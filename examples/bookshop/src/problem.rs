@@ -1,7 +1,7 @@
 //! How a service says no: `application/problem+json` (RFC 9457), in words its reader can act on.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -49,10 +49,16 @@ impl From<JsonRejection> for Problem {
     }
 }
 
+/// A query that cannot be read: `?limit=many`.
+impl From<QueryRejection> for Problem {
+    fn from(error: QueryRejection) -> Self {
+        Self::new(error.status(), "cannot read the query", error.body_text())
+    }
+}
+
 /// A neighbour that failed is not the caller's fault: 503, try again.
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
-        crate::server::log(&error);
         let detail = format!("{} is not available at the moment, please try again", error.upstream());
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "service unavailable", detail)
     }

@@ -34,6 +34,13 @@ impl<V> Recent<V> {
         }
     }
 
+    /// Forgets an entry.
+    pub fn remove(&mut self, key: &str) {
+        if self.entries.remove(key).is_some() {
+            self.order.retain(|kept| kept != key);
+        }
+    }
+
     /// The entries, newest first.
     pub fn newest(&self) -> impl Iterator<Item = &V> {
         self.order.iter().rev().filter_map(|key| self.entries.get(key))
@@ -52,5 +59,8 @@ mod tests {
         }
         assert_eq!(recent.newest().copied().collect::<Vec<_>>(), [4, 2]);
         assert_eq!(recent.get("a"), None);
+        recent.remove("c");
+        recent.put("d", 5);
+        assert_eq!(recent.newest().copied().collect::<Vec<_>>(), [5, 2]);
     }
 }

@@ -56,6 +56,17 @@ fn a_declined_payment_is_402_and_leaves_no_order() {
 }
 
 #[test]
+fn a_declined_order_may_be_changed_under_the_same_key() {
+    let (catalog, payments) = (catalog(), payments());
+    let orders = orders(&catalog.url(), &payments.url());
+    let key = [("idempotency-key", "the form a customer went back to")];
+    let body = r#"{"book_id": "the-atoll-atlas", "quantity": 3, "customer": "Ada"}"#;
+    assert_eq!(orders.post_json("/orders", &key, body).status, 402);
+    let fewer = body.replace('3', "1");
+    assert_eq!(orders.post_json("/orders", &key, &fewer).status, 201);
+}
+
+#[test]
 fn the_same_idempotency_key_gives_the_same_order_and_is_paid_once() {
     let (catalog, payments) = (catalog(), payments());
     let orders = orders(&catalog.url(), &payments.url());
@@ -127,6 +138,10 @@ fn what_cannot_be_ordered_is_refused_in_plain_words() {
         assert_eq!(answer.status, status, "{body}");
         assert!(answer.problem().contains(words), "{}", answer.body);
     }
+    let long = "k".repeat(101);
+    let answer = orders.post_json("/orders", &[("idempotency-key", &long)], TWO_WHALES);
+    assert_eq!((answer.status, answer.problem().contains("1 to 100 bytes")), (400, true));
+    assert!(orders.get("/orders?limit=many").problem().contains("limit"));
     assert_eq!(orders.get("/orders/o-0").status, 404);
     assert_eq!(orders.send("DELETE", "/orders", &[], "").status, 405);
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -105,11 +105,24 @@ async fn place(
 ) -> Result<Response, Problem> {
     let Json(wanted) = wanted?;
     check(&wanted)?;
-    let order_id = desk.order_id_for(&headers, &wanted)?;
+    let key = idempotency_key(&headers)?;
+    let order_id = desk.order_id_for(key, &wanted)?;
     let known = desk.memory().orders.get(&order_id).cloned();
     let order = match known {
         Some(order) => order,
-        None => desk.buy(&trail, order_id, wanted).await?,
+        None => match desk.buy(&trail, order_id, wanted).await {
+            Ok(order) => order,
+            Err(problem) => {
+                // A plain no costs nothing, so the customer may change the order and keep the key. After a
+                // failure nobody knows whether the payment was taken: the key stays bound to this order.
+                if let Some(key) = key
+                    && problem.status < 500
+                {
+                    desk.memory().intents.remove(key);
+                }
+                return Err(problem);
+            }
+        },
     };
     let location = format!("/orders/{}", order.order_id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(order)).into_response())
@@ -132,10 +145,14 @@ fn default_limit() -> usize {
     20
 }
 
-async fn list(State(desk): State<Arc<Desk>>, Query(page): Query<Page>) -> Json<Value> {
+async fn list(
+    State(desk): State<Arc<Desk>>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(page) = page?;
     let memory = desk.memory();
     let orders: Vec<&Order> = memory.orders.newest().take(page.limit.min(MAX_LISTED)).collect();
-    Json(json!({ "orders": orders }))
+    Ok(Json(json!({ "orders": orders })))
 }
 
 fn check(wanted: &NewOrder) -> Result<(), Problem> {
@@ -148,6 +165,17 @@ fn check(wanted: &NewOrder) -> Result<(), Problem> {
     Ok(())
 }
 
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    match key.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= MAX_TEXT => Ok(Some(key)),
+        _ => {
+            let detail = format!("`Idempotency-Key` must be plain text of 1 to {MAX_TEXT} bytes");
+            Err(Problem::new(StatusCode::BAD_REQUEST, "bad idempotency key", detail))
+        }
+    }
+}
+
 impl Desk {
     /// Never held across an await.
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -155,14 +183,9 @@ impl Desk {
     }
 
     /// The id of the order this request is about: a new one, unless its idempotency key has one already.
-    fn order_id_for(&self, headers: &HeaderMap, wanted: &NewOrder) -> Result<String, Problem> {
+    fn order_id_for(&self, key: Option<&str>, wanted: &NewOrder) -> Result<String, Problem> {
         let fresh = format!("o-{:016x}", rand::random::<u64>());
-        let Some(key) = headers.get("idempotency-key") else { return Ok(fresh) };
-        let key =
-            key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= MAX_TEXT).ok_or_else(|| {
-                let detail = format!("`Idempotency-Key` must be plain text of 1 to {MAX_TEXT} bytes");
-                Problem::new(StatusCode::BAD_REQUEST, "bad idempotency key", detail)
-            })?;
+        let Some(key) = key else { return Ok(fresh) };
         let mut memory = self.memory();
         if let Some((order_id, before)) = memory.intents.get(key) {
             if before != wanted {

@@ -57,7 +57,7 @@ async fn recommend(
 ) -> Result<Json<Value>, Problem> {
     tokio::time::sleep(service.slow).await;
     if rand::random::<f64>() < service.fail_share {
-        log(format_args!("failing on purpose book_id={book_id} request_id={}", trail.request_id()));
+        log(format_args!("failing on purpose book_id={book_id:?} request_id={}", trail.request_id()));
         let detail = "no recommendations this time (FAIL_SHARE)";
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed on purpose", detail));
     }

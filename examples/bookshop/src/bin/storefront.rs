@@ -196,37 +196,30 @@ async fn recommended(
     Query(about): Query<About>,
 ) -> Result<Html<String>, StatusCode> {
     let path = format!("/recommendations/{}", encode(&about.book));
-    let failure = match shop.recommendations.get::<Books>(&trail, &path).await {
-        Ok(Books { books }) => {
-            return Ok(Html(format!("<h2>Readers also bought</h2>\n{}", grid(&books))));
-        }
-        Err(failure) => failure,
-    };
-    log(format_args!("showing popular books instead request_id={} {failure}", trail.request_id()));
-    match shop.catalog.get::<Books>(&trail, "/popular").await {
-        Ok(Books { books }) => Ok(Html(format!(
-            "<h2>Popular right now</h2>\n{}<p class=\"note\">Personal suggestions are taking a break.</p>\n",
-            grid(&books)
-        ))),
-        Err(failure) => {
-            log(format_args!("no popular books either request_id={} {failure}", trail.request_id()));
-            Err(StatusCode::SERVICE_UNAVAILABLE)
-        }
+    if let Ok(Books { books }) = shop.recommendations.get(&trail, &path).await {
+        return Ok(Html(format!("<h2>Readers also bought</h2>\n{}", grid(&books))));
     }
+    log(format_args!("showing popular books instead request_id={}", trail.request_id()));
+    let Ok(Books { books }) = shop.catalog.get(&trail, "/popular").await else {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    Ok(Html(format!(
+        "<h2>Popular right now</h2>\n{}<p class=\"note\">Personal suggestions are taking a break.</p>\n",
+        grid(&books)
+    )))
 }
 
 /// Which books were just sold. Not to whom: that is nobody's business.
 async fn latest_orders(State(shop): State<Arc<Shop>>, trail: Trail) -> Result<Html<String>, StatusCode> {
     let path = format!("/orders?limit={LATEST}");
-    let orders = shop.orders.get::<Orders>(&trail, &path).await.map_err(|failure| {
-        log(format_args!("no latest orders request_id={} {failure}", trail.request_id()));
-        StatusCode::SERVICE_UNAVAILABLE
-    })?;
+    let Ok(Orders { orders }) = shop.orders.get(&trail, &path).await else {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    };
     let mut html = "<h2>Just sold</h2>\n<ul class=\"sold\">\n".to_owned();
-    for order in &orders.orders {
+    for order in &orders {
         html += &format!("<li>{} × {}</li>\n", order.quantity, escape(&order.title));
     }
-    if orders.orders.is_empty() {
+    if orders.is_empty() {
         html += "<li>Nothing yet today. Be the first!</li>\n";
     }
     Ok(Html(html + "</ul>\n"))
@@ -266,7 +259,6 @@ fn message(title: &str, text: &str) -> String {
 
 /// A page for a call that gave nothing: what the neighbour said no to is passed on, what broke is not.
 fn sorry(error: &CallError, broken: &str) -> Response {
-    log(error);
     match error {
         CallError::Refused { status, detail, .. } => page(*status, "Sorry", &message("Sorry", detail)),
         CallError::Failed { .. } => page(StatusCode::SERVICE_UNAVAILABLE, "Sorry", &message("Sorry", broken)),
