@@ -101,11 +101,11 @@ fn listen_address() -> Result<SocketAddr, StartError> {
 }
 
 /// Reads an environment variable as a `T`; `default` when it is not set or empty.
-pub fn setting<T: FromStr>(name: &str, default: T) -> Result<T, StartError> {
+pub fn setting<T: FromStr + Display>(name: &str, default: T) -> Result<T, StartError> {
     match std::env::var(name) {
         Ok(text) if !text.is_empty() => text
             .parse()
-            .map_err(|_| format!("{name}={text} makes no sense: expected a value such as its default")),
+            .map_err(|_| format!("{name}={text} makes no sense: expected something like {default}")),
         _ => Ok(default),
     }
 }
