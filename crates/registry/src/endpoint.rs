@@ -81,23 +81,31 @@ impl Endpoint {
         self.accepting.load(Ordering::SeqCst)
     }
 
+    /// Takes no new exchanges from now on, for good.
+    pub fn close(&self) {
+        self.accepting.store(false, Ordering::SeqCst);
+    }
+
     /// Takes no new exchanges from now on and waits up to `limit` for those under way. Returns how many
     /// are left.
     pub async fn drain(&self, limit: Duration) -> u32 {
-        self.accepting.store(false, Ordering::SeqCst);
+        self.close();
         let emptied = async {
             loop {
                 let idle = self.idle.notified();
                 tokio::pin!(idle);
-                idle.as_mut().enable();
+                idle.as_mut().enable(); // registered before the look, so that no wake is missed
                 if self.in_flight.load(Ordering::SeqCst) == 0 {
                     return;
                 }
                 idle.await;
             }
         };
-        let _ = tokio::time::timeout(limit, emptied).await;
-        self.in_flight.load(Ordering::SeqCst)
+        match tokio::time::timeout(limit, emptied).await {
+            // Not read again: a place taken only to be refused may raise the count for a moment.
+            Ok(()) => 0,
+            Err(_) => self.in_flight.load(Ordering::SeqCst),
+        }
     }
 
     /// The data path could not connect, or the connection broke before an answer. After
@@ -113,6 +121,11 @@ impl Endpoint {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Forgets the failures so far: the instance has passed a check since.
+    pub fn forgive(&self) {
+        self.failures.store(0, Ordering::Relaxed);
     }
 
     /// Waits until the data path has seen [`PASSIVE_FAILURES`] failures in a row.
