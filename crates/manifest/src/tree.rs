@@ -7,16 +7,16 @@ use crate::fault::Span;
 
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Node {
+pub(crate) struct Node {
     /// What stands there.
-    pub value: Value,
+    pub(crate) value: Value,
     /// Where.
-    pub span: Span,
+    pub(crate) span: Span,
 }
 
 /// What stands at a place.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// A scalar as written, after interpolation.
     Scalar(Scalar),
     /// A sequence.
@@ -27,27 +27,27 @@ pub enum Value {
 
 /// A scalar: its text, and whether it stood without quotes (only then can it be null, a bool or a number).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scalar {
+pub(crate) struct Scalar {
     /// The text without quotes, escapes resolved, variables filled in.
-    pub text: String,
+    pub(crate) text: String,
     /// Written without quotes (and not in a block): YAML's core schema may read it as null, bool, number.
-    pub plain: bool,
+    pub(crate) plain: bool,
 }
 
 /// One entry of a mapping.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The key.
-    pub key: String,
+    pub(crate) key: String,
     /// Where the key stands.
-    pub key_span: Span,
+    pub(crate) key_span: Span,
     /// The value.
-    pub value: Node,
+    pub(crate) value: Node,
 }
 
 impl Node {
     /// The value is absent: plain and empty, `~` or `null`.
-    pub fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         match &self.value {
             Value::Scalar(s) => s.plain && matches!(s.text.as_str(), "" | "~" | "null" | "Null" | "NULL"),
             _ => false,
@@ -55,7 +55,7 @@ impl Node {
     }
 
     /// The entries, if this is a mapping.
-    pub fn as_map(&self) -> Option<&[Entry]> {
+    pub(crate) fn as_map(&self) -> Option<&[Entry]> {
         match &self.value {
             Value::Map(entries) => Some(entries),
             _ => None,
@@ -63,7 +63,7 @@ impl Node {
     }
 
     /// The items, if this is a sequence.
-    pub fn as_seq(&self) -> Option<&[Node]> {
+    pub(crate) fn as_seq(&self) -> Option<&[Node]> {
         match &self.value {
             Value::Seq(items) => Some(items),
             _ => None,
@@ -71,7 +71,7 @@ impl Node {
     }
 
     /// The scalar, if this is one.
-    pub fn as_scalar(&self) -> Option<&Scalar> {
+    pub(crate) fn as_scalar(&self) -> Option<&Scalar> {
         match &self.value {
             Value::Scalar(scalar) => Some(scalar),
             _ => None,
@@ -79,12 +79,12 @@ impl Node {
     }
 
     /// The value under `key`, if this is a mapping that has it.
-    pub fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         self.as_map()?.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
     /// What kind of thing this is, for messages: `a mapping`, `a sequence`, `a string`, `nothing`.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
             Value::Map(_) => "a mapping",
             Value::Seq(_) => "a sequence",

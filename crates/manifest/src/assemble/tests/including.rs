@@ -1,0 +1,115 @@
+//! `include`.
+
+use super::case;
+
+#[test]
+fn an_included_app_brings_its_directory_and_its_env_file() {
+    let files = "
+== compose.yaml
+include: [sub/compose.yaml]
+services: { web: { image: web, depends_on: [db] } }
+== sub/compose.yaml
+name: ignored
+services:
+  db: { image: 'db:${TAG}', env_file: db.env, volumes: ['./data:/data', 'v:/v'], environment: [TAG, OUT, X=1] }
+  job: { command: [./job], environment: { TAG: , OUT: } }
+volumes: { v: }
+secrets: { s: { file: s.txt }, t: { environment: TAG } }
+sagas: { pay: { file: pay.json } }
+gateway: { listen: 80, auth: { a: { jwt: { jwks: keys.json } }, b: { jwt: { jwks: 'https://x/keys' } } } }
+== sub/.env
+TAG=7
+OUT=inner
+";
+    insta::assert_snapshot!(case(files).env("OUT", "outer").run(), @"");
+}
+
+#[test]
+fn the_long_form_takes_overrides_a_directory_and_env_files() {
+    let files = "
+== compose.yaml
+include:
+  - path: [sub/a.yaml, sub/b.yaml]
+    project_directory: .
+    env_file: [one.env, two.env]
+  - path: sub/c.yaml
+    env_file: /dev/null
+== sub/a.yaml
+services: { a: { image: '${A}${B}', build: dir } }
+== sub/b.yaml
+services: { a: { extends: { file: base.yaml, service: base } } }
+== sub/c.yaml
+services: { c: { image: '${A:-none}' } }
+== base.yaml
+services: { base: { tty: true } }
+== sub/.env
+A=wrong
+== one.env
+A=1
+B=1
+== two.env
+B=2
+";
+    insta::assert_snapshot!(case(files).run(), @"");
+}
+
+#[test]
+fn what_the_app_defines_itself_goes_over_what_it_includes() {
+    let files = "
+== compose.yaml
+include: [sub/compose.yaml]
+services:
+  a: { image: own, environment: !override [B=2], ports: !reset [] }
+  top: { extends: b }
+== sub/compose.yaml
+services: { a: { image: x, tty: true, environment: [A=1], ports: ['80:80'] }, b: { image: y } }
+";
+    insta::assert_snapshot!(case(files).run(), @"");
+}
+
+#[test]
+fn the_same_file_may_come_twice_but_two_definitions_are_warned_about() {
+    let files = "
+== compose.yaml
+include: [one.yaml, two.yaml, one.yaml]
+== one.yaml
+include: [shared.yaml]
+services: { a: { image: one } }
+== two.yaml
+include: [shared.yaml]
+services: { a: { image: two, tty: true } }
+== shared.yaml
+services: { s: { image: s } }
+";
+    insta::assert_snapshot!(case(files).run(), @"");
+}
+
+#[test]
+fn a_circle_is_one_fault_that_shows_it() {
+    let files = "
+== compose.yaml
+include: [sub/a.yaml]
+== sub/a.yaml
+include: [b.yaml]
+== sub/b.yaml
+include: [../compose.yaml]
+services: { b: { image: x } }
+";
+    insta::assert_snapshot!(case(files).run(), @"");
+}
+
+#[test]
+fn bad_entries_are_told_each() {
+    let files = "
+include:
+  - gone.yaml
+  - { file: x.yaml }
+  - { path: also-gone.yaml, env: x }
+  - [a]
+  - oci://example.com/x
+  - git@example.com:x/y.git
+services: { a: { image: x } }
+";
+    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case("include: x.yaml").run(), @"");
+}

@@ -1,0 +1,169 @@
+//! One file over another.
+
+use super::case;
+
+/// Two files, the second over the first, both below `services.a`.
+fn over(base: &str, upper: &str) -> String {
+    let indent = |text: &str| text.trim().replace('\n', "\n    ");
+    let files = format!(
+        "== compose.yaml\nservices:\n  a:\n    {}\n== compose.override.yaml\nservices:\n  a:\n    {}\n",
+        indent(base),
+        indent(upper)
+    );
+    case(&files).run().replace("\n    ", "\n").replacen("services:\n  a:\n", "", 1)
+}
+
+#[test]
+fn mappings_merge_sequences_append_scalars_and_commands_are_replaced() {
+    let base = "
+image: x
+command: [a, b]
+entrypoint: one two
+cap_add: [A, B]
+security_opt: [s]
+healthcheck: { test: [CMD, a], interval: 1s }
+deploy: { resources: { limits: { cpus: 1 } }, labels: [a=1] }
+user: me";
+    let upper = "
+image: y
+command: c
+entrypoint: [e]
+cap_add: [B, C]
+security_opt: [s]
+healthcheck: { test: b }
+deploy: { resources: { limits: { memory: 1g } }, labels: { a: 2, b: }, replicas: 2 }
+user:
+tty: true";
+    insta::assert_snapshot!(over(base, upper), @"");
+}
+
+#[test]
+fn lists_and_mappings_of_variables_merge_by_name_in_any_form() {
+    insta::assert_snapshot!(over("environment: [A=1, B, C=3]", "environment: [A=2, D]"), @"");
+    insta::assert_snapshot!(over("environment: [A=1, B, C=3]", "environment: { A: 2, D: }"), @"");
+    insta::assert_snapshot!(over("environment: { A: 1, C: 3 }", "environment: [A=2, B]"), @"");
+    insta::assert_snapshot!(over("labels: { A: 1 }", "labels: { A: 2, B: 3 }"), @"");
+    insta::assert_snapshot!(over("environment: { A: 1 }", "environment:"), @"");
+    insta::assert_snapshot!(over("environment: [[A]]", "environment: {A: 1}"), @"");
+}
+
+#[test]
+fn a_scalar_is_a_list_of_one_where_compose_says_so() {
+    insta::assert_snapshot!(over("dns: 1.1.1.1\nenv_file: a.env", "dns: [8.8.8.8, 1.1.1.1]\nenv_file: [{path: b.env}, a.env]"), @"");
+}
+
+#[test]
+fn unique_things_replace_each_other() {
+    let base = "
+ports: ['80:8080', '127.0.0.1:81:81/udp', 9000]
+volumes: ['./a:/data/', 'b:/b']
+secrets: [s, {source: t, target: /t}]
+configs: [c]
+devices: ['/dev/x:/dev/y']
+expose: [1, 2]
+extra_hosts: [h=1]";
+    let upper = "
+ports: [{target: 8080, published: '80'}, '127.0.0.1:81:81/udp', '9001']
+volumes: [{type: volume, source: v, target: /data}]
+secrets: [{source: u, target: /t}, {source: s}]
+configs: [{source: d, target: /c}]
+devices: ['/dev/z:/dev/y']
+expose: [2, 3]
+extra_hosts: {h: [1, 2]}";
+    insta::assert_snapshot!(over(base, upper), @"");
+}
+
+#[test]
+fn short_and_long_forms_meet() {
+    insta::assert_snapshot!(over("depends_on: [a, b]", "depends_on: {b: {condition: service_healthy}}"), @"");
+    insta::assert_snapshot!(over("depends_on: {b: {condition: service_healthy, restart: true}}", "depends_on: [b, c]"), @"");
+    insta::assert_snapshot!(over("build: .", "build: {args: [A=1]}"), @"");
+    insta::assert_snapshot!(over("build: {context: x, args: {A: 1}}", "build: y"), @"");
+    insta::assert_snapshot!(over("networks: [a]", "networks: {b: {aliases: [x]}}"), @"");
+    insta::assert_snapshot!(over("ulimits: {nofile: 10, nproc: {soft: 1}}", "ulimits: {nofile: {soft: 1}, nproc: {hard: 2}}"), @"");
+}
+
+#[test]
+fn logging_options_of_different_drivers_do_not_mix() {
+    insta::assert_snapshot!(over("logging: {driver: a, options: {x: 1}}", "logging: {driver: b, options: {y: 1}}"), @"");
+    insta::assert_snapshot!(over("logging: {driver: a, options: {x: 1}}", "logging: {options: {y: 1}}"), @"");
+}
+
+#[test]
+fn our_own_keys_merge_in_the_same_spirit() {
+    let base = "
+routes: [GET /a: {timeout: 1s}, 'GET   /b', {GET /a: {host: x.example}}]
+calls: [b, {c: {timeout: 1s}}]
+scale: 2
+prepare: make
+healthcheck: {http: /a, interval: 1s}
+topics: [t]";
+    let upper = "
+routes: [POST /a, GET /b: {timeout: 2s}, {GET /a: {timeout: 3s}}]
+calls: {c: {retry: 2}, d: }
+scale: {min: 1}
+prepare: [make, all]
+healthcheck: {tcp: 80}
+topics: [t, u]";
+    insta::assert_snapshot!(over(base, upper), @"");
+}
+
+#[test]
+fn address_pools_of_one_subnet_merge() {
+    let files = "
+== compose.yaml
+networks: { n: { ipam: { config: [{subnet: 10.0.0.0/8}, {subnet: 11.0.0.0/8}] } } }
+== compose.override.yaml
+networks: { n: { ipam: { config: [{subnet: 11.0.0.0/8, gateway: 11.0.0.1}, {subnet: 12.0.0.0/8}] } } }
+";
+    insta::assert_snapshot!(case(files).run(), @"");
+}
+
+#[test]
+fn what_cannot_be_merged_is_told_with_both_places() {
+    insta::assert_snapshot!(over("deploy: {replicas: 1}\ncap_add: [A]", "deploy: [x]\ncap_add: {A: 1}"), @"");
+}
+
+#[test]
+fn reset_takes_away_and_override_replaces() {
+    let base = "
+image: x
+ports: ['80:80']
+environment: {FOO: 1, BAR: 2}
+volumes: [a:/a]
+routes: [GET /a]
+calls: [b]";
+    let upper = "
+image: !reset
+ports: !reset []
+environment: {FOO: !reset null}
+volumes: !override [b:/b, !reset c:/c]
+x-atoll: {routes: !override [GET /b], calls: !reset []}";
+    insta::assert_snapshot!(over(base, upper), @"");
+    let files = "
+== compose.yaml
+services: {a: {image: x}, b: {image: y}}
+networks: {n: {external: true}}
+== compose.override.yaml
+services: {b: !reset null}
+networks: {n: !override {}}
+";
+    insta::assert_snapshot!(case(files).run(), @"");
+}
+
+#[test]
+fn tags_that_come_through_an_anchor_or_a_merge_key_count_too() {
+    let files = "
+== compose.yaml
+services: {a: {image: x, ports: ['80:80'], tty: true}, b: {image: x, tty: true}}
+== compose.override.yaml
+x-none: &none {tty: !reset null}
+services: {a: {<<: *none, ports: !override ['81:81']}, b: *none}
+";
+    insta::assert_snapshot!(case(files).run(), @"");
+}
+
+#[test]
+fn within_one_file_the_last_of_a_unique_thing_counts() {
+    insta::assert_snapshot!(case("services: {a: {environment: [A=1, B=2, A=3], ports: ['80:80', '80:80/tcp']}}").run(), @"");
+}

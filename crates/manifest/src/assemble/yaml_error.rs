@@ -1,0 +1,103 @@
+//! What the YAML parser complains about, in words that help.
+
+use granit_parser::{ErrorKind, ScanError};
+
+use crate::fault::{Fault, SourceId, Span};
+
+/// The fault for a syntax error.
+pub(super) fn fault(error: &ScanError, source: SourceId, text: &str) -> Fault {
+    let at = error.marker().byte_offset().unwrap_or(0).min(text.len());
+    let (message, hint) = explain(error.kind());
+    let message = message.map_or_else(|| error.kind().to_string(), str::to_owned);
+    Fault::error(code(error.kind()), place(text, at, source), message).hint(hint)
+}
+
+/// One character at `at`; at the end of a line, or of the text, a point.
+fn place(text: &str, at: usize, source: SourceId) -> Span {
+    let mut start = at;
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let width = match text[start..].chars().next() {
+        None | Some('\n' | '\r') => 0,
+        Some(c) => c.len_utf8(),
+    };
+    let byte = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    Span { source, start: byte(start), end: byte(start + width) }
+}
+
+fn code(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::RecursionLimitExceeded => "A0108",
+        _ => "A0105",
+    }
+}
+
+/// A clearer message where we have one, and a hint.
+fn explain(kind: &ErrorKind) -> (Option<&'static str>, &'static str) {
+    match kind {
+        ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabInIndentation
+        | ErrorKind::TabNotAllowed
+        | ErrorKind::TabAtBlockScalarStart
+        | ErrorKind::TabInPlainScalar => {
+            (Some("a tab stands where YAML takes spaces only"), "indent with spaces")
+        }
+        ErrorKind::UnclosedQuotedScalar => (
+            Some("this quoted text is never closed"),
+            "close the quote; `'` inside single quotes is written `''`, `\"` inside double quotes `\\\"`",
+        ),
+        ErrorKind::DocumentIndicatorInQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => {
+            (Some("this quoted text runs on where it cannot"), "is the closing quote missing?")
+        }
+        ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => (
+            Some("text follows a closed quote"),
+            "put the whole value in quotes; `'` inside single quotes is written `''`",
+        ),
+        ErrorKind::UnknownQuotedScalarEscape => (
+            Some("this backslash sequence is not known"),
+            "write `\\\\` for a backslash, or use single quotes",
+        ),
+        ErrorKind::UnclosedFlowCollection { .. }
+        | ErrorKind::UnexpectedEofFlowSequence
+        | ErrorKind::UnexpectedEofFlowMapping
+        | ErrorKind::UnexpectedEofImplicitFlowMapping => (
+            Some("this `[` or `{` is never closed"),
+            "close it, or put the text in quotes if it is meant literally",
+        ),
+        ErrorKind::ExpectedFlowMappingSeparator => {
+            (Some("expected `,` or `}`"), "entries between braces are separated by commas")
+        }
+        ErrorKind::ExpectedFlowSequenceSeparator => {
+            (Some("expected `,` or `]`"), "items between brackets are separated by commas")
+        }
+        ErrorKind::MisplacedFlowCollectionEnd | ErrorKind::MismatchedFlowCollectionEnd { .. } => {
+            (None, "each bracket needs its counterpart; put a literal one in quotes")
+        }
+        ErrorKind::ExpectedBlockMappingKey | ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => (
+            Some("expected `key: value`"),
+            "is a colon missing, or is this line indented differently from its neighbours?",
+        ),
+        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => (
+            Some("a second `: ` in one line, or a key under a value"),
+            "put a text with `: ` in quotes; put a nested mapping on lines of its own",
+        ),
+        ErrorKind::MappingKeyNotAllowed
+        | ErrorKind::InvalidIndentation
+        | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::BlockSequenceEntryNotAllowed
+        | ErrorKind::UnexpectedEndOfPlainScalar => {
+            (None, "check the indentation: lines that belong together start in the same column")
+        }
+        ErrorKind::UnexpectedCharacter { .. } => {
+            (None, "put texts that start with `@`, `` ` `` or `%` in quotes")
+        }
+        ErrorKind::CommentNotSeparated => (None, "put a space before `#`, or quotes around the text"),
+        ErrorKind::RecursionLimitExceeded => (
+            Some("too many mappings and lists inside each other"),
+            "nothing an app needs is nested this deep",
+        ),
+        ErrorKind::UndeclaredTagHandle => (None, "known tags are `!reset` and `!override`"),
+        _ => (None, "check quotes, brackets and indentation around this place"),
+    }
+}
