@@ -1,0 +1,406 @@
+//! What the controller does with each piece of news: a wish, a word from the driver, the end of a step, a
+//! look of the registry. News change the fleet and the desired state; what follows is planned afterwards.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kit::{Backoff, Timestamp};
+use manifest::spec::{InstanceId, ServiceName, Slot};
+use registry::{Health, Observed};
+use runtime::{Event, Exit};
+use tokio::sync::oneshot;
+
+use crate::controller::{Happening, Level, Outcome, RestartError, Target, Wish};
+use crate::desired::{Goal, changes};
+use crate::fleet::{End, Phase, Place, Prepare};
+use crate::plan::restarts_after;
+use crate::reconciler::{PendingRestart, Reconciler, STOP_RETRY, release_port};
+use crate::status;
+
+/// No restart waits longer than this.
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
+
+impl Reconciler {
+    /// Somebody wishes something.
+    pub(crate) fn wished(&mut self, wish: Wish) {
+        match wish {
+            Wish::Apply(mut desired, answer) => {
+                let difference = changes(&self.desired, &desired);
+                desired.restarts = std::mem::take(&mut self.desired.restarts);
+                self.desired = desired;
+                self.try_failed_again();
+                let _ = answer.send(difference); // the caller may have gone; the wish stands
+            }
+            Wish::Scale(replicas, answer) => {
+                let mut desired = self.desired.clone();
+                for (name, count) in replicas {
+                    if let Some(want) = desired.services.get_mut(&name) {
+                        want.replicas = count;
+                    }
+                }
+                let difference = changes(&self.desired, &desired);
+                self.desired = desired;
+                let _ = answer.send(difference);
+            }
+            Wish::Restart(targets, answer) => self.restart(&targets, answer),
+            Wish::Down(grace, answer) => {
+                self.desired.goal = Goal::Down { grace };
+                self.down_answers.push(answer);
+                if grace == Some(Duration::ZERO) {
+                    self.kill_all();
+                }
+            }
+        }
+    }
+
+    /// A new wish is a new chance for what had given up.
+    fn try_failed_again(&mut self) {
+        self.fleet.prepares.retain(|_, prepare| !matches!(prepare, Prepare::Failed { .. }));
+        for replica in self.fleet.replicas.values_mut() {
+            if replica.has_given_up()
+                && let Phase::Ended { asked, .. } = &mut replica.phase
+            {
+                *asked = true;
+                replica.failures = 0;
+            }
+        }
+    }
+
+    fn restart(&mut self, targets: &[Target], answer: oneshot::Sender<Result<Vec<Place>, RestartError>>) {
+        let mut runs = BTreeMap::new();
+        let all: Vec<Target> = self.desired.services.keys().cloned().map(Target::Service).collect();
+        for target in if targets.is_empty() { &all } else { targets } {
+            let (service, only) = match target {
+                Target::Service(service) => (service, None),
+                Target::Place(place) => (&place.service, Some(place.index)),
+            };
+            let Some(want) = self.desired.services.get(service) else {
+                let _ = answer.send(Err(RestartError::Unknown(service.to_string())));
+                return;
+            };
+            if only.is_some_and(|index| index == 0 || index > want.replicas) {
+                let name = Place { service: service.clone(), index: only.unwrap_or_default() }.to_string();
+                let _ = answer.send(Err(RestartError::Unknown(name)));
+                return;
+            }
+            self.add_restarts(service, only, &mut runs);
+            if only.is_none() {
+                let dependants: Vec<_> = self
+                    .desired
+                    .services
+                    .iter()
+                    .filter(|(_, w)| w.service.depends_on.get(service).is_some_and(|d| d.restart))
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                for name in dependants {
+                    self.add_restarts(&name, None, &mut runs);
+                }
+            }
+        }
+        self.fleet.prepares.retain(|_, prepare| !matches!(prepare, Prepare::Failed { .. }));
+        for (place, run) in &runs {
+            self.desired.restarts.insert(place.clone(), *run);
+            if let Some(replica) = self.fleet.replicas.get_mut(place)
+                && let Phase::Ended { asked, .. } = &mut replica.phase
+            {
+                *asked = true;
+                replica.failures = 0;
+            }
+        }
+        self.restarts.push(PendingRestart { runs, answer });
+    }
+
+    fn add_restarts(&self, service: &ServiceName, only: Option<u32>, runs: &mut BTreeMap<Place, u32>) {
+        for (index, replica) in self.fleet.of(service) {
+            let wanted = self.desired.services.get(service).is_some_and(|want| index <= want.replicas);
+            if wanted && only.is_none_or(|only| only == index) {
+                runs.insert(Place { service: service.clone(), index }, replica.run);
+            }
+        }
+    }
+
+    fn kill_all(&self) {
+        for (place, replica) in &self.fleet.replicas {
+            if replica.is_alive() {
+                self.end_leftover(place.instance(replica.run));
+            }
+        }
+        for (key, prepare) in &self.fleet.prepares {
+            if let Prepare::Running { service, .. } = prepare {
+                tracing::debug!(%key, "killing prepare");
+                let id = InstanceId {
+                    service: service.clone(),
+                    slot: Slot::Prepare,
+                    run: self.prepare_run_of(key),
+                };
+                self.end_leftover(id);
+            }
+        }
+    }
+
+    fn prepare_run_of(&self, key: &str) -> u32 {
+        self.fleet.prepare_runs.get(key).copied().unwrap_or_default()
+    }
+
+    /// The driver tells something.
+    pub(crate) async fn happened(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Exited { id, exit, at, last_lines } => self.exited(id, exit, at, last_lines).await,
+            Event::Notice { code, message, hint } => (self.with.tell)(Happening {
+                level: Level::Warning,
+                kind: "notice",
+                service: None,
+                instance: None,
+                message,
+                code: Some(code),
+                hint,
+            }),
+            Event::Failed(why) => return Err(why),
+        }
+        Ok(())
+    }
+
+    async fn exited(&mut self, id: InstanceId, exit: Exit, at: Timestamp, last_lines: Vec<String>) {
+        match id.slot {
+            Slot::Check(_) => self.with.checks.exited(&id, exit, last_lines),
+            Slot::Prepare => self.prepared(&id, &exit, last_lines),
+            Slot::Replica(_) => {
+                let end = End { why: exit.to_string(), exit: Some(exit), last_lines, at };
+                let Some(replica) = self.fleet.current(&id) else {
+                    return; // a run that is long replaced
+                };
+                match &mut replica.phase {
+                    Phase::Starting { ended_early } => *ended_early = Some(end),
+                    Phase::Stopping { ended, .. } => *ended = Some(end),
+                    Phase::Running { .. } => {
+                        if let Some(place) = Place::of(&id) {
+                            self.with.registry.deregister(&id).await;
+                            self.ended_by_itself(&place, end);
+                        }
+                    }
+                    Phase::Ended { .. } => {}
+                }
+            }
+        }
+    }
+
+    fn prepared(&mut self, id: &InstanceId, exit: &Exit, last_lines: Vec<String>) {
+        let key = self.fleet.prepare_runs.iter().find(|(_, run)| **run == id.run).map(|(key, _)| key.clone());
+        let Some(key) = key else { return };
+        self.fleet.prepare_runs.remove(&key);
+        if exit.is_success() {
+            self.say(Level::Info, "service.prepared", id, format!("{} is prepared", id.service));
+            self.fleet.prepares.insert(key, Prepare::Done);
+            return;
+        }
+        self.prepare_failed(id, key, exit.to_string(), last_lines, "A0505", None);
+    }
+
+    fn prepare_failed(
+        &mut self,
+        id: &InstanceId,
+        key: String,
+        why: String,
+        last_lines: Vec<String>,
+        code: &'static str,
+        hint: Option<String>,
+    ) {
+        (self.with.tell)(Happening {
+            level: Level::Error,
+            kind: "service.prepare_failed",
+            service: Some(id.service.clone()),
+            instance: Some(id.name()),
+            message: format!("`prepare` of {} failed: {why}", id.service),
+            code: Some(code),
+            hint: hint.or_else(|| Some(format!("see `atoll logs {}`, then `atoll up` again", id.service))),
+        });
+        self.fleet.prepares.insert(key, Prepare::Failed { why, last_lines });
+    }
+
+    /// A step has come to its end.
+    pub(crate) async fn resulted(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Started { id, pid, at } => self.started(id, pid, at).await,
+            Outcome::NotStarted { id, why, code, hint } => self.not_started(id, why, code, hint).await,
+            Outcome::Stopped { id } => self.stopped(&id),
+            Outcome::NotStopped { id, why } => {
+                self.say(
+                    Level::Error,
+                    "instance.not_stopped",
+                    &id,
+                    format!("cannot stop {}: {why}", id.name()),
+                );
+                let retry_at = self.with.clock.now() + STOP_RETRY;
+                self.stop_retry_at = Some(retry_at);
+                if let Some(replica) = self.fleet.current(&id)
+                    && let Phase::Stopping { pid, since, .. } = replica.phase
+                {
+                    let detail = format!("cannot be stopped: {why}");
+                    replica.phase = Phase::Running { pid, since, health: Health::Draining, detail };
+                }
+            }
+        }
+    }
+
+    async fn started(&mut self, id: InstanceId, pid: u32, at: Timestamp) {
+        let Some(place) = Place::of(&id) else { return };
+        let Some(replica) = self.fleet.current(&id) else { return };
+        let Phase::Starting { ended_early } = &mut replica.phase else { return };
+        let ended = ended_early.take();
+        replica.phase = Phase::Running { pid, since: at, health: Health::Starting, detail: String::new() };
+        self.say(Level::Info, "instance.started", &id, format!("{place} started, pid {pid}"));
+        if let Some(end) = ended {
+            self.with.registry.deregister(&id).await;
+            self.ended_by_itself(&place, end);
+        }
+    }
+
+    async fn not_started(&mut self, id: InstanceId, why: String, code: &'static str, hint: Option<String>) {
+        let at = self.with.clock.now();
+        match Place::of(&id) {
+            Some(place) => {
+                let name = place.to_string();
+                if let Some(replica) = self.fleet.current(&id) {
+                    (self.with.tell)(Happening {
+                        level: Level::Error,
+                        kind: "instance.not_started",
+                        service: Some(place.service.clone()),
+                        instance: Some(name),
+                        message: why.clone(),
+                        code: Some(code),
+                        hint,
+                    });
+                    // What cannot be started will hardly start a moment later: it counts as failed at once.
+                    replica.failures = replica.failures.max(status::FAILED_AFTER - 1);
+                    self.ended_by_itself(&place, End { exit: None, why, last_lines: Vec::new(), at });
+                }
+            }
+            None => {
+                let key = self
+                    .fleet
+                    .prepare_runs
+                    .iter()
+                    .find(|(_, run)| **run == id.run)
+                    .map(|(key, _)| key.clone());
+                if let Some(key) = key {
+                    self.fleet.prepare_runs.remove(&key);
+                    self.prepare_failed(&id, key, why, Vec::new(), code, hint);
+                }
+            }
+        }
+    }
+
+    fn stopped(&mut self, id: &InstanceId) {
+        let at = self.with.clock.now();
+        let Some(replica) = self.fleet.current(id) else { return };
+        let ended = match &mut replica.phase {
+            Phase::Stopping { ended, .. } => ended.take(),
+            _ => return,
+        };
+        if ended.is_some() {
+            replica.last_end = ended;
+        }
+        replica.phase = Phase::Ended { asked: true, at, retry_at: None };
+        replica.failures = 0;
+        release_port(&self.with, replica.port.take(), self.desired.services.get(&id.service));
+        self.with.checks.forget(id);
+        self.say(Level::Info, "instance.stopped", id, format!("{} stopped", id.name()));
+    }
+
+    /// An instance ended and nobody had asked it to.
+    pub(crate) fn ended_by_itself(&mut self, place: &Place, end: End) {
+        let now = self.with.clock.now();
+        let want = self.desired.services.get(&place.service);
+        let Some(replica) = self.fleet.replicas.get_mut(place) else { return };
+        let id = place.instance(replica.run);
+        let ran = match replica.phase {
+            Phase::Running { since, .. } => end.at.since(since),
+            _ => Duration::ZERO,
+        };
+        let mut retry_at = None;
+        if let Some(want) = want {
+            let policy = want.service.restart;
+            if end.is_success() {
+                replica.failures = 0;
+            } else if ran >= policy.window {
+                replica.failures = 1;
+            } else {
+                replica.failures = replica.failures.saturating_add(1);
+            }
+            if restarts_after(want, replica.failures, &end) {
+                let backoff = Backoff { first: policy.delay, max: MAX_RESTART_DELAY.max(policy.delay) };
+                retry_at = Some(now + backoff.draw(replica.failures.max(1)));
+                replica.restarts = replica.restarts.saturating_add(1);
+            }
+        }
+        release_port(&self.with, replica.port.take(), want);
+        let success = end.is_success();
+        let message = match retry_at {
+            Some(at) => format!(
+                "{place} ended ({}); starts again in {}",
+                end.why,
+                kit::units::format_duration(Duration::from_millis(at.since(now).as_millis() as u64))
+            ),
+            None => format!("{place} ended ({})", end.why),
+        };
+        replica.last_end = Some(end);
+        replica.phase = Phase::Ended { asked: false, at: now, retry_at };
+        self.with.checks.forget(&id);
+        let level = if success { Level::Info } else { Level::Error };
+        let (code, hint) = if success {
+            (None, None)
+        } else {
+            (Some("A0506"), Some(format!("see `atoll logs {}`", place.service)))
+        };
+        (self.with.tell)(Happening {
+            level,
+            kind: "instance.exited",
+            service: Some(place.service.clone()),
+            instance: Some(place.to_string()),
+            message,
+            code,
+            hint,
+        });
+    }
+
+    /// The registry has looked.
+    pub(crate) fn observed(&mut self, seen: &BTreeMap<InstanceId, Observed>) {
+        let mut said = Vec::new();
+        for (place, replica) in &mut self.fleet.replicas {
+            let run = replica.run;
+            let Phase::Running { since, health, detail, .. } = &mut replica.phase else { continue };
+            let id = place.instance(run);
+            let Some(observed) = seen.get(&id) else { continue };
+            detail.clone_from(&observed.detail);
+            if *health == observed.health {
+                continue;
+            }
+            let before = std::mem::replace(health, observed.health);
+            match observed.health {
+                Health::Ready => {
+                    let after = observed.since.since(*since);
+                    replica.was_ready = true;
+                    if replica.ready_after.is_none() {
+                        replica.ready_after = Some(after);
+                        said.push((
+                            Level::Info,
+                            "instance.ready",
+                            id,
+                            format!("{place} ready in {after:.0?}"),
+                        ));
+                    } else {
+                        said.push((Level::Info, "instance.ready", id, format!("{place} is ready again")));
+                    }
+                }
+                Health::Unready if before == Health::Ready => {
+                    let why = format!("{place} is not ready any more: {}", observed.detail);
+                    said.push((Level::Warning, "instance.unready", id, why));
+                }
+                Health::Unready | Health::Starting | Health::Draining => {}
+            }
+        }
+        for (level, kind, id, message) in said {
+            self.say(level, kind, &id, message);
+        }
+    }
+}
