@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::dotenv::parse_env_file;
+use super::dotenv::parse_env_file_after;
 use super::session::{Env, Session, dir_of, join};
 use crate::fault::{Fault, Severity, Span};
 
@@ -224,8 +224,7 @@ pub(super) fn read_env_files(
     for (path, place) in files {
         let Some(source) = session.read(path, "environment file", *place) else { continue };
         let text = session.sources.get(source).map(|source| source.text.clone()).unwrap_or_default();
-        let lookup = |name: &str| outer.get(name).or_else(|| found.get(name)).cloned();
-        match parse_env_file(&text, &lookup) {
+        match parse_env_file_after(&text, &|name| outer.get(name).cloned(), &found) {
             Ok(list) => found.extend(list.into_iter().filter_map(|(name, value)| Some((name, value?)))),
             Err(error) => {
                 let byte = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);

@@ -4,7 +4,7 @@
 //! its line or at ` #`; between double quotes escapes and variables work and lines may be many; between
 //! single quotes everything is literal but `\'`. A name alone takes its value from the surroundings.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::limits::MAX_ENV_BYTES;
 use super::template::{self, Lookup, Why};
@@ -31,8 +31,18 @@ pub(crate) fn parse_env_file(
     text: &str,
     lookup: Lookup<'_>,
 ) -> Result<Vec<(String, Option<String>)>, EnvFileError> {
+    parse_env_file_after(text, lookup, &BTreeMap::new())
+}
+
+/// The same for one of several files: values see `lookup`, then the lines above, then `earlier`, what the
+/// files before this one said.
+pub(crate) fn parse_env_file_after(
+    text: &str,
+    lookup: Lookup<'_>,
+    earlier: &BTreeMap<String, String>,
+) -> Result<Vec<(String, Option<String>)>, EnvFileError> {
     let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let mut parser = Parser { text, at, lookup, seen: HashMap::new(), out: Vec::new(), bytes: 0 };
+    let mut parser = Parser { text, at, lookup, earlier, seen: HashMap::new(), out: Vec::new(), bytes: 0 };
     while parser.skip_to_statement() {
         parser.statement()?;
     }
@@ -43,6 +53,7 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     lookup: Lookup<'a>,
+    earlier: &'a BTreeMap<String, String>,
     seen: HashMap<String, String>,
     out: Vec<(String, Option<String>)>,
     bytes: usize,
@@ -121,7 +132,7 @@ impl<'a> Parser<'a> {
         }
         if !assigned {
             self.at = end;
-            let value = (self.lookup)(name).or_else(|| self.seen.get(name).cloned());
+            let value = self.known(name);
             self.keep(name, value, start)?;
             return Ok(());
         }
@@ -145,6 +156,10 @@ impl<'a> Parser<'a> {
         }
         self.out.push((name.to_owned(), value));
         Ok(())
+    }
+
+    fn known(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).or_else(|| self.seen.get(name).or_else(|| self.earlier.get(name)).cloned())
     }
 
     fn unquoted(&mut self) -> Result<String, EnvFileError> {
@@ -194,8 +209,7 @@ impl<'a> Parser<'a> {
         if !value.contains('$') {
             return Ok(value.to_owned());
         }
-        let lookup = |name: &str| (self.lookup)(name).or_else(|| self.seen.get(name).cloned());
-        match template::fill(value, &lookup) {
+        match template::fill(value, &|name| self.known(name)) {
             Ok(filled) => Ok(filled.text),
             Err(bad) => {
                 let start = place(bad.at.start);

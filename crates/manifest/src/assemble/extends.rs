@@ -69,13 +69,16 @@ struct Resolver<'r, 'a> {
 /// What `extends` asks for.
 struct Wanted {
     service: String,
-    file: Option<String>,
+    file: Option<(String, Span)>,
     span: Span,
 }
 
 impl Resolver<'_, '_> {
     /// A service with its base merged in. `None` when there is none to be had; it has been reported.
     fn resolve(&mut self, scope: usize, name: &str, place: Span) -> Option<Node> {
+        if self.session.spent {
+            return None;
+        }
         let service = match self.scopes[scope].services.get(name)? {
             State::Done(node) => return Some(node.clone()),
             State::Failed => return None,
@@ -113,7 +116,7 @@ impl Resolver<'_, '_> {
     ) -> Option<Node> {
         let wanted = self.wanted(name, extends)?;
         let base_scope = match &wanted.file {
-            Some(file) => self.open(scope, file, wanted.span)?,
+            Some((file, place)) => self.open(scope, file, *place)?,
             None => scope,
         };
         if !self.scopes[base_scope].services.contains_key(&wanted.service) {
@@ -152,7 +155,7 @@ impl Resolver<'_, '_> {
             self.session.fatal(Fault::error("A0115", extends.span, message).hint(hint));
             return None;
         };
-        let file = extends.get("file").and_then(text);
+        let file = extends.get("file").and_then(|node| Some((text(node)?, node.span)));
         Some(Wanted { service: found, file, span: service.map_or(extends.span, |node| node.span) })
     }
 

@@ -34,17 +34,14 @@ pub(super) fn apply(session: &mut Session<'_>, doc: &mut Doc, model: &Model, sta
     if include.is_null() {
         return;
     }
-    let items = match include.value {
-        Value::Seq(items) => items,
-        _ => {
-            let message = format!("`include` takes a list, this is {}", include.kind());
-            session.fatal(
-                Fault::error("A0117", include.span, message).hint("write `include: [path/compose.yaml]`"),
-            );
-            return;
-        }
+    let kind = include.kind();
+    let Value::Seq(items) = include.value else {
+        let message = format!("`include` takes a list, this is {kind}");
+        let hint = "write `include: [path/compose.yaml]`";
+        session.fatal(Fault::error("A0117", include.span, message).hint(hint));
+        return;
     };
-    let mut imports: HashMap<(&'static str, String), Span> = HashMap::new();
+    let mut imports: HashMap<(&'static str, String), Vec<(Span, Span)>> = HashMap::new();
     for item in items {
         let Some(entered) = enter(session, &item, model) else { continue };
         let Some(mut imported) = load_entered(session, &entered, model, stack) else { continue };
@@ -242,7 +239,7 @@ fn import(
     imported: &mut Node,
     section: &'static str,
     place: Span,
-    imports: &mut HashMap<(&'static str, String), Span>,
+    imports: &mut HashMap<(&'static str, String), Vec<(Span, Span)>>,
 ) {
     let Value::Map(theirs) = &mut imported.value else { return };
     let Some(at) = theirs.iter().position(|entry| entry.key == section) else { return };
@@ -259,7 +256,11 @@ fn import(
     let index: HashMap<String, usize> =
         to.iter().enumerate().map(|(i, entry)| (entry.key.clone(), i)).collect();
     for mut entry in from {
-        let origin = imports.insert((section, entry.key.clone()), place);
+        let origins = imports.entry((section, entry.key.clone())).or_default();
+        // The same file may come in by two ways; that is one definition.
+        let other = origins.iter().find(|(_, defined)| *defined != entry.key_span).map(|(place, _)| *place);
+        let again = origins.iter().any(|(_, defined)| *defined == entry.key_span);
+        origins.push((place, entry.key_span));
         let Some(&at) = index.get(&entry.key) else {
             to.push(entry);
             continue;
@@ -267,7 +268,7 @@ fn import(
         if to[at].value == entry.value {
             continue; // the same file, included twice
         }
-        if let Some(first) = origin {
+        if let Some(first) = other.filter(|_| !again) {
             let message =
                 format!("two included files define `{}` in `{section}`: they are merged", entry.key);
             let fault = Fault::warning("A0126", entry.key_span, message)

@@ -22,9 +22,8 @@ pub(super) fn app_name(
     if let Some(name) = env.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()) {
         return checked(session, name, "in `COMPOSE_PROJECT_NAME`", None);
     }
-    let written = files.iter().flatten().filter_map(|doc| doc.root.get("name"));
-    let last =
-        written.filter(|node| !node.is_null()).filter_map(|node| Some((text(node)?, node.span))).last();
+    let written = files.iter().flatten().rev().filter_map(|doc| doc.root.get("name"));
+    let last = written.filter(|node| !node.is_null()).find_map(|node| Some((text(node)?, node.span)));
     if let Some((name, span)) = last {
         let name = fill(session, &name, span, env)?;
         if !name.is_empty() {

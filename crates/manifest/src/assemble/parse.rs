@@ -30,21 +30,29 @@ pub(super) fn parse(session: &mut Session<'_>, source: SourceId) -> Option<Vec<D
         emit_comments: false,
         emit_unresolved_aliases: true,
         emit_anchor_events: true,
+        block_nesting_limit: MAX_DEPTH,
+        flow_nesting_limit: MAX_DEPTH,
     };
     let mut builder =
         Builder { session, source, stack: Vec::new(), anchors: HashMap::new(), names: Vec::new() };
     let mut docs = Vec::new();
     let mut parser = Parser::new_from_str_with_options(&text, options);
+    let mut read = 0;
     while let Some(next) = parser.next_event() {
-        let (event, at) = match next {
-            Ok((event, at)) => (event, builder.span(at.byte_range())),
+        let (event, at, tag_at) = match next {
+            Ok((event, at)) => {
+                let tag_at = at.tag_span().and_then(|tag| tag.byte_range());
+                (event, builder.span(at.byte_range()), tag_at)
+            }
             Err(error) => {
-                let fault = yaml_error::fault(&error, source, &text);
+                let fault = yaml_error::fault(&error, source, &text, read);
                 builder.session.fatal(fault);
                 return None;
             }
         };
-        let Ok(done) = builder.event(event, at) else { return None };
+        read = at.end as usize;
+        let tag_at = tag_at.map_or(at, |range| builder.span(Some(range)));
+        let Ok(done) = builder.event(event, at, tag_at) else { return None };
         let Some(root) = done else { continue };
         if docs.len() == MAX_DOCUMENTS {
             let message = format!("more than {MAX_DOCUMENTS} documents in one file");
@@ -145,24 +153,23 @@ impl Builder<'_, '_> {
     }
 
     /// Takes one event; a finished document comes back as its root.
-    fn event(&mut self, event: Event<'_>, at: Span) -> Result<Option<Raw>, Stop> {
+    fn event(&mut self, event: Event<'_>, at: Span, tag_at: Span) -> Result<Option<Raw>, Stop> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let (mark, as_string) = self.tag(tag.as_deref(), at);
+                let (mark, as_string) = self.tag(tag.as_deref(), tag_at);
                 let plain = style == ScalarStyle::Plain && !as_string;
-                let raw = Raw {
-                    value: RawValue::Scalar(Scalar { text: text.into_owned(), plain }),
-                    span: at,
-                    mark,
-                };
+                // The parser says `~` for a value that is not there.
+                let absent = style == ScalarStyle::Plain && at.start == at.end;
+                let text = if absent { String::new() } else { text.into_owned() };
+                let raw = Raw { value: RawValue::Scalar(Scalar { text, plain }), span: at, mark };
                 self.finish(raw, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                let (mark, _) = self.tag(tag.as_deref(), at);
+                let (mark, _) = self.tag(tag.as_deref(), tag_at);
                 self.open(at, anchor, mark, FrameKind::Seq(Vec::new()))
             }
             Event::MappingStart(_, anchor, tag) => {
-                let (mark, _) = self.tag(tag.as_deref(), at);
+                let (mark, _) = self.tag(tag.as_deref(), tag_at);
                 let (entries, index, merges) = (Vec::new(), HashMap::new(), Vec::new());
                 self.open(at, anchor, mark, FrameKind::Map { entries, index, key: None, merges })
             }
@@ -515,13 +522,14 @@ fn other_than_string(scalar: &Scalar) -> Option<&'static str> {
     (decimal || infinite || based("0x", 16) || based("0o", 8)).then_some("a number")
 }
 
-/// The known name that is most like `name`, if any is like it at all.
+/// The known name that is most like `name`, if any is: one slip, or one for every three letters.
 pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n String>) -> Option<&'n str> {
-    let mut best: Option<(f64, &'n str)> = None;
-    for candidate in known.into_iter().take(1000) {
-        let score = strsim::jaro_winkler(name, candidate);
-        if score > 0.8 && best.is_none_or(|(most, _)| score > most) {
-            best = Some((score, candidate));
+    let allowed = (name.len() / 3).max(1);
+    let mut best: Option<(usize, &'n str)> = None;
+    for candidate in known.into_iter().filter(|known| known.len() <= 64 && name.len() <= 64).take(1000) {
+        let slips = strsim::osa_distance(name, candidate);
+        if slips <= allowed && best.is_none_or(|(least, _)| slips < least) {
+            best = Some((slips, candidate));
         }
     }
     best.map(|(_, name)| name)

@@ -1,7 +1,7 @@
 //! Relative paths of a file that lives elsewhere (included, extended) are made absolute, so that the merged
 //! tree has one meaning. Only what Compose resolves on the host is touched, and our own paths.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::session::{Env, join};
 use super::unique::short_volume;
@@ -181,7 +181,7 @@ impl<'a> Rebase<'a> {
     }
 }
 
-fn in_words(path: &PathBuf) -> String {
+fn in_words(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 

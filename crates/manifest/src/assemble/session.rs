@@ -26,6 +26,8 @@ pub(super) struct Session<'a> {
     read: HashMap<PathBuf, Option<SourceId>>,
     /// Variables already warned about.
     pub(super) unset: BTreeSet<String>,
+    /// The budget is used up: expanding anything more is in vain.
+    pub(super) spent: bool,
     /// Something is missing from the tree (a file, a base of `extends`): no use in decoding it, what it
     /// would complain about is not what is wrong.
     pub(super) incomplete: bool,
@@ -47,6 +49,7 @@ impl<'a> Session<'a> {
             bytes: 0,
             read: HashMap::new(),
             unset: BTreeSet::new(),
+            spent: false,
             incomplete: false,
         }
     }
@@ -77,7 +80,7 @@ impl<'a> Session<'a> {
     /// Takes `size` out of the budget of the whole app; says so, once, when nothing is left.
     pub(super) fn charge(&mut self, size: Size, place: Span) -> Result<(), Exhausted> {
         let result = self.budget.charge(size);
-        if result.is_err() && !self.incomplete {
+        if result.is_err() && !self.spent {
             let message = format!(
                 "the app grows past {} nodes or {} MiB of text once aliases, `extends` and variables are expanded",
                 super::limits::MAX_NODES,
@@ -86,6 +89,7 @@ impl<'a> Session<'a> {
             let hint = "look for aliases of aliases, or split the app";
             self.fatal(Fault::error("A0108", place, message).label("here nothing was left").hint(hint));
         }
+        self.spent |= result.is_err();
         self.incomplete |= result.is_err();
         result
     }
@@ -184,7 +188,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, ReadProblem> {
     let plain = |text: String, hint| ReadProblem { text, hint, too_large: false };
     let os = |error: &std::io::Error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => Some("check the path: it starts from the directory of the app"),
+            std::io::ErrorKind::NotFound => Some("check the path, and the directory it starts from"),
             std::io::ErrorKind::PermissionDenied => Some("make the file readable for this user"),
             _ => None,
         };

@@ -82,7 +82,7 @@ impl Filler<'_> {
             if at == range.end {
                 break;
             }
-            let next = self.template[..range.end].as_bytes().get(at + 1).copied();
+            let next = self.template.as_bytes()[..range.end].get(at + 1).copied();
             match next {
                 Some(b'$') => {
                     out.push('$');

@@ -4,9 +4,20 @@ use granit_parser::{ErrorKind, ScanError};
 
 use crate::fault::{Fault, SourceId, Span};
 
-/// The fault for a syntax error.
-pub(super) fn fault(error: &ScanError, source: SourceId, text: &str) -> Fault {
-    let at = error.marker().byte_offset().unwrap_or(0).min(text.len());
+/// The fault for a syntax error. `read`: up to here all was well.
+pub(super) fn fault(error: &ScanError, source: SourceId, text: &str, read: usize) -> Fault {
+    let mut at = error.marker().byte_offset().unwrap_or(0).min(text.len());
+    match error.kind() {
+        // The parser notices the end of the text; what people look for is its start.
+        ErrorKind::UnclosedQuotedScalar
+        | ErrorKind::DocumentIndicatorInQuotedScalar
+        | ErrorKind::InvalidQuotedScalarIndent => {
+            at = text.get(read..at).and_then(|rest| rest.find(['"', '\''])).map_or(at, |quote| read + quote);
+        }
+        // It has passed the tab.
+        _ if at > 0 && text.as_bytes()[at - 1] == b'\t' && is_tab(error.kind()) => at -= 1,
+        _ => {}
+    }
     let (message, hint) = explain(error.kind());
     let message = message.map_or_else(|| error.kind().to_string(), str::to_owned);
     Fault::error(code(error.kind()), place(text, at, source), message).hint(hint)
@@ -26,6 +37,17 @@ fn place(text: &str, at: usize, source: SourceId) -> Span {
     Span { source, start: byte(start), end: byte(start + width) }
 }
 
+fn is_tab(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabNotAllowed
+            | ErrorKind::TabAtBlockScalarStart
+            | ErrorKind::TabInPlainScalar
+    )
+}
+
 fn code(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::RecursionLimitExceeded => "A0108",
@@ -36,20 +58,13 @@ fn code(kind: &ErrorKind) -> &'static str {
 /// A clearer message where we have one, and a hint.
 fn explain(kind: &ErrorKind) -> (Option<&'static str>, &'static str) {
     match kind {
-        ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabNotAllowed
-        | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInPlainScalar => {
-            (Some("a tab stands where YAML takes spaces only"), "indent with spaces")
-        }
-        ErrorKind::UnclosedQuotedScalar => (
-            Some("this quoted text is never closed"),
+        kind if is_tab(kind) => (Some("a tab stands where YAML takes spaces only"), "indent with spaces"),
+        ErrorKind::UnclosedQuotedScalar
+        | ErrorKind::DocumentIndicatorInQuotedScalar
+        | ErrorKind::InvalidQuotedScalarIndent => (
+            Some("the quoted text that starts here is not closed"),
             "close the quote; `'` inside single quotes is written `''`, `\"` inside double quotes `\\\"`",
         ),
-        ErrorKind::DocumentIndicatorInQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => {
-            (Some("this quoted text runs on where it cannot"), "is the closing quote missing?")
-        }
         ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => (
             Some("text follows a closed quote"),
             "put the whole value in quotes; `'` inside single quotes is written `''`",

@@ -10,7 +10,38 @@ services:
   mid: { extends: base, environment: [B=3], cap_add: [D] }
   top: { extends: { service: mid }, command: [b] }
 ";
-    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case(files).run(), @r#"
+    services:
+      base:
+        image: x
+        command:
+          - a
+        environment:
+          A: 1
+          B: 2
+        cap_add:
+          - C
+      mid:
+        image: x
+        command:
+          - a
+        environment:
+          A: 1
+          B: "3"
+        cap_add:
+          - C
+          - D
+      top:
+        image: x
+        command:
+          - b
+        environment:
+          A: 1
+          B: "3"
+        cap_add:
+          - C
+          - D
+    "#);
 }
 
 #[test]
@@ -34,7 +65,30 @@ services:
 services:
   web: { label_file: l, x-atoll: { routes: [GET /] }, develop: { watch: [{ path: src, action: sync }] } }
 ";
-    insta::assert_snapshot!(case(files).env("HOME", "/root").env("WHO", "me").run(), @"");
+    insta::assert_snapshot!(case(files).env("HOME", "/root").env("WHO", "me").run(), @r#"
+    services:
+      web:
+        label_file: "/app/deeper/l"
+        routes:
+          - GET /
+        develop:
+          watch:
+            - path: "/app/deeper/src"
+              action: sync
+        build: "/app/common"
+        env_file:
+          - "/app/common/a.env"
+          - path: "/app/common/b.env"
+          - own.env
+        volumes:
+          - /app/common/data:/data
+          - named:/n
+          - /root/x:/x
+          - type: bind
+            source: "/app/up"
+            target: /up
+        command: me
+    "#);
 }
 
 #[test]
@@ -49,7 +103,16 @@ services:
   p: { command: [run], working_dir: bin }
   c: { image: x, working_dir: bin }
 ";
-    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case(files).run(), @r#"
+    services:
+      a:
+        command:
+          - run
+        working_dir: "/app/lib/bin"
+      b:
+        image: x
+        working_dir: bin
+    "#);
 }
 
 #[test]
@@ -59,7 +122,21 @@ services:
   base: { image: x, ports: ['80:80'], environment: { A: 1 }, tty: true }
   top: { extends: base, ports: !override ['81:81'], environment: { A: !reset null }, tty: !reset null }
 ";
-    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case(files).run(), @r#"
+    services:
+      base:
+        image: x
+        ports:
+          - "80:80"
+        environment:
+          A: 1
+        tty: true
+      top:
+        image: x
+        environment: {}
+        ports:
+          - "81:81"
+    "#);
 }
 
 #[test]
@@ -70,7 +147,17 @@ services: { base: { image: x }, top: { extends: base, command: a } }
 == compose.override.yaml
 services: { top: { command: b, extends: third }, third: { tty: true } }
 ";
-    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case(files).run(), @r"
+    services:
+      base:
+        image: x
+      top:
+        image: x
+        command: b
+        tty: true
+      third:
+        tty: true
+    ");
 }
 
 #[test]
@@ -83,7 +170,15 @@ services:
   d: { extends: a }
   e: { extends: e }
 ";
-    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case(files).run(), @r#"
+    no tree
+    error[A0116] at compose.yaml:3:17 "b": services extend each other in a circle: a → b → c → a
+      also compose.yaml:4:17: `b` goes on here
+      also compose.yaml:5:17: `c` goes on here
+      hint: break the circle: put what they share into a service that extends nothing
+    error[A0116] at compose.yaml:7:17 "e": services extend each other in a circle: e → e
+      hint: break the circle: put what they share into a service that extends nothing
+    "#);
     let files = "
 == compose.yaml
 services: { a: { extends: { file: other.yaml, service: b } } }
@@ -91,7 +186,12 @@ services: { a: { extends: { file: other.yaml, service: b } } }
 services:
   b: { extends: { file: compose.yaml, service: a } }
 ";
-    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case(files).run(), @r#"
+    no tree
+    error[A0116] at other.yaml:2:17 "{ file: compose.yaml, service: a }": services extend each other in a circle: b (other.yaml) → a (compose.yaml) → b (other.yaml)
+      also compose.yaml:1:27: `a` goes on here
+      hint: break the circle: put what they share into a service that extends nothing
+    "#);
 }
 
 #[test]
@@ -106,5 +206,19 @@ services:
   e: { extends: { file: 'https://example.com/x.yaml', service: x } }
   f: { extends: nothing-like-it }
 ";
-    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case(files).run(), @r#"
+    no tree
+    error[A0115] at compose.yaml:4:17 "bsae": there is no service `bsae` in this file to extend
+      hint: did you mean `base`?
+    error[A0102] at compose.yaml:5:25 "gone.yaml": cannot read the file to extend from `gone.yaml`: no such file or directory
+      hint: check the path, and the directory it starts from
+    error[A0115] at compose.yaml:6:17 "{ file: compose.yaml }": `extends` of `c` does not say which service
+      hint: write `extends: other`, or `extends: {file: common.yaml, service: other}`
+    error[A0115] at compose.yaml:7:17 "[base]": `extends` of `d` is a sequence
+      hint: write `extends: other`, or `extends: {file: common.yaml, service: other}`
+    error[A0125] at compose.yaml:8:25 "'https://example.com/x.yaml'": `https://example.com/x.yaml` is not on this machine: Atoll reads local files only
+      hint: fetch the file and name its path
+    error[A0115] at compose.yaml:9:17 "nothing-like-it": there is no service `nothing-like-it` in this file to extend
+      hint: a service of another file is named with `file:` and `service:`
+    "#);
 }

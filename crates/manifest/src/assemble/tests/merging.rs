@@ -34,22 +34,85 @@ healthcheck: { test: b }
 deploy: { resources: { limits: { memory: 1g } }, labels: { a: 2, b: }, replicas: 2 }
 user:
 tty: true";
-    insta::assert_snapshot!(over(base, upper), @"");
+    insta::assert_snapshot!(over(base, upper), @r"
+    image: y
+    command: c
+    entrypoint:
+      - e
+    cap_add:
+      - A
+      - B
+      - C
+    security_opt:
+      - s
+      - s
+    healthcheck:
+      test: b
+      interval: 1s
+    deploy:
+      resources:
+        limits:
+          cpus: 1
+          memory: 1g
+      labels:
+        a: 2
+        b:
+      replicas: 2
+    user: me
+    tty: true
+    ");
 }
 
 #[test]
 fn lists_and_mappings_of_variables_merge_by_name_in_any_form() {
-    insta::assert_snapshot!(over("environment: [A=1, B, C=3]", "environment: [A=2, D]"), @"");
-    insta::assert_snapshot!(over("environment: [A=1, B, C=3]", "environment: { A: 2, D: }"), @"");
-    insta::assert_snapshot!(over("environment: { A: 1, C: 3 }", "environment: [A=2, B]"), @"");
-    insta::assert_snapshot!(over("labels: { A: 1 }", "labels: { A: 2, B: 3 }"), @"");
-    insta::assert_snapshot!(over("environment: { A: 1 }", "environment:"), @"");
-    insta::assert_snapshot!(over("environment: [[A]]", "environment: {A: 1}"), @"");
+    insta::assert_snapshot!(over("environment: [A=1, B, C=3]", "environment: [A=2, D]"), @r"
+    environment:
+      - A=2
+      - B
+      - C=3
+      - D
+    ");
+    insta::assert_snapshot!(over("environment: [A=1, B, C=3]", "environment: { A: 2, D: }"), @r#"
+    environment:
+      A: 2
+      B:
+      C: "3"
+      D:
+    "#);
+    insta::assert_snapshot!(over("environment: { A: 1, C: 3 }", "environment: [A=2, B]"), @r#"
+    environment:
+      A: "2"
+      C: 3
+      B:
+    "#);
+    insta::assert_snapshot!(over("labels: { A: 1 }", "labels: { A: 2, B: 3 }"), @r"
+    labels:
+      A: 2
+      B: 3
+    ");
+    insta::assert_snapshot!(over("environment: { A: 1 }", "environment:"), @r"
+    environment:
+      A: 1
+    ");
+    insta::assert_snapshot!(over("environment: [[A]]", "environment: {A: 1}"), @r#"
+    environment:
+      - - A
+    error[A0114] at compose.yaml:3:18 "[[A]]": `services.a.environment` cannot be merged: a mapping over a sequence
+      also compose.yaml:3:18: a sequence here
+      hint: write both in the same form, or replace the whole value with `!override`
+    "#);
 }
 
 #[test]
 fn a_scalar_is_a_list_of_one_where_compose_says_so() {
-    insta::assert_snapshot!(over("dns: 1.1.1.1\nenv_file: a.env", "dns: [8.8.8.8, 1.1.1.1]\nenv_file: [{path: b.env}, a.env]"), @"");
+    insta::assert_snapshot!(over("dns: 1.1.1.1\nenv_file: a.env", "dns: [8.8.8.8, 1.1.1.1]\nenv_file: [{path: b.env}, a.env]"), @r"
+    dns:
+      - 1.1.1.1
+      - 8.8.8.8
+    env_file:
+      - a.env
+      - path: b.env
+    ");
 }
 
 #[test]
@@ -70,23 +133,102 @@ configs: [{source: d, target: /c}]
 devices: ['/dev/z:/dev/y']
 expose: [2, 3]
 extra_hosts: {h: [1, 2]}";
-    insta::assert_snapshot!(over(base, upper), @"");
+    insta::assert_snapshot!(over(base, upper), @r#"
+    ports:
+      - target: 8080
+        published: "80"
+      - "127.0.0.1:81:81/udp"
+      - 9000
+      - "9001"
+    volumes:
+      - type: volume
+        source: v
+        target: /data
+      - "b:/b"
+    secrets:
+      - source: s
+      - source: u
+        target: /t
+    configs:
+      - source: d
+        target: /c
+    devices:
+      - "/dev/z:/dev/y"
+    expose:
+      - 1
+      - 2
+      - 3
+    extra_hosts:
+      - "h=1"
+      - "h=2"
+    "#);
 }
 
 #[test]
 fn short_and_long_forms_meet() {
-    insta::assert_snapshot!(over("depends_on: [a, b]", "depends_on: {b: {condition: service_healthy}}"), @"");
-    insta::assert_snapshot!(over("depends_on: {b: {condition: service_healthy, restart: true}}", "depends_on: [b, c]"), @"");
-    insta::assert_snapshot!(over("build: .", "build: {args: [A=1]}"), @"");
-    insta::assert_snapshot!(over("build: {context: x, args: {A: 1}}", "build: y"), @"");
-    insta::assert_snapshot!(over("networks: [a]", "networks: {b: {aliases: [x]}}"), @"");
-    insta::assert_snapshot!(over("ulimits: {nofile: 10, nproc: {soft: 1}}", "ulimits: {nofile: {soft: 1}, nproc: {hard: 2}}"), @"");
+    insta::assert_snapshot!(over("depends_on: [a, b]", "depends_on: {b: {condition: service_healthy}}"), @r"
+    depends_on:
+      a:
+        condition: service_started
+        required: true
+      b:
+        condition: service_healthy
+        required: true
+    ");
+    insta::assert_snapshot!(over("depends_on: {b: {condition: service_healthy, restart: true}}", "depends_on: [b, c]"), @r"
+    depends_on:
+      b:
+        condition: service_started
+        restart: true
+        required: true
+      c:
+        condition: service_started
+        required: true
+    ");
+    insta::assert_snapshot!(over("build: .", "build: {args: [A=1]}"), @r"
+    build:
+      context: .
+      args:
+        - A=1
+    ");
+    insta::assert_snapshot!(over("build: {context: x, args: {A: 1}}", "build: y"), @r"
+    build:
+      context: y
+      args:
+        A: 1
+    ");
+    insta::assert_snapshot!(over("networks: [a]", "networks: {b: {aliases: [x]}}"), @r"
+    networks:
+      a:
+      b:
+        aliases:
+          - x
+    ");
+    insta::assert_snapshot!(over("ulimits: {nofile: 10, nproc: {soft: 1}}", "ulimits: {nofile: {soft: 1}, nproc: {hard: 2}}"), @r"
+    ulimits:
+      nofile:
+        soft: 1
+      nproc:
+        soft: 1
+        hard: 2
+    ");
 }
 
 #[test]
 fn logging_options_of_different_drivers_do_not_mix() {
-    insta::assert_snapshot!(over("logging: {driver: a, options: {x: 1}}", "logging: {driver: b, options: {y: 1}}"), @"");
-    insta::assert_snapshot!(over("logging: {driver: a, options: {x: 1}}", "logging: {options: {y: 1}}"), @"");
+    insta::assert_snapshot!(over("logging: {driver: a, options: {x: 1}}", "logging: {driver: b, options: {y: 1}}"), @r"
+    logging:
+      driver: b
+      options:
+        y: 1
+    ");
+    insta::assert_snapshot!(over("logging: {driver: a, options: {x: 1}}", "logging: {options: {y: 1}}"), @r"
+    logging:
+      driver: a
+      options:
+        x: 1
+        y: 1
+    ");
 }
 
 #[test]
@@ -105,7 +247,33 @@ scale: {min: 1}
 prepare: [make, all]
 healthcheck: {tcp: 80}
 topics: [t, u]";
-    insta::assert_snapshot!(over(base, upper), @"");
+    insta::assert_snapshot!(over(base, upper), @r"
+    routes:
+      - GET /a:
+          timeout: 3s
+      - GET /b:
+          timeout: 2s
+      - GET /a:
+          host: x.example
+      - POST /a
+    calls:
+      b:
+      c:
+        timeout: 1s
+        retry: 2
+      d:
+    scale:
+      min: 1
+    prepare:
+      - make
+      - all
+    healthcheck:
+      interval: 1s
+      tcp: 80
+    topics:
+      - t
+      - u
+    ");
 }
 
 #[test]
@@ -116,12 +284,32 @@ networks: { n: { ipam: { config: [{subnet: 10.0.0.0/8}, {subnet: 11.0.0.0/8}] } 
 == compose.override.yaml
 networks: { n: { ipam: { config: [{subnet: 11.0.0.0/8, gateway: 11.0.0.1}, {subnet: 12.0.0.0/8}] } } }
 ";
-    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case(files).run(), @r"
+    networks:
+      n:
+        ipam:
+          config:
+            - subnet: 10.0.0.0/8
+            - subnet: 11.0.0.0/8
+              gateway: 11.0.0.1
+            - subnet: 12.0.0.0/8
+    ");
 }
 
 #[test]
 fn what_cannot_be_merged_is_told_with_both_places() {
-    insta::assert_snapshot!(over("deploy: {replicas: 1}\ncap_add: [A]", "deploy: [x]\ncap_add: {A: 1}"), @"");
+    insta::assert_snapshot!(over("deploy: {replicas: 1}\ncap_add: [A]", "deploy: [x]\ncap_add: {A: 1}"), @r#"
+    deploy:
+      replicas: 1
+    cap_add:
+      - A
+    error[A0114] at compose.override.yaml:3:13 "[x]": `services.a.deploy` cannot be merged: a sequence over a mapping
+      also compose.yaml:3:13: a mapping here
+      hint: write both in the same form, or replace the whole value with `!override`
+    error[A0114] at compose.override.yaml:4:14 "{A: 1}": `services.a.cap_add` cannot be merged: a mapping over a sequence
+      also compose.yaml:4:14: a sequence here
+      hint: write both in the same form, or replace the whole value with `!override`
+    "#);
 }
 
 #[test]
@@ -139,7 +327,14 @@ ports: !reset []
 environment: {FOO: !reset null}
 volumes: !override [b:/b, !reset c:/c]
 x-atoll: {routes: !override [GET /b], calls: !reset []}";
-    insta::assert_snapshot!(over(base, upper), @"");
+    insta::assert_snapshot!(over(base, upper), @r"
+    environment:
+      BAR: 2
+    volumes:
+      - b:/b
+    routes:
+      - GET /b
+    ");
     let files = "
 == compose.yaml
 services: {a: {image: x}, b: {image: y}}
@@ -148,7 +343,13 @@ networks: {n: {external: true}}
 services: {b: !reset null}
 networks: {n: !override {}}
 ";
-    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case(files).run(), @r"
+    services:
+      a:
+        image: x
+    networks:
+      n: {}
+    ");
 }
 
 #[test]
@@ -160,10 +361,27 @@ services: {a: {image: x, ports: ['80:80'], tty: true}, b: {image: x, tty: true}}
 x-none: &none {tty: !reset null}
 services: {a: {<<: *none, ports: !override ['81:81']}, b: *none}
 ";
-    insta::assert_snapshot!(case(files).run(), @"");
+    insta::assert_snapshot!(case(files).run(), @r#"
+    services:
+      a:
+        image: x
+        ports:
+          - "81:81"
+      b:
+        image: x
+    x-none: {}
+    "#);
 }
 
 #[test]
 fn within_one_file_the_last_of_a_unique_thing_counts() {
-    insta::assert_snapshot!(case("services: {a: {environment: [A=1, B=2, A=3], ports: ['80:80', '80:80/tcp']}}").run(), @"");
+    insta::assert_snapshot!(case("services: {a: {environment: [A=1, B=2, A=3], ports: ['80:80', '80:80/tcp']}}").run(), @r#"
+    services:
+      a:
+        environment:
+          - A=3
+          - B=2
+        ports:
+          - "80:80/tcp"
+    "#);
 }
