@@ -1,1 +1,56 @@
-//! The text form: typed records that mirror the file.
+//! The text form: typed records that mirror the file, whole Compose grammar and keys of our own. No
+//! default is filled in, nothing is looked up; every key and value knows its place.
+
+pub(crate) mod build;
+pub(crate) mod command;
+pub(crate) mod decode;
+pub(crate) mod deploy;
+pub(crate) mod health;
+pub(crate) mod ports;
+pub(crate) mod routing;
+pub(crate) mod scalar;
+pub(crate) mod service;
+pub(crate) mod shape;
+pub(crate) mod storage;
+pub(crate) mod support;
+
+pub use decode::At;
+pub use service::Service;
+
+use decode::record;
+use routing::GatewayText;
+use scalar::{Loose, Word};
+use shape::Dict;
+use storage::{Config, Model, Network, Secret, Volume};
+
+record! {
+    /// An application: services, how they reach each other, and what they need.
+    pub struct File: "the application file" {
+        /// The app's name; left out: that of its directory.
+        name: String,
+        /// The format's version; has no meaning any more.
+        version: Word,
+        /// Where relative paths start. Written by `atoll config`.
+        project_directory: String,
+        /// Other files that are part of this one.
+        include: Loose,
+        /// The services.
+        services: Dict<Service>,
+        /// The edge of the app.
+        gateway: GatewayText,
+        /// Functions, started by events.
+        functions: Loose,
+        /// Sagas, in Amazon States Language.
+        sagas: Loose,
+        /// Networks.
+        networks: Dict<Network>,
+        /// Volumes.
+        volumes: Dict<Volume>,
+        /// Secrets.
+        secrets: Dict<Secret>,
+        /// Configs.
+        configs: Dict<Config>,
+        /// AI models.
+        models: Dict<Model>,
+    }
+}

@@ -1,0 +1,81 @@
+use super::lint;
+use crate::tests::app;
+
+/// The findings on a file, rendered.
+fn check(text: &str) -> String {
+    lint(&app(text)).iter().map(super::Finding::render).collect::<String>().trim_end().to_owned()
+}
+
+#[test]
+fn an_app_that_says_what_it_means_has_no_findings() {
+    let text = "
+services:
+  web: { command: [w], routes: [{ GET /: { timeout: 2s } }], calls: { orders: { timeout: 500ms, retry: 1 } } }
+  orders: { command: [o], healthcheck: { http: /up } }
+";
+    assert_eq!(check(text), "");
+}
+
+#[test]
+fn a_circle_of_calls_is_an_error() {
+    let text = "
+services:
+  a: { command: [a], calls: [b], healthcheck: { tcp: true } }
+  b: { command: [b], calls: [c], healthcheck: { tcp: true } }
+  c: { command: [c], calls: [a], healthcheck: { tcp: true } }
+";
+    insta::assert_snapshot!(check(text), @r#"
+    error[A0401]: services call each other in a circle: a → b → c → a
+      hint: turn one of the calls round, or let it be an event: a request could go round until it times out
+    "#);
+}
+
+#[test]
+fn an_inner_timeout_longer_than_the_outer_one_is_found_with_its_retries() {
+    let text = "
+gateway: { timeout: 1s }
+services:
+  web: { command: [w], routes: [/], calls: { orders: { timeout: 400ms, retry: 2 } } }
+  orders: { command: [o], healthcheck: { tcp: true }, calls: { payments: { timeout: 500ms } } }
+  payments: { command: [p], healthcheck: { tcp: true } }
+";
+    insta::assert_snapshot!(check(text), @r#"
+    warning[A0402]: `web` → `orders` may take 1s200ms (3 tries of 400ms), but the route `/` ends after 1s
+      hint: give the outer one more time, or the inner one less (its retries count)
+    warning[A0402]: `orders` → `payments` may take 500ms, but `web` → `orders` ends after 400ms
+      hint: give the outer one more time, or the inner one less (its retries count)
+    "#);
+}
+
+#[test]
+fn retries_that_multiply_are_counted_along_the_worst_path() {
+    let text = "
+gateway: { timeout: 60s }
+services:
+  web: { command: [w], routes: [/], calls: { orders: { timeout: 9s, retry: 2 }, fast: { timeout: 1s } } }
+  orders: { command: [o], healthcheck: { tcp: true }, calls: { payments: { timeout: 2s, retry: 3 }, fast: { timeout: 1s, retry: 1 } } }
+  payments: { command: [p], healthcheck: { tcp: true }, calls: { bank: { timeout: 100ms, retry: 1 } } }
+  fast: { command: [f], healthcheck: { tcp: true } }
+  bank: { command: [b], healthcheck: { tcp: true } }
+";
+    insta::assert_snapshot!(check(text), @r#"
+    warning[A0403]: one request may become 24 attempts: web → orders (3 tries) → payments (4 tries) → bank (2 tries)
+      hint: retry at one level only, best the one next to what fails
+    "#);
+}
+
+#[test]
+fn routes_without_timeout_and_calls_without_check_are_found_once_for_each_service() {
+    let text = "
+services:
+  web: { command: [w], routes: [/a, /b, /c, /d], calls: [x] }
+  shop: { command: [w], calls: [x] }
+  x: { command: [x] }
+";
+    insta::assert_snapshot!(check(text), @r#"
+    warning[A0404]: `web` has routes without a timeout: `/a`, `/b`, `/c` and 1 more
+      hint: say how long a user waits, for one (`timeout: 2s`) or for all (`gateway: { timeout: 5s }`); until then it is 15s
+    warning[A0405]: `shop`, `web` call `x`, which has no health check
+      hint: give it one: `healthcheck: { http: /healthz }`; until then it is called as soon as it runs
+    "#);
+}

@@ -1,0 +1,119 @@
+//! What is written out reads back as the same app.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::{loaded, one_service, request};
+use crate::{Loaded, load, parse_resolved, render_json, render_yaml, report};
+
+fn again(loaded: &Loaded) -> Loaded {
+    parse_resolved(&render_yaml(&loaded.file), Path::new("/elsewhere/state/app.yaml"))
+}
+
+const WHOLE: &str = r#"
+name: shop
+x-team: { a: [1, 2.5, "3", true, null] }
+gateway: { listen: [8080, "0.0.0.0:81"], timeout: 4s, auth: { customer: { jwt: {} } } }
+services:
+  catalog:
+    prepare: cargo build -p "catalog" && echo $$HOME
+    command: target/catalog --name 'a b' "$$x"
+    environment: { A: "$${B}", MULTI: "one\ntwo\t\u2028 x", EMPTY: "", COLON: "a: b # c", NO: "no", NUM: "0x10" }
+    healthcheck: { http: /healthz, interval: 1s500ms }
+    routes:
+      - GET /books: { cache: 5s }
+      - GET|POST /books/{id}: { host: "*.example.com", headers: { x-a: , x-b: "1" }, timeout: 2s }
+      - /files/{*path}: { strip_prefix: /files }
+    calls:
+      recommendations: { timeout: 150ms, retry: 1, fallback: { from: catalog } }
+    scale: { min: 1, max: 6, target: { concurrency: 32 }, predict: true }
+    ulimits: { nofile: { soft: 5, hard: -1 }, core: 0 }
+    labels: [a=b, c]
+    stop_grace_period: 1m
+    mem_limit: 64m
+    depends_on: { recommendations: { condition: service_healthy, restart: true } }
+    slo: { availability: 99.9% }
+  recommendations:
+    entrypoint: [python3]
+    command: ["-c", "print('$$')"]
+    healthcheck: { test: "exit 0" }
+    restart: on-failure:3
+    logging: { driver: json-file, options: { max-size: 1m, max-file: 2 } }
+    user: 1000:1000
+    cpus: "0.5"
+    scale: 2
+  db: { image: "postgres:16", ports: ["5432:5432"], volumes: [data:/data], networks: [net] }
+  off: { command: [x], profiles: [never] }
+networks: { net: }
+volumes: { data: { driver: local } }
+"#;
+
+#[test]
+fn a_rendered_file_is_the_same_app() {
+    let first = loaded(WHOLE);
+    let second = again(&first);
+    assert!(first.app.is_some(), "{}", report(&first.faults, &first.sources, false));
+    assert!(
+        second.app.is_some(),
+        "{}\n{}",
+        render_yaml(&first.file),
+        report(&second.faults, &second.sources, false)
+    );
+    assert_eq!(first.app, second.app);
+    assert_eq!(render_json(&first.file), render_json(&second.file));
+    assert_eq!(second.project_dir, Path::new("/nowhere/shop"));
+}
+
+#[test]
+fn the_rendered_file_of_a_small_app_reads_well() {
+    let text = "
+services:
+  web:
+    command: ./web --port 80
+    profiles: [a]
+    environment: [A=$$1, B]
+    routes: [/, { GET /x: { timeout: 90s } }]
+  db: { command: [db], profiles: [b] }
+";
+    let mut request = request(text, Path::new("/nowhere/shop"));
+    request.profiles = vec!["a".into()];
+    insta::assert_snapshot!(render_yaml(&load(&request).file), @r#"
+    name: shop
+    project_directory: /nowhere/shop
+    services:
+      web:
+        command:
+          - ./web
+          - "--port"
+          - "80"
+        environment:
+          A: $$1
+        routes:
+          - /
+          - GET /x:
+              timeout: "1m30s"
+    "#);
+}
+
+#[test]
+fn the_rendered_yaml_is_read_alike_by_another_reader() {
+    let file = loaded(WHOLE).file;
+    let json: serde_json::Value = serde_saphyr::from_str(&render_yaml(&file).replace("$$", "$")).unwrap();
+    assert_eq!(json, render_json(&file));
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives_the_way_out_and_back(
+        value in "\\PC{0,20}|[ -~]{0,20}|[:#\\-?&*!|>%@`\"'{}\\[\\],~$\\\\\n\t ]{0,8}|(yes|no|null|~|0x1f|1e3|\\.5|-|\\.\\.\\.|---)",
+        key in "[A-Z_]{1,8}|yes|null|y",
+    ) {
+        let json = serde_json::to_string(&value.replace('$', "$$")).unwrap();
+        let first = loaded(&one_service(&format!("environment: {{ {key:?}: {json} }}")));
+        prop_assume!(first.app.is_some()); // text that YAML cannot have
+        let app = first.app.clone().unwrap();
+        prop_assert_eq!(&app.services.values().next().unwrap().environment[&key], &value);
+        prop_assert_eq!(again(&first).app, Some(app));
+    }
+}
