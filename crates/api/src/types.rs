@@ -73,7 +73,7 @@ pub struct Service {
     pub routes: Vec<String>,
     /// Whom it may call.
     pub calls: Vec<String>,
-    /// From the node's wish to start it to the last wanted instance being ready, in milliseconds.
+    /// Once all wanted instances are ready: the longest time one of them took from its start, in milliseconds.
     pub ready_after_ms: Option<u64>,
     /// Its instances.
     pub instances: Vec<Instance>,
