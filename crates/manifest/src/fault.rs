@@ -9,7 +9,7 @@ use kit::Code;
 pub struct Source {
     /// The path as shown to people: relative to the working directory where that is shorter.
     pub path: PathBuf,
-    /// The whole text. Empty when the file is not UTF-8 or too large.
+    /// The whole text; cut before the first byte that is not UTF-8.
     pub text: String,
 }
 

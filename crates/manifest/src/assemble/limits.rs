@@ -64,3 +64,10 @@ impl Budget {
         Ok(())
     }
 }
+
+impl std::ops::Add for Size {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { nodes: self.nodes + other.nodes, text: self.text + other.text }
+    }
+}

@@ -4,6 +4,7 @@
 mod discover;
 pub(crate) mod dotenv;
 mod extends;
+mod forms;
 mod hoist;
 mod include;
 mod interpolate;
@@ -12,6 +13,7 @@ mod load;
 mod merge;
 mod name;
 mod parse;
+mod raw;
 mod rebase;
 mod reset;
 mod session;

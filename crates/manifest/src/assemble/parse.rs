@@ -1,17 +1,17 @@
 //! One YAML file → one tree per document: aliases and merge keys expanded, `!reset` and `!override` set
 //! aside, every fault of the text reported, every bound kept.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::limits::{MAX_DEPTH, MAX_DOCUMENTS, Size};
+use super::raw::{Mark, Raw, RawEntry, RawValue, null, other_than_string};
 use super::reset::Marks;
 use super::session::Session;
 use super::yaml_error;
 use crate::fault::{Fault, SourceId, Span};
-use crate::tree::{Entry, Node, Scalar, Value};
+use crate::tree::{Node, Scalar, Value};
 
 /// One document of a file.
 #[derive(Clone, Debug)]
@@ -74,35 +74,6 @@ pub(super) fn parse(session: &mut Session<'_>, source: SourceId) -> Option<Vec<D
         builder.names.clear();
     }
     Some(docs)
-}
-
-/// A node while its tag still matters.
-#[derive(Clone, Debug)]
-struct Raw {
-    value: RawValue,
-    span: Span,
-    mark: Option<Mark>,
-}
-
-#[derive(Clone, Debug)]
-enum RawValue {
-    Scalar(Scalar),
-    Seq(Vec<Raw>),
-    Map(Vec<RawEntry>),
-}
-
-#[derive(Clone, Debug)]
-struct RawEntry {
-    key: String,
-    key_span: Span,
-    value: Raw,
-}
-
-/// Compose's two tags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mark {
-    Reset,
-    Override,
 }
 
 /// A collection that is not finished.
@@ -410,116 +381,6 @@ impl Builder<'_, '_> {
         }
         entries
     }
-}
-
-impl Raw {
-    fn kind(&self) -> &'static str {
-        match &self.value {
-            RawValue::Scalar(_) => "a scalar",
-            RawValue::Seq(_) => "a list",
-            RawValue::Map(_) => "a mapping",
-        }
-    }
-
-    /// What a copy costs, and how deep it goes. Recursion ends at [`MAX_DEPTH`].
-    fn measure(&self) -> (Size, usize) {
-        let mut size = Size { nodes: 1, text: 0 };
-        let mut below = 0;
-        match &self.value {
-            RawValue::Scalar(scalar) => size.text = scalar.text.len(),
-            RawValue::Seq(items) => {
-                for item in items {
-                    let (inner, depth) = item.measure();
-                    size = size + inner;
-                    below = below.max(depth);
-                }
-            }
-            RawValue::Map(entries) => {
-                for entry in entries {
-                    let (inner, depth) = entry.value.measure();
-                    size = size + inner;
-                    size.text += entry.key.len();
-                    below = below.max(depth);
-                }
-            }
-        }
-        let own = usize::from(!matches!(self.value, RawValue::Scalar(_)));
-        (size, own + below)
-    }
-
-    /// The node without its tag. What is marked is written down in `marks` (`in_map`: every step of `path`
-    /// is a key), and what is to be reset is left out.
-    fn into_node(self, path: &mut Vec<String>, in_map: bool, marks: &mut Marks) -> Node {
-        let value = match self.value {
-            RawValue::Scalar(scalar) => Value::Scalar(scalar),
-            RawValue::Seq(items) => {
-                let mut nodes = Vec::with_capacity(items.len());
-                for item in items {
-                    if item.mark != Some(Mark::Reset) {
-                        nodes.push(item.into_node(path, false, marks));
-                    }
-                }
-                Value::Seq(nodes)
-            }
-            RawValue::Map(raw) => {
-                let mut entries = Vec::with_capacity(raw.len());
-                for entry in raw {
-                    // What `x-atoll` holds is moved one level up before anything is merged.
-                    let hoisted = entry.key == "x-atoll";
-                    if !hoisted {
-                        path.push(entry.key.clone());
-                    }
-                    let mark = entry.value.mark;
-                    if in_map && !hoisted && mark.is_some() {
-                        marks.add(path);
-                    }
-                    if mark != Some(Mark::Reset) {
-                        let value = entry.value.into_node(path, in_map, marks);
-                        entries.push(Entry { key: entry.key, key_span: entry.key_span, value });
-                    }
-                    if !hoisted {
-                        path.pop();
-                    }
-                }
-                Value::Map(entries)
-            }
-        };
-        Node { value, span: self.span }
-    }
-}
-
-impl std::ops::Add for Size {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self { nodes: self.nodes + other.nodes, text: self.text + other.text }
-    }
-}
-
-fn null(at: Span) -> Raw {
-    Raw { value: RawValue::Scalar(Scalar { text: String::new(), plain: true }), span: at, mark: None }
-}
-
-/// What YAML's core schema makes of a plain scalar, if not a string.
-fn other_than_string(scalar: &Scalar) -> Option<&'static str> {
-    if !scalar.plain {
-        return None;
-    }
-    match scalar.text.as_str() {
-        "" | "~" | "null" | "Null" | "NULL" => return Some("null"),
-        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => return Some("a boolean"),
-        ".nan" | ".NaN" | ".NAN" => return Some("a number"),
-        _ => {}
-    }
-    let text: Cow<'_, str> = scalar.text.as_str().into();
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(&text);
-    let based = |prefix: &str, radix: u32| {
-        text.strip_prefix(prefix).is_some_and(|d| !d.is_empty() && d.chars().all(|c| c.is_digit(radix)))
-    };
-    let decimal = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && digits.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'))
-        && digits.parse::<f64>().is_ok();
-    let infinite = matches!(digits, ".inf" | ".Inf" | ".INF");
-    (decimal || infinite || based("0x", 16) || based("0o", 8)).then_some("a number")
 }
 
 /// The known name that is most like `name`, if any is: one slip, or one for every three letters.

@@ -1,6 +1,7 @@
 //! One file over another.
 
-use super::case;
+use super::{assemble, case};
+use crate::fault::Sources;
 
 /// Two files, the second over the first, both below `services.a`.
 fn over(base: &str, upper: &str) -> String {
@@ -209,7 +210,6 @@ fn short_and_long_forms_meet() {
       nofile:
         soft: 1
       nproc:
-        soft: 1
         hard: 2
     ");
 }
@@ -384,4 +384,41 @@ fn within_one_file_the_last_of_a_unique_thing_counts() {
         ports:
           - "80:80/tcp"
     "#);
+}
+
+#[test]
+fn every_value_of_a_merged_tree_points_to_the_file_it_stands_in() {
+    let files = "
+== compose.yaml
+include: [sub/compose.yaml]
+services:
+  a: { image: one, user: me, x-atoll: { calls: [b] } }
+== compose.override.yaml
+x-c: &c { tty: true }
+services:
+  a: { <<: *c, image: two, extends: { file: base.yaml, service: base }, calls: { c: } }
+== base.yaml
+services: { base: { init: true, image: three } }
+== sub/compose.yaml
+services: { d: { image: four, build: dir } }
+";
+    let case = case(files);
+    let (mut sources, mut faults) = (Sources::default(), Vec::new());
+    let assembled = assemble(&case.request, &mut sources, &mut faults).expect("a tree");
+    let stands = |path: &[&str]| {
+        let mut node = &assembled.root;
+        for key in path {
+            node = node.get(key).expect("a value");
+        }
+        let source = sources.get(node.span.source).expect("a source");
+        let text = &source.text[node.span.start as usize..node.span.end as usize];
+        format!("{} in {}", text, source.path.display())
+    };
+    assert_eq!(stands(&["services", "a", "image"]), "two in compose.override.yaml");
+    assert_eq!(stands(&["services", "a", "user"]), "me in compose.yaml");
+    assert_eq!(stands(&["services", "a", "tty"]), "true in compose.override.yaml");
+    assert_eq!(stands(&["services", "a", "init"]), "true in base.yaml");
+    assert_eq!(stands(&["services", "d", "image"]), "four in sub/compose.yaml");
+    assert_eq!(stands(&["services", "d", "build"]), "dir in sub/compose.yaml");
+    assert_eq!(stands(&["services", "a", "calls", "b"]), "b in compose.yaml");
 }
