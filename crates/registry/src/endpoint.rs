@@ -203,4 +203,45 @@ mod tests {
         web.record_failure();
         web.suspected().await;
     }
+
+    /// Threads take and give back places as fast as they can while the endpoint is drained.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_exchange_slips_past_a_finished_drain() {
+        for _ in 0..200 {
+            let web = endpoint();
+            let drained = AtomicBool::new(false);
+            std::thread::scope(|threads| {
+                for _ in 0..3 {
+                    threads.spawn(|| {
+                        while let Some(lease) = web.acquire() {
+                            assert!(
+                                !drained.load(Ordering::SeqCst),
+                                "an exchange is under way after the drain"
+                            );
+                            drop(lease);
+                        }
+                    });
+                }
+                let drain = web.drain(Duration::from_secs(10));
+                let left = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(drain));
+                drained.store(true, Ordering::SeqCst);
+                assert_eq!(left, 0);
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn failures_before_a_pardon_do_not_count_and_none_after_it_is_missed() {
+        let web = endpoint();
+        for _ in 0..100 {
+            for _ in 0..5 {
+                web.record_failure();
+            }
+            web.suspected().await;
+            web.record_failure(); // an exchange from before comes to its end late
+            web.forgive();
+            let calm = futures_util::future::poll_immediate(web.suspected()).await;
+            assert!(calm.is_none());
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! Read in this order: [`endpoint`] (one instance as the data path sees it), [`directory`] (all of them),
 //! [`health`] (when one counts as ready), `probe` (how one is asked), `lane` and `roster` (who is
-//! registered and what follows), [`registry`] (the task that owns all this, and its handle).
+//! registered and what follows), `registry` (the task that owns all this, and its handle).
 
 pub mod directory;
 pub mod endpoint;
@@ -11,7 +11,7 @@ pub mod health;
 mod lane;
 pub mod observed;
 mod probe;
-pub mod registry;
+mod registry;
 mod roster;
 
 pub use directory::{Directory, Endpoints, Upstream};

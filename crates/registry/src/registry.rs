@@ -115,7 +115,15 @@ impl Registry {
         self.ask(Command::Expect(service.clone(), expected)).await;
     }
 
+    /// What is known of every instance now.
+    pub fn observed(&self) -> ObservedMap {
+        Arc::clone(&self.observed.borrow())
+    }
+
     /// What is known of every instance: published whole at each change of a health or a detail.
+    ///
+    /// What `borrow` and `wait_for` give out holds a read lock for which the next publication waits: clone
+    /// the map out of it at once, and never keep it across an `await`.
     pub fn observe(&self) -> watch::Receiver<ObservedMap> {
         self.observed.clone()
     }

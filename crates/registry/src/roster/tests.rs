@@ -290,8 +290,7 @@ proptest! {
             prop_assert_eq!(ready, expected);
             prop_assert_eq!(roster.observed.borrow().len(), roster.names.len());
         }
-        let ends: Vec<_> = under_way.drain(..).collect();
-        for due in ends {
+        for due in under_way {
             roster.answer(&due, Ok(()), now);
         }
         for n in 1..5 {
