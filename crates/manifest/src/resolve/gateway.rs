@@ -21,14 +21,14 @@ pub(crate) fn listen(file: &File, has_routes: bool, faults: &mut Faults) -> Vec<
     };
     let mut list: Vec<SocketAddr> = Vec::new();
     for item in &written.0 {
-        match parse_listen(item) {
+        match parse_listen(&item.0) {
             Some(address) if list.contains(&address) && address.port() != 0 => {
                 faults.bad_value(item.span, format!("`{address}` is there twice"), "write it once");
             }
             Some(address) => list.push(address),
             None => faults.bad_value(
                 item.span,
-                format!("`{}` is not an address to listen on", shown(item)),
+                format!("`{}` is not an address to listen on", shown(&item.0)),
                 "write a port (`8080`: this machine only), `0.0.0.0:8080` or `:8080` (everywhere)",
             ),
         }

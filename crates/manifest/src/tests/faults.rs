@@ -341,3 +341,22 @@ fn a_command_that_needs_a_shell_is_noticed() {
     2:17 A0208 no shell runs this command: `&&` is passed on as an argument
     "#);
 }
+
+#[test]
+fn services_that_share_a_part_share_its_faults() {
+    let text = "
+x-base: &base
+  command: [./web]
+  tty: true
+  cpus: lots
+  zzz: 1
+services:
+  a: { <<: *base }
+  b: { <<: *base }
+";
+    insta::assert_snapshot!(titles(text), @r#"
+    4:3 A0205 service `a`: `tty` has no effect: output is kept line by line, without a terminal
+    5:9 A0202 expected a number, found `lots`
+    6:3 A0201 a service has no key `zzz`
+    "#);
+}

@@ -11,7 +11,8 @@ fn again(loaded: &Loaded) -> Loaded {
     parse_resolved(&render_yaml(&loaded.file), Path::new("/elsewhere/state/app.yaml"))
 }
 
-const WHOLE: &str = r#"
+/// A file with a bit of everything.
+pub(crate) const WHOLE: &str = r#"
 name: shop
 x-team: { a: [1, 2.5, "3", true, null] }
 gateway: { listen: [8080, "0.0.0.0:81"], timeout: 4s, auth: { customer: { jwt: {} } } }

@@ -4,6 +4,9 @@
 //! [`record!`] and [`words!`] make a type, its decoding, its serialisation and its JSON Schema from one
 //! list, so that a key is written once.
 
+use std::collections::HashSet;
+
+use kit::Code;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::fault::{Fault, Severity, Span};
@@ -11,6 +14,8 @@ use crate::tree::{Entry, Node};
 
 /// Faults of one kind kept per file; a hostile file cannot make more.
 const MAX_FAULTS: usize = 100;
+/// Faults that are remembered to be said once.
+const MAX_SAID: usize = 1000;
 /// A list of legal keys up to this long is printed whole.
 const SHORT_LIST: usize = 12;
 
@@ -21,11 +26,19 @@ pub(crate) struct Faults {
     list: Vec<Fault>,
     errors: usize,
     warnings: usize,
+    /// What was said already: services that share a part of the file (an anchor, a merge key) share its
+    /// faults.
+    said: HashSet<(Code, Option<Span>, String)>,
 }
 
 impl Faults {
-    /// Notes a fault.
+    /// Notes a fault, once. Of a key without effect only the place counts, whichever service it is under.
     pub(crate) fn add(&mut self, fault: Fault) {
+        let by_place = matches!(fault.code.as_str(), "A0205" | "A0206") && fault.span.is_some();
+        let text = if by_place { String::new() } else { fault.message.clone() };
+        if self.said.len() < MAX_SAID && !self.said.insert((fault.code, fault.span, text)) {
+            return;
+        }
         let count = match fault.severity {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
@@ -208,10 +221,31 @@ pub(crate) trait Record: Sized {
     fn present(&self) -> Vec<(&'static str, Span)>;
 }
 
-/// Closes an object schema but for `x-` keys.
+/// Closes an object schema but for `x-` keys, and takes out the `null` that stands for an absent field:
+/// editors then say what is wrong with a value instead of naming alternatives.
 pub(crate) fn closed(schema: &mut Schema) {
     schema.insert("additionalProperties".into(), false.into());
     schema.insert("patternProperties".into(), serde_json::json!({ "^x-": {} }));
+    let properties = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut);
+    for property in properties.into_iter().flat_map(serde_json::Map::values_mut) {
+        without_null(property);
+    }
+}
+
+fn without_null(property: &mut serde_json::Value) {
+    let Some(property) = property.as_object_mut() else { return };
+    if let Some(types) = property.get_mut("type").and_then(serde_json::Value::as_array_mut) {
+        types.retain(|name| name != "null");
+    }
+    let Some(forms) = property.get_mut("anyOf").and_then(serde_json::Value::as_array_mut) else { return };
+    forms.retain(|form| *form != serde_json::json!({ "type": "null" }));
+    if let [serde_json::Value::Object(only)] = &mut forms[..] {
+        let only = std::mem::take(only);
+        property.remove("anyOf");
+        for (key, value) in only {
+            property.entry(key).or_insert(value);
+        }
+    }
 }
 
 /// The entries of a record, unknown and missing keys noted. `take` reads one entry and says whether it

@@ -4,7 +4,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::decode::{At, Decode, Faults, Record, at_item, record, shown};
-use super::scalar::{Loose, Time};
+use super::scalar::{Loose, Time, Word};
 use super::shape::{Dict, Form, Items, Names};
 use crate::fault::Fault;
 use crate::tree::{Entry, Node};
@@ -192,7 +192,7 @@ record! {
     /// The edge of the app.
     pub struct GatewayText: "a gateway" {
         /// Where it listens: a port, `host:port`, or a list.
-        listen: Items<String>,
+        listen: Items<Word>,
         /// The timeout of every route that has none of its own.
         timeout: Time,
         /// Who may come in.

@@ -282,7 +282,7 @@ impl<T: Decode> Decode for Switch<T> {
 
     fn shape(generator: &mut SchemaGenerator) -> Schema {
         let detail = T::shape(generator);
-        json_schema!({ "anyOf": [{ "type": "boolean" }, detail] })
+        json_schema!({ "anyOf": [{ "enum": [true, false, "true", "false"] }, detail] })
     }
 }
 
