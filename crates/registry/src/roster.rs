@@ -83,7 +83,7 @@ pub(crate) struct Roster {
     network: Lane,
     exec: Lane,
     observed: watch::Sender<ObservedMap>,
-    observed_changed: bool,
+    observed_changed: BTreeSet<InstanceId>,
     services_changed: BTreeSet<ServiceName>,
 }
 
@@ -98,7 +98,7 @@ impl Roster {
             network: Lane::new(MAX_NETWORK_CHECKS),
             exec: Lane::new(MAX_EXEC_CHECKS),
             observed: watch::Sender::default(),
-            observed_changed: false,
+            observed_changed: BTreeSet::new(),
             services_changed: BTreeSet::new(),
         }
     }
@@ -140,9 +140,9 @@ impl Roster {
             under_way: None,
             _present: present.drop_guard(),
         };
+        self.observed_changed.insert(id.clone());
         self.names.insert(id, serial);
         self.entries.insert(serial, entry);
-        self.observed_changed = true;
         self.reschedule(serial);
         to_suspect
     }
@@ -161,7 +161,7 @@ impl Roster {
         if entry.watch.health() == Health::Ready {
             self.services_changed.insert(id.service.clone());
         }
-        self.observed_changed = true;
+        self.observed_changed.insert(id.clone());
     }
 
     /// Takes an instance out of the balancer for good. Returns the endpoint whose exchanges to wait for.
@@ -222,11 +222,11 @@ impl Roster {
         if let (Some(Transition { to: Health::Ready, .. }), Some(endpoint)) = (turned, &entry.endpoint) {
             endpoint.forgive();
         }
+        let id = entry.id.clone();
         if entry.detail != detail {
             entry.detail = detail;
-            self.observed_changed = true;
+            self.observed_changed.insert(id.clone());
         }
-        let id = entry.id.clone();
         self.reschedule(report.serial);
         self.note_turn(&id, turned);
     }
@@ -263,11 +263,19 @@ impl Roster {
             let endpoints = Endpoints { ready: self.ready(&service), expected };
             self.directory.upstream(&service).publish(endpoints);
         }
-        if std::mem::take(&mut self.observed_changed) {
-            let entries = self.names.iter().filter_map(|(id, serial)| Some((id, self.entries.get(serial)?)));
-            let map = entries.map(|(id, entry)| (id.clone(), entry.observed())).collect();
-            self.observed.send_replace(Arc::new(map));
+        let changed = std::mem::take(&mut self.observed_changed);
+        if changed.is_empty() {
+            return;
         }
+        self.observed.send_modify(|map| {
+            let map = Arc::make_mut(map); // copied only when a reader still holds the one from before
+            for id in changed {
+                match self.names.get(&id).and_then(|serial| self.entries.get(serial)) {
+                    Some(entry) => drop(map.insert(id, entry.observed())),
+                    None => drop(map.remove(&id)),
+                }
+            }
+        });
     }
 
     fn ready(&self, service: &ServiceName) -> Vec<Arc<Endpoint>> {
@@ -307,7 +315,7 @@ impl Roster {
 
     fn note_turn(&mut self, id: &InstanceId, turned: Option<Transition>) {
         let Some(Transition { from, to }) = turned else { return };
-        self.observed_changed = true;
+        self.observed_changed.insert(id.clone());
         if from == Health::Ready || to == Health::Ready {
             self.services_changed.insert(id.service.clone());
         }

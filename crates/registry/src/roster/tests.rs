@@ -206,7 +206,11 @@ fn what_is_known_is_published_only_when_it_changed() {
     roster.answer(&due, Ok(()), later);
     roster.publish();
     assert!(!observed.has_changed().unwrap());
-    assert_eq!(observed.borrow()[&id("web-1#1")].checks(), 2);
+    let held = Arc::clone(&observed.borrow());
+    assert_eq!(held[&id("web-1#1")].checks(), 2);
+    roster.deregister(&id("web-1#1"));
+    roster.publish();
+    assert_eq!((held.len(), observed.borrow().len()), (1, 0), "a map that somebody holds does not change");
 }
 
 #[derive(Clone, Debug)]
@@ -288,7 +292,13 @@ proptest! {
                 }
             }
             prop_assert_eq!(ready, expected);
-            prop_assert_eq!(roster.observed.borrow().len(), roster.names.len());
+            let seen = roster.observed.borrow();
+            prop_assert_eq!(seen.len(), roster.names.len());
+            for (id, observed) in seen.iter() {
+                let entry = &roster.entries[&roster.names[id]];
+                prop_assert_eq!(observed.health, entry.watch.health());
+                prop_assert_eq!(&observed.detail, &entry.detail);
+            }
         }
         for due in under_way {
             roster.answer(&due, Ok(()), now);
