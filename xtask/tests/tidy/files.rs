@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A text file that version control knows.
+/// A text file that version control knows or would take in.
 pub(crate) struct Tracked {
     /// Relative to the root.
     pub(crate) path: String,
@@ -34,8 +34,11 @@ pub(crate) fn tracked() -> Vec<Tracked> {
 fn from_git() -> Option<Vec<String>> {
     // As another user than the owner git refuses, unless told that the folder is meant.
     let safe = format!("safe.directory={}", root().display());
-    let listed =
-        Command::new("git").args(["-c", &safe, "ls-files", "-z"]).current_dir(root()).output().ok()?;
+    let listed = Command::new("git")
+        .args(["-c", &safe, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .ok()?;
     let names = String::from_utf8(listed.stdout).ok()?;
     (listed.status.success() && !names.is_empty())
         .then(|| names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect())

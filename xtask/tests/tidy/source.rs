@@ -95,9 +95,10 @@ pub(crate) fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// Every `"A0123"` in a source.
+/// Every `"A0123"` in a source, its tests left out.
 pub(crate) fn codes(source: &str) -> Vec<String> {
     let mut codes = Vec::new();
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
     for (at, _) in source.match_indices("\"A0") {
         let code = source.get(at + 1..at + 6).unwrap_or_default();
         let digits = code.len() == 5 && code[1..].bytes().all(|b| b.is_ascii_digit());
