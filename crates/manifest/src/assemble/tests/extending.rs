@@ -65,7 +65,7 @@ services:
 services:
   web: { label_file: l, x-atoll: { routes: [GET /] }, develop: { watch: [{ path: src, action: sync }] } }
 ";
-    insta::assert_snapshot!(case(files).env("HOME", "/root").env("WHO", "me").run(), @r#"
+    insta::assert_snapshot!(case(files).env("HOME", "/home/ada").env("WHO", "me").run(), @r#"
     services:
       web:
         label_file: "/app/deeper/l"
@@ -83,7 +83,7 @@ services:
         volumes:
           - /app/common/data:/data
           - named:/n
-          - /root/x:/x
+          - /home/ada/x:/x
           - type: bind
             source: "/app/up"
             target: /up

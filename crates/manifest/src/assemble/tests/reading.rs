@@ -262,7 +262,7 @@ services:
       second ${PORT}
     init: $PORT ${HOMEE}
 ";
-    insta::assert_snapshot!(case(files).env("HOME", "/root").faults(), @r#"
+    insta::assert_snapshot!(case(files).env("HOME", "/home/ada").faults(), @r#"
     error[A0111] at compose.yaml:4:17 "${IMAGE:?say which}": the variable `IMAGE` is required and has no value: say which
       hint: set it in the environment or in `.env`
     error[A0110] at compose.yaml:6:15 "${}": `${}` names no variable
