@@ -1,0 +1,84 @@
+//! `atoll down`: stops an app that runs.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use api::{Client, ClientError};
+
+use super::Context;
+use super::up::last_event;
+use crate::failure::{CliError, Failure, print};
+use crate::flags::{AppFlags, seconds};
+use crate::follow::{Follow, OnSignal};
+use crate::place::Place;
+use crate::show::view::{Look, View};
+use crate::show::{Paint, term};
+use crate::signals::Signals;
+
+/// How long a node may take to end after everything is stopped.
+const END: Duration = Duration::from_secs(10);
+
+/// Time between two looks whether it has.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Stop an app
+///
+/// Drains and stops every instance in reverse order, then the node. Ctrl-C kills what is left.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct DownArgs {
+    /// Where the app is
+    #[arg(value_name = "APP")]
+    location: Option<PathBuf>,
+    /// How long instances may take, instead of their own `stop_grace_period`; 0 kills at once
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<u64>,
+    /// Which app.
+    #[command(flatten)]
+    app: AppFlags,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: DownArgs, context: &Context) -> Result<u8, Failure> {
+    let place = Place::new(args.app.after(&context.app), args.location);
+    let client = place.client()?;
+    context.block_on(down(client, args.timeout))
+}
+
+async fn down(client: Client, timeout: Option<u64>) -> Result<u8, Failure> {
+    let mut signals =
+        Signals::catch().map_err(|source| CliError::Machine { what: "catch signals", source })?;
+    let Some(events_after) = last_event_if_running(&client).await? else {
+        print("nothing runs here\n")?;
+        return Ok(0);
+    };
+    let look = Look { paint: Paint::stdout(), live: term::can_redraw(), logs: false };
+    Follow {
+        client: &client,
+        view: View::new(look, Instant::now()),
+        on_signal: OnSignal::Stop,
+        stop_now: true,
+        stop_timeout: timeout,
+        services: Vec::new(),
+        logs_since: None,
+        events_after,
+    }
+    .run(&mut signals)
+    .await?;
+    let give_up = Instant::now() + END;
+    while client.node().await.is_ok() {
+        if Instant::now() > give_up {
+            let source = std::io::Error::new(std::io::ErrorKind::TimedOut, "it still answers after 10 s");
+            return Err(CliError::Machine { what: "see the node end", source }.into());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(0)
+}
+
+async fn last_event_if_running(client: &Client) -> Result<Option<u64>, Failure> {
+    match client.node().await {
+        Ok(_) => Ok(Some(last_event(client).await?)),
+        Err(ClientError::NotRunning { .. }) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}

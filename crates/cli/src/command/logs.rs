@@ -1,0 +1,98 @@
+//! `atoll logs`: what services said and say.
+
+use super::Context;
+use super::up::now;
+use crate::failure::{CliError, Failure, print};
+use crate::flags::{AppFlagsLong, FormatFlag};
+use crate::place::Place;
+use crate::show::Paint;
+use crate::show::line::{LogPrinter, LogStyle};
+use crate::show::time;
+use crate::signals::Signals;
+
+/// Lines shown in one piece at most while nobody waits for them.
+const BATCH: usize = 16 << 10;
+
+/// Show what services say
+///
+/// Lines of all instances in the order they were said. JSON: a `LogLine` of the admin API per line.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct LogsArgs {
+    /// Where the app is, then services or instances [default: all]
+    #[arg(value_name = "APP|SERVICE")]
+    targets: Vec<String>,
+    /// Go on with new lines
+    #[arg(short, long)]
+    follow: bool,
+    /// Start with the last so many lines, or `all`
+    #[arg(short = 'n', long, value_name = "LINES", value_parser = tail, default_value = "all")]
+    tail: Tail,
+    /// Only lines after this: so long ago (10m), or a time (2026-01-31T12:00:00Z)
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| time::since(text, now()))]
+    since: Option<kit::Timestamp>,
+    /// Put the time before each line
+    #[arg(short, long)]
+    timestamps: bool,
+    /// Leave the instance's name out
+    #[arg(long)]
+    no_log_prefix: bool,
+    /// How.
+    #[command(flatten)]
+    format: FormatFlag,
+    /// Which app.
+    #[command(flatten)]
+    app: AppFlagsLong,
+}
+
+/// How many lines from the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tail(Option<usize>);
+
+fn tail(text: &str) -> Result<Tail, String> {
+    if text == "all" {
+        return Ok(Tail(None));
+    }
+    text.parse().map(|lines| Tail(Some(lines))).map_err(|_| "write a number of lines, or `all`".to_owned())
+}
+
+/// Runs the command.
+pub(crate) fn run(args: LogsArgs, context: &Context) -> Result<u8, Failure> {
+    let flags = crate::flags::AppFlags::from(args.app).after(&context.app);
+    let (place, targets) = Place::of_targets(flags, &args.targets);
+    let client = place.client()?;
+    let style = LogStyle { paint: Paint::stdout(), prefix: !args.no_log_prefix, timestamps: args.timestamps };
+    context.block_on(async {
+        let mut signals =
+            Signals::catch().map_err(|source| CliError::Machine { what: "catch signals", source })?;
+        let mut lines = client.logs(&targets, args.tail.0, args.since, args.follow).await?;
+        let mut printer = LogPrinter::new(style);
+        let mut pending = String::new();
+        loop {
+            // `biased`, so that what is there already is printed in batches.
+            let line = tokio::select! {
+                biased;
+                _ = signals.next() => break,
+                line = lines.next() => line,
+                () = std::future::ready(()), if !pending.is_empty() => {
+                    print(&std::mem::take(&mut pending))?;
+                    continue;
+                }
+            };
+            let Some(line) = line else { break };
+            let line = line?;
+            if args.format.is_json() {
+                let text = serde_json::to_string(&line)
+                    .map_err(|error| CliError::Machine { what: "write JSON", source: error.into() })?;
+                pending.push_str(&text);
+                pending.push('\n');
+            } else {
+                pending.push_str(&printer.line(&line));
+            }
+            if pending.len() > BATCH {
+                print(&std::mem::take(&mut pending))?;
+            }
+        }
+        print(&pending)?;
+        Ok(0)
+    })
+}

@@ -1,0 +1,62 @@
+//! `atoll ps`: what runs.
+
+use super::Context;
+use super::up::now;
+use crate::failure::{Failure, print, print_json};
+use crate::flags::{AppFlags, FormatFlag};
+use crate::place::Place;
+use crate::ready::no_such_service;
+use crate::show::{Paint, clean, listing, term};
+
+/// Show what runs
+///
+/// One line per instance, and one per service that has none, with the reason. JSON: `Status` of the admin
+/// API.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct PsArgs {
+    /// Where the app is, then services [default: all]
+    #[arg(value_name = "APP|SERVICE")]
+    targets: Vec<String>,
+    /// Names of services only
+    #[arg(long)]
+    services: bool,
+    /// Names of instances only
+    #[arg(short, long)]
+    quiet: bool,
+    /// How.
+    #[command(flatten)]
+    format: FormatFlag,
+    /// Which app.
+    #[command(flatten)]
+    app: AppFlags,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: PsArgs, context: &Context) -> Result<u8, Failure> {
+    let (place, services) = Place::of_targets(args.app.after(&context.app), &args.targets);
+    let client = place.client()?;
+    let mut status = context.block_on(async { Ok(client.status().await?) })?;
+    for name in &services {
+        if !status.services.iter().any(|service| service.name == *name) {
+            return Err(no_such_service(name, status.services.iter().map(|s| s.name.as_str())).into());
+        }
+    }
+    if !services.is_empty() {
+        status.services.retain(|service| services.contains(&service.name));
+    }
+    let names: Option<Vec<&String>> = match (args.services, args.quiet) {
+        (true, _) => Some(status.services.iter().map(|service| &service.name).collect()),
+        (false, true) => Some(status.services.iter().flat_map(|s| &s.instances).map(|i| &i.name).collect()),
+        (false, false) => None,
+    };
+    match (names, args.format.is_json()) {
+        (Some(names), true) => print_json(&names)?,
+        (Some(names), false) => {
+            let lines: Vec<String> = names.iter().map(|name| clean::text(name) + "\n").collect();
+            print(&lines.concat())?;
+        }
+        (None, true) => print_json(&status)?,
+        (None, false) => print(&listing::ps(&status, now(), term::columns(), Paint::stdout()))?,
+    }
+    Ok(0)
+}
