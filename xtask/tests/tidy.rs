@@ -208,3 +208,27 @@ fn links_between_documents_lead_somewhere() {
     }
     none("links to files that are not there", &wrong);
 }
+
+#[test]
+fn application_files_in_the_readme_are_legal() {
+    let readme = files::read("README.md");
+    let blocks = readme.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for block in blocks {
+        seen += 1;
+        let loaded = manifest::load(&manifest::Request {
+            working_dir: files::root(),
+            project_dir: Some(files::root()),
+            project_name: Some("readme".into()),
+            files: vec!["-".into()],
+            stdin: Some(block.to_owned()),
+            ..manifest::Request::default()
+        });
+        if loaded.app.is_none() || !loaded.faults.is_empty() {
+            wrong.push(manifest::report(&loaded.faults, &loaded.sources, false));
+        }
+    }
+    assert!(seen > 0, "the README shows no application file");
+    none("application files in README.md", &wrong);
+}
