@@ -292,6 +292,17 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_kept_and_latency_is_that_of_the_server() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || crate::serve::serve(&listener));
+        let outcome = run_against(address);
+        assert_eq!(outcome.failed(), 0, "{:?}", outcome.failures);
+        assert!(outcome.connections < outcome.requests / 2, "{} connections", outcome.connections);
+        assert!(outcome.quantile(0.5) < Duration::from_millis(100), "{:?}", outcome.quantile(0.5));
+    }
+
+    #[test]
     fn quantiles_are_of_the_sorted_values() {
         let sorted: Vec<_> = (1..=100).map(Duration::from_millis).collect();
         assert_eq!(quantile(&sorted, 0.5), Duration::from_millis(50));

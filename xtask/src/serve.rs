@@ -23,6 +23,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let host = std::env::var("HOST").unwrap_or_else(|_| "127.0.0.1".into());
     let port: u16 = std::env::var("PORT").context("PORT is not set")?.parse().context("PORT")?;
     let listener = TcpListener::bind((host.as_str(), port)).with_context(|| format!("listen on {port}"))?;
+    serve(&listener)
+}
+
+/// Serves every connection on a thread of its own.
+pub(crate) fn serve(listener: &TcpListener) -> anyhow::Result<()> {
     for connection in listener.incoming() {
         let Ok(connection) = connection else { continue };
         // A connection that breaks is its client's business.

@@ -1,6 +1,8 @@
 //! What the documents promise about the code, held true by a test: the map in ARCHITECTURE.md is the real
 //! graph, `unsafe` stays where it belongs, files stay small, and nothing of one machine is left in them.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may fail loudly
+
 #[path = "tidy/files.rs"]
 mod files;
 #[path = "tidy/graph.rs"]
