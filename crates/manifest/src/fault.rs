@@ -1,6 +1,6 @@
 //! What is wrong with a file, and where.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kit::Code;
 
@@ -28,6 +28,13 @@ impl Sources {
     pub fn add(&mut self, path: PathBuf, text: String) -> SourceId {
         self.list.push(Source { path, text });
         SourceId(u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Gives the files known as `old` another name, when there is a better one than how they were read.
+    pub(crate) fn rename(&mut self, old: &Path, new: &Path) {
+        for source in self.list.iter_mut().filter(|source| source.path == old) {
+            source.path = new.to_owned();
+        }
     }
 
     /// The file with this id.

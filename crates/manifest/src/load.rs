@@ -56,7 +56,7 @@ pub fn load_naming(request: &Request, named: &[String]) -> Loaded {
 /// Reads a file as [`render_yaml`](crate::render_yaml) writes it. It stands on its own: no environment, no
 /// `.env` and no other file takes part. `origin` is where it is kept.
 pub fn parse_resolved(text: &str, origin: &Path) -> Loaded {
-    let dir = origin.parent().unwrap_or(origin).to_owned();
+    let dir = origin.parent().filter(|dir| dir.is_absolute()).unwrap_or(Path::new("/")).to_owned();
     let request = Request {
         working_dir: dir.clone(),
         files: vec![PathBuf::from("-")],
@@ -66,7 +66,9 @@ pub fn parse_resolved(text: &str, origin: &Path) -> Loaded {
         stdin: Some(text.to_owned()),
         ..Request::default()
     };
-    load(&request)
+    let mut loaded = load(&request);
+    loaded.sources.rename(Path::new("<stdin>"), origin);
+    loaded
 }
 
 pub(crate) fn finish(

@@ -7,16 +7,19 @@ use serde_json::Value as Json;
 
 use crate::text::File;
 
-/// The file as a JSON value. Strings are as they are meant: no `$` is doubled.
+/// The file as a JSON value, which is a legal application file too: every `$` in a value is written `$$`,
+/// so that it reads back as it was.
 pub fn render_json(file: &File) -> Json {
     // Serialising records of strings, numbers and maps with string keys cannot fail.
-    serde_json::to_value(file).unwrap_or_default()
+    let mut json = serde_json::to_value(file).unwrap_or_default();
+    double_dollars(&mut json);
+    json
 }
 
-/// The file as YAML, every `$` in a value written `$$`, so that it reads back as it was.
+/// The file as YAML; `$` as in [`render_json`].
 pub fn render_yaml(file: &File) -> String {
-    let mut text = String::new();
     let json = render_json(file);
+    let mut text = String::new();
     match &json {
         Json::Object(map) if !map.is_empty() => block(&json, 0, &mut text),
         _ => text.push_str("{}\n"),
@@ -24,12 +27,22 @@ pub fn render_yaml(file: &File) -> String {
     text
 }
 
+/// Variables are filled in in values, not in keys.
+fn double_dollars(value: &mut Json) {
+    match value {
+        Json::String(text) if text.contains('$') => *text = text.replace('$', "$$"),
+        Json::Array(items) => items.iter_mut().for_each(double_dollars),
+        Json::Object(map) => map.values_mut().for_each(double_dollars),
+        _ => {}
+    }
+}
+
 /// Writes a mapping or list that is not empty, one entry to a line.
 fn block(value: &Json, indent: usize, out: &mut String) {
     match value {
         Json::Object(map) => {
             for (key, value) in map {
-                let _ = write!(out, "{:indent$}{}:", "", key_text(key));
+                let _ = write!(out, "{:indent$}{}:", "", string_text(key));
                 entry(value, indent, out);
             }
         }
@@ -72,14 +85,9 @@ fn scalar_text(value: &Json) -> String {
     match value {
         Json::Object(_) => "{}".to_owned(),
         Json::Array(_) => "[]".to_owned(),
-        Json::String(text) => string_text(&text.replace('$', "$$")),
+        Json::String(text) => string_text(text),
         other => other.to_string(),
     }
-}
-
-/// A key: Compose fills in no variables there.
-fn key_text(key: &str) -> String {
-    string_text(key)
 }
 
 /// A string without quotes where every reader takes it for the same string, else between double quotes.

@@ -3,13 +3,14 @@
 mod paths;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kit::Code;
 use kit::units::format_duration;
 
 use crate::fault::Severity;
 use crate::resolve::cycles;
-use crate::spec::{App, ServiceName};
+use crate::spec::{App, Call, ServiceName};
 
 /// Findings of one rule at most.
 const MAX_PER_RULE: usize = 50;
@@ -67,12 +68,12 @@ fn arrows<'a>(names: impl IntoIterator<Item = &'a ServiceName>) -> String {
     names.into_iter().map(ServiceName::as_str).collect::<Vec<_>>().join(" → ")
 }
 
+/// Notes circles; returns services without which there would be none.
 fn call_cycles(app: &App, findings: &mut Vec<Finding>) -> BTreeSet<ServiceName> {
     let edges: BTreeMap<&ServiceName, Vec<&ServiceName>> =
         app.services.values().map(|service| (&service.name, service.calls.keys().collect())).collect();
-    let mut members = BTreeSet::new();
-    for cycle in cycles(&edges) {
-        members.extend(cycle.iter().map(|name| (*name).clone()));
+    let found = cycles(&edges);
+    for cycle in found.shown {
         let shown = arrows(cycle.iter().copied().chain(cycle.first().copied()));
         let message = format!("services call each other in a circle: {shown}");
         let services = cycle.into_iter().cloned().collect();
@@ -80,63 +81,81 @@ fn call_cycles(app: &App, findings: &mut Vec<Finding>) -> BTreeSet<ServiceName> 
             "turn one of the calls round, or let it be an event: a request could go round until it times out";
         findings.push(Finding::new("A0401", Severity::Error, message, services, hint));
     }
-    members
+    found.knots.into_iter().cloned().collect()
 }
 
 /// An inner step that may take longer than whoever waits for it: the outer one gives up first, and the
 /// inner work is for nothing.
 fn inner_timeouts(app: &App, findings: &mut Vec<Finding>) {
-    let mut found = 0;
-    let mut add = |outer: String, services: Vec<ServiceName>, findings: &mut Vec<Finding>| {
-        found += 1;
-        if found <= MAX_PER_RULE {
-            let hint = "give the outer one more time, or the inner one less (its retries count)";
-            findings.push(Finding::new("A0402", Severity::Warning, outer, services, hint));
-        }
-    };
+    const HINT: &str = "give the outer one more time, or the inner one less (its retries count)";
+    let mut found = Vec::new();
+    // The longest step below each service, so that services without a finding cost one look.
+    let longest: BTreeMap<&ServiceName, Duration> = app
+        .services
+        .values()
+        .filter_map(|service| Some((&service.name, service.calls.values().map(worst).max()?)))
+        .collect();
     for service in app.services.values() {
-        for (callee, inner) in &service.calls {
-            let worst = inner.timeout.saturating_mul(inner.retries.saturating_add(1));
-            let tries = match inner.retries {
-                0 => String::new(),
-                retries => format!(" ({} tries of {})", retries + 1, format_duration(inner.timeout)),
-            };
-            let takes = format!("`{}` → `{callee}` may take {}{tries}", service.name, format_duration(worst));
-            // The tightest route stands for all of them.
-            let tightest = service.routes.iter().min_by_key(|route| route.timeout);
-            if let Some(route) = tightest.filter(|route| route.timeout < worst) {
-                let message = format!(
-                    "{takes}, but the route `{}` ends after {}",
-                    route.name,
-                    format_duration(route.timeout)
-                );
-                add(message, vec![service.name.clone(), callee.clone()], findings);
+        // The tightest route stands for all of them.
+        let Some(route) = service.routes.iter().min_by_key(|route| route.timeout) else { continue };
+        if longest.get(&service.name).is_none_or(|longest| *longest <= route.timeout) {
+            continue;
+        }
+        for (callee, call) in service.calls.iter().filter(|(_, call)| worst(call) > route.timeout) {
+            let takes = may_take(&service.name, callee, call);
+            let message = format!(
+                "{takes}, but the route `{}` ends after {}",
+                route.name,
+                format_duration(route.timeout)
+            );
+            found.push((message, vec![service.name.clone(), callee.clone()]));
+            if found.len() >= MAX_PER_RULE {
+                break;
             }
         }
     }
-    for caller in app.services.values() {
+    'all: for caller in app.services.values() {
         for (middle, outer) in &caller.calls {
             let Some(service) = app.services.get(middle) else { continue };
-            for (callee, inner) in &service.calls {
-                let worst = inner.timeout.saturating_mul(inner.retries.saturating_add(1));
-                if worst <= outer.timeout {
-                    continue;
+            if longest.get(middle).is_none_or(|longest| *longest <= outer.timeout) {
+                continue;
+            }
+            for (callee, inner) in service.calls.iter().filter(|(_, inner)| worst(inner) > outer.timeout) {
+                let takes = may_take(middle, callee, inner);
+                let ends = format_duration(outer.timeout);
+                let message = format!("{takes}, but `{}` → `{middle}` ends after {ends}", caller.name);
+                found.push((message, vec![caller.name.clone(), middle.clone(), callee.clone()]));
+                if found.len() >= MAX_PER_RULE {
+                    break 'all;
                 }
-                let message = format!(
-                    "`{middle}` → `{callee}` may take {}, but `{}` → `{middle}` ends after {}",
-                    format_duration(worst),
-                    caller.name,
-                    format_duration(outer.timeout)
-                );
-                add(message, vec![caller.name.clone(), middle.clone(), callee.clone()], findings);
             }
         }
     }
+    for (message, services) in found.into_iter().take(MAX_PER_RULE) {
+        findings.push(Finding::new("A0402", Severity::Warning, message, services, HINT));
+    }
+}
+
+/// How long a call may take with all its tries.
+fn worst(call: &Call) -> Duration {
+    call.timeout.saturating_mul(call.retries.saturating_add(1))
+}
+
+fn may_take(caller: &ServiceName, callee: &ServiceName, call: &Call) -> String {
+    let tries = match call.retries {
+        0 => String::new(),
+        retries => format!(" ({} tries of {})", u64::from(retries) + 1, format_duration(call.timeout)),
+    };
+    format!("`{caller}` → `{callee}` may take {}{tries}", format_duration(worst(call)))
 }
 
 fn routes_without_timeout(app: &App, findings: &mut Vec<Finding>) {
     const SHOWN: usize = 3;
+    let mut found = 0;
     for service in app.services.values() {
+        if found >= MAX_PER_RULE {
+            break;
+        }
         let bare: Vec<&str> = service
             .routes
             .iter()
@@ -144,6 +163,7 @@ fn routes_without_timeout(app: &App, findings: &mut Vec<Finding>) {
             .map(|route| route.name.as_str())
             .collect();
         let Some(first) = service.routes.iter().find(|route| !route.timeout_written) else { continue };
+        found += 1;
         let mut list = bare.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         if bare.len() > SHOWN {
             list.push_str(&format!(" and {} more", bare.len() - SHOWN));

@@ -79,3 +79,13 @@ services:
       hint: give it one: `healthcheck: { http: /healthz }`; until then it is called as soon as it runs
     "#);
 }
+
+#[test]
+fn more_circles_than_are_shown_do_no_harm() {
+    let mut text = String::from("services:\n  web: { command: [w], calls: [a0, a1, b7, a40] }\n");
+    for i in 0..50 {
+        text.push_str(&format!("  a{i}: {{ command: [a], calls: {{ b{i}: {{ retry: 1 }} }} }}\n"));
+        text.push_str(&format!("  b{i}: {{ command: [b], calls: {{ a{i}: {{ retry: 1 }} }} }}\n"));
+    }
+    assert_eq!(check(&text).matches("A0401").count(), 10);
+}

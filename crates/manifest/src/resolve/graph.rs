@@ -1,6 +1,6 @@
 //! The graph of `depends_on`: no cycles, and nobody waits for what cannot come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fault::{Fault, Span};
 use crate::spec::{App, Condition, ServiceName, Work};
@@ -17,8 +17,8 @@ pub(crate) type EdgePlaces = BTreeMap<(ServiceName, ServiceName), Span>;
 pub(crate) fn check_dependencies(app: &App, places: &EdgePlaces, faults: &mut Faults) {
     let edges: BTreeMap<&ServiceName, Vec<&ServiceName>> =
         app.services.values().map(|service| (&service.name, service.depends_on.keys().collect())).collect();
-    for cycle in cycles(&edges).into_iter().take(MAX_CYCLES) {
-        note_cycle(&cycle, places, faults);
+    for cycle in &cycles(&edges).shown {
+        note_cycle(cycle, places, faults);
     }
     for service in app.services.values() {
         for (other, dependency) in &service.depends_on {
@@ -72,23 +72,29 @@ fn note_cycle(cycle: &[&ServiceName], places: &EdgePlaces, faults: &mut Faults) 
     faults.add(fault.hint("take one of these dependencies out; whom a service calls belongs under `calls`"));
 }
 
+/// The cycles of a graph.
+pub(crate) struct Cycles<'a> {
+    /// The first [`MAX_CYCLES`] of them.
+    pub(crate) shown: Vec<Vec<&'a ServiceName>>,
+    /// A set without which the graph has no cycle: both ends of every back edge.
+    pub(crate) knots: BTreeSet<&'a ServiceName>,
+}
+
 /// One cycle for each back edge of a depth-first walk, in the order of names. Iterative: a chain may be as
 /// long as the file has services.
-pub(crate) fn cycles<'a>(
-    edges: &BTreeMap<&'a ServiceName, Vec<&'a ServiceName>>,
-) -> Vec<Vec<&'a ServiceName>> {
+pub(crate) fn cycles<'a>(edges: &BTreeMap<&'a ServiceName, Vec<&'a ServiceName>>) -> Cycles<'a> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         OnPath(usize),
         Done,
     }
-    let mut marks: BTreeMap<&ServiceName, Mark> = BTreeMap::new();
-    let mut found = Vec::new();
+    let mut marks: BTreeMap<&'a ServiceName, Mark> = BTreeMap::new();
+    let mut found = Cycles { shown: Vec::new(), knots: BTreeSet::new() };
     for &start in edges.keys() {
         if marks.contains_key(start) {
             continue;
         }
-        let mut path: Vec<(&ServiceName, usize)> = vec![(start, 0)];
+        let mut path: Vec<(&'a ServiceName, usize)> = vec![(start, 0)];
         marks.insert(start, Mark::OnPath(0));
         while let Some((node, next)) = path.last_mut() {
             let targets = edges.get(node).map_or(&[][..], Vec::as_slice);
@@ -101,8 +107,9 @@ pub(crate) fn cycles<'a>(
             match marks.get(target) {
                 Some(Mark::Done) => {}
                 Some(Mark::OnPath(from)) => {
-                    if found.len() < MAX_CYCLES {
-                        found.push(path[*from..].iter().map(|(node, _)| *node).collect());
+                    found.knots.extend([*node, target]);
+                    if found.shown.len() < MAX_CYCLES {
+                        found.shown.push(path[*from..].iter().map(|(node, _)| *node).collect());
                     }
                 }
                 None => {

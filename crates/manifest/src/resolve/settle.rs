@@ -7,7 +7,7 @@ use std::path::Path;
 use super::env_files::EnvFiles;
 use crate::fault::{Fault, Sources, Span};
 use crate::text::decode::{At, Faults, shown};
-use crate::text::shape::{List, Pairs, near_hint};
+use crate::text::shape::{Pairs, near_hint};
 use crate::text::{File, Service, support};
 
 /// Bytes of environment over all services; an environment file that every one of a thousand services names
@@ -60,19 +60,49 @@ pub(crate) fn settle(file: &mut File, around: &Surroundings<'_>, sources: &mut S
 fn drop_disabled(file: &mut File, around: &Surroundings<'_>) -> BTreeMap<String, Vec<String>> {
     let mut disabled = BTreeMap::new();
     let Some(services) = &mut file.services else { return disabled };
+    let named = named_with_dependencies(&services.value.0, around.named);
+    let active = |profile: &str| around.profiles.iter().any(|one| one == "*" || one == profile);
     services.value.0.retain(|(name, service)| {
-        let profiles: &[At<String>] =
-            service.profiles.as_ref().map_or(&[], |list: &At<List<String>>| &list.0);
-        let active = |profile: &str| around.profiles.iter().any(|one| one == "*" || one == profile);
-        let enabled = profiles.is_empty()
-            || profiles.iter().any(|profile| active(profile))
-            || around.named.contains(name);
+        let profiles = profiles(service);
+        let enabled =
+            profiles.is_empty() || profiles.iter().any(|profile| active(profile)) || named.contains(name);
         if !enabled {
             disabled.insert(name.clone(), profiles.iter().map(|profile| profile.value.clone()).collect());
         }
         enabled
     });
     disabled
+}
+
+fn profiles(service: &Service) -> &[At<String>] {
+    service.profiles.as_ref().map_or(&[], |list| &list.value.0)
+}
+
+/// The services that were named, and what they depend on as far as it is in one of their own profiles: as
+/// in Compose, naming a service enables its profiles for it.
+fn named_with_dependencies(services: &[(String, At<Service>)], named: &[String]) -> BTreeSet<String> {
+    if named.is_empty() {
+        return BTreeSet::new();
+    }
+    let by_name: BTreeMap<&str, &Service> =
+        services.iter().map(|(name, service)| (name.as_str(), &service.value)).collect();
+    let mut found = BTreeSet::new();
+    let mut open: Vec<&str> = named.iter().map(String::as_str).collect();
+    while let Some(name) = open.pop() {
+        let Some(service) = by_name.get(name) else { continue };
+        if !found.insert(name.to_owned()) {
+            continue;
+        }
+        for (other, _) in service.depends_on.iter().flat_map(|list| &list.0) {
+            let shares = by_name.get(other.as_str()).is_some_and(|other| {
+                profiles(other).iter().any(|one| profiles(service).iter().any(|two| one.value == two.value))
+            });
+            if shares {
+                open.push(other);
+            }
+        }
+    }
+    found
 }
 
 struct Names {
@@ -114,7 +144,7 @@ impl Names {
             } else {
                 Fault::error("A0303", options.key, message)
             };
-            faults.add(fault.hint(self.hint(other)));
+            faults.add(if faults.full() { fault } else { fault.hint(self.hint(other)) });
             false
         });
     }
@@ -132,7 +162,7 @@ impl Names {
             } else {
                 Fault::error("A0305", options.key, message)
             };
-            faults.add(fault.hint(self.hint(other)));
+            faults.add(if faults.full() { fault } else { fault.hint(self.hint(other)) });
             false
         });
     }

@@ -185,7 +185,8 @@ environment: { A: '9', D: }
 
 #[test]
 fn a_profile_enables_its_services_and_so_does_naming_them() {
-    let text = "services: { a: { command: [a] }, b: { command: [b], profiles: [p, q] } }";
+    let text = "services: { a: { command: [a] }, b: { command: [b], profiles: [p, q] },
+        c: { command: [c], profiles: [q], depends_on: [b] } }";
     let names = |profiles: &[&str], named: &[&str]| {
         let mut request = super::request(text, std::path::Path::new("/nowhere/shop"));
         request.profiles = profiles.iter().map(ToString::to_string).collect();
@@ -194,9 +195,10 @@ fn a_profile_enables_its_services_and_so_does_naming_them() {
         app.services.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(names(&[], &[]), "a");
-    assert_eq!(names(&["q"], &[]), "a b");
-    assert_eq!(names(&["*"], &[]), "a b");
+    assert_eq!(names(&["p"], &[]), "a b");
+    assert_eq!(names(&["*"], &[]), "a b c");
     assert_eq!(names(&[], &["b"]), "a b");
+    assert_eq!(names(&[], &["c"]), "a b c");
 }
 
 #[test]

@@ -131,3 +131,29 @@ fn a_line_of_a_megabyte_is_not_printed_whole() {
     let text = format!("services: {{ web: {{ command: [x], {}: 1 }} }}", "k".repeat(1 << 20));
     assert!(check(&text).len() < 4000, "{}", check(&text).len());
 }
+
+#[test]
+fn a_hundred_thousand_mistakes_are_refused_in_time() {
+    let start = Instant::now();
+    let unknown: String = (0..60_000).map(|i| format!("    comman{i}: 1\n")).collect();
+    assert!(titles(&format!("services:\n  web:\n    command: [x]\n{unknown}")).contains("A0201"));
+    let nowhere = many(10_000, |i| format!("calls: [t{i}], depends_on: [t{i}]"));
+    assert!(titles(&nowhere).contains("A0305"));
+    let ignored = many(10_000, |_| "tty: true".to_owned());
+    assert!(titles(&ignored).contains("A0205"));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_dense_graph_is_linted_in_time() {
+    let start = Instant::now();
+    // Each calls all that come after it: as many paths as there are subsets.
+    let dense = many(200, |i| {
+        let calls: Vec<String> =
+            (i + 1..200).map(|j| format!("s{j}: {{ timeout: {}ms, retry: 1 }}", 100 + j)).collect();
+        format!("calls: {{ {} }}", calls.join(", "))
+    });
+    let findings = lint(&loaded(&dense).app.unwrap());
+    assert!(findings.iter().any(|finding| finding.code.as_str() == "A0403"));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}

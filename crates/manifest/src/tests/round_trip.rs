@@ -64,6 +64,8 @@ fn a_rendered_file_is_the_same_app() {
     assert_eq!(first.app, second.app);
     assert_eq!(render_json(&first.file), render_json(&second.file));
     assert_eq!(second.project_dir, Path::new("/nowhere/shop"));
+    let json = render_json(&first.file).to_string();
+    assert_eq!(parse_resolved(&json, Path::new("<application>")).app, first.app);
 }
 
 #[test]
@@ -100,7 +102,7 @@ services:
 #[test]
 fn the_rendered_yaml_is_read_alike_by_another_reader() {
     let file = loaded(WHOLE).file;
-    let json: serde_json::Value = serde_saphyr::from_str(&render_yaml(&file).replace("$$", "$")).unwrap();
+    let json: serde_json::Value = serde_saphyr::from_str(&render_yaml(&file)).unwrap();
     assert_eq!(json, render_json(&file));
 }
 
@@ -117,4 +119,11 @@ proptest! {
         prop_assert_eq!(&app.services.values().next().unwrap().environment[&key], &value);
         prop_assert_eq!(again(&first).app, Some(app));
     }
+}
+
+#[test]
+fn a_fault_in_a_kept_file_names_that_file() {
+    let loaded = parse_resolved("services: { web: { zzz: 1 } }", Path::new("/state/app.yaml"));
+    let report = report(&loaded.faults, &loaded.sources, false);
+    assert!(report.contains("--> /state/app.yaml:1:"), "{report}");
 }

@@ -120,7 +120,7 @@ fn validate(value: &Json, shape: &Json, root: &Json, place: &str, out: &mut Vec<
                 }
             }
             "enum" if !rule.as_array().unwrap().contains(value) => {
-                complain(out, format!("is none of {rule}"))
+                complain(out, format!("is none of {rule}"));
             }
             "const" if rule != value => complain(out, format!("is not {rule}")),
             "enum" | "const" => {}
@@ -170,9 +170,8 @@ fn validate(value: &Json, shape: &Json, root: &Json, place: &str, out: &mut Vec<
         let place = format!("{place}/{key}");
         let known = shape.get("properties").and_then(|properties| properties.get(key));
         let extension = shape.get("patternProperties").filter(|_| key.starts_with("x-"));
-        match known.or(shape.get("additionalProperties").filter(|_| extension.is_none())) {
-            Some(shape) => validate(inner, shape, root, &place, out),
-            None => {}
+        if let Some(shape) = known.or(shape.get("additionalProperties").filter(|_| extension.is_none())) {
+            validate(inner, shape, root, &place, out);
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::tree::{Entry, Node};
 const MAX_FAULTS: usize = 100;
 /// Faults that are remembered to be said once.
 const MAX_SAID: usize = 1000;
+/// Names that are compared with a wrong one at most.
+const MAX_CANDIDATES: usize = 2000;
 /// A list of legal keys up to this long is printed whole.
 const SHORT_LIST: usize = 12;
 
@@ -54,6 +56,11 @@ impl Faults {
         self.errors > 0
     }
 
+    /// No further error would be kept: not worth looking for hints.
+    pub(crate) fn full(&self) -> bool {
+        self.errors >= MAX_FAULTS
+    }
+
     /// The faults, in the order of their places.
     pub(crate) fn into_list(mut self) -> Vec<Fault> {
         self.list.sort_by_key(|fault| fault.span);
@@ -89,6 +96,10 @@ impl Faults {
     }
 
     fn unknown_key(&mut self, entry: &Entry, what: &str, legal: &[&'static str]) {
+        if self.full() {
+            self.errors += 1;
+            return;
+        }
         let fault =
             Fault::error("A0201", entry.key_span, format!("{what} has no key `{}`", shown(&entry.key)));
         let fault = fault.label("unknown key");
@@ -127,7 +138,7 @@ pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a s
     }
     let folded = text.to_ascii_lowercase().replace('-', "_");
     let mut best: Option<(f64, &str)> = None;
-    for candidate in candidates {
+    for candidate in candidates.into_iter().take(MAX_CANDIDATES) {
         let other = candidate.to_ascii_lowercase().replace('-', "_");
         let likeness =
             if other == folded { 1.0 } else { strsim::normalized_damerau_levenshtein(&folded, &other) };
