@@ -61,6 +61,7 @@ fn app() -> anyhow::Result<String> {
             "  s{index:02}:\n    \
                command: [{program:?}, {:?}]\n    \
                scale: {REPLICAS}\n    \
+               healthcheck: {{ http: / }}\n    \
                routes: [GET /s{index:02}: {{ timeout: 5s }}]\n",
             serve::VERB
         )?;
