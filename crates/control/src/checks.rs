@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kit::BoxFuture;
+use kit::{BoxFuture, OnError, Tasks};
 use manifest::spec::{InstanceId, Slot};
 use registry::ExecProbe;
 use runtime::{Driver, Exit, Launch, Stop};
@@ -16,6 +16,7 @@ use crate::launch;
 /// Runs health checks by command through a driver.
 pub struct Checks {
     driver: Arc<dyn Driver>,
+    tasks: Tasks,
     runs: AtomicU32,
     state: Mutex<State>,
 }
@@ -29,9 +30,9 @@ struct State {
 }
 
 impl Checks {
-    /// Checks that run through `driver`.
-    pub fn new(driver: Arc<dyn Driver>) -> Self {
-        Self { driver, runs: AtomicU32::new(0), state: Mutex::default() }
+    /// Checks that run through `driver`; `tasks` own the ends of those that are given up.
+    pub fn new(driver: Arc<dyn Driver>, tasks: Tasks) -> Self {
+        Self { driver, tasks, runs: AtomicU32::new(0), state: Mutex::default() }
     }
 
     /// An instance lives that may be checked.
@@ -67,7 +68,7 @@ impl Checks {
             state.waiting.insert(id.clone(), sender);
             launch
         };
-        let _forget = ForgetWaiter { checks: self, id: &id };
+        let _end = EndWithWaiter { checks: self, id: &id };
         self.driver.start(launch).await.map_err(|error| error.to_string())?;
         match tokio::time::timeout(timeout, ended).await {
             Ok(Ok((exit, _))) if exit.is_success() => Ok(()),
@@ -76,11 +77,7 @@ impl Checks {
                 Err(last.map_or_else(|| exit.to_string(), |line| format!("{exit}: {}", line.trim())))
             }
             Ok(Err(_)) => Err("the driver has stopped".into()),
-            Err(_) => {
-                let kill = Stop { signal: "SIGKILL".into(), grace: Duration::ZERO };
-                self.driver.stop(&id, kill).await.map_err(|error| error.to_string())?;
-                Err(format!("no end within {}", kit::units::format_duration(timeout)))
-            }
+            Err(_) => Err(format!("no end within {}", kit::units::format_duration(timeout))),
         }
     }
 
@@ -89,15 +86,22 @@ impl Checks {
     }
 }
 
-/// Takes the waiter out again however a check ends, also when it is cancelled.
-struct ForgetWaiter<'a> {
+/// A check ends with whoever waits for it, also when the wait times out or is cancelled.
+struct EndWithWaiter<'a> {
     checks: &'a Checks,
     id: &'a InstanceId,
 }
 
-impl Drop for ForgetWaiter<'_> {
+impl Drop for EndWithWaiter<'_> {
     fn drop(&mut self) {
-        self.checks.locked().waiting.remove(self.id);
+        if self.checks.locked().waiting.remove(self.id).is_none() {
+            return; // it has ended
+        }
+        let driver = Arc::clone(&self.checks.driver);
+        let id = self.id.clone();
+        self.checks.tasks.spawn("control.end_check", OnError::Log, |_| async move {
+            driver.stop(&id, Stop { signal: "SIGKILL".into(), grace: Duration::ZERO }).await
+        });
     }
 }
 

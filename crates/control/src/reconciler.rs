@@ -24,6 +24,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// How long an instance that could not be stopped is left alone before the next attempt.
 pub(crate) const STOP_RETRY: Duration = Duration::from_secs(1);
 
+/// How long to wait for somebody to give back a port.
+const PORT_RETRY: Duration = Duration::from_secs(1);
+
 /// The one owner of desired state and fleet.
 pub(crate) struct Reconciler {
     pub(crate) with: Options,
@@ -37,6 +40,8 @@ pub(crate) struct Reconciler {
     prepare_runs: u32,
     /// The driver refused to stop something: no further attempt before this.
     pub(crate) stop_retry_at: Option<Timestamp>,
+    /// No port was free: look again then.
+    port_retry_at: Option<Timestamp>,
     pub(crate) down_answers: Vec<oneshot::Sender<()>>,
     pub(crate) restarts: Vec<PendingRestart>,
 }
@@ -64,6 +69,7 @@ impl Reconciler {
             expected: BTreeMap::new(),
             prepare_runs: 0,
             stop_retry_at: None,
+            port_retry_at: None,
             down_answers: Vec::new(),
             restarts: Vec::new(),
         }
@@ -138,7 +144,7 @@ impl Reconciler {
         self.settle_restarts();
         self.publish_view().await;
         self.settle_down();
-        [plan.look_again, self.stop_retry_at].into_iter().flatten().min()
+        [plan.look_again, self.stop_retry_at, self.port_retry_at.take()].into_iter().flatten().min()
     }
 
     fn act(&mut self, step: Step, now: Timestamp) {
@@ -188,7 +194,7 @@ impl Reconciler {
             Err(error) => {
                 let message = format!("{place} has no port: {error}");
                 self.say(Level::Error, "instance.not_started", &id, message);
-                self.stop_retry_at = Some(now + STOP_RETRY);
+                self.port_retry_at = Some(now + PORT_RETRY);
                 return;
             }
         };
