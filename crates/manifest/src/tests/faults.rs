@@ -360,3 +360,94 @@ services:
     6:3 A0201 a service has no key `zzz`
     "#);
 }
+
+#[test]
+fn every_key_that_comes_later_is_accepted_with_one_warning_each() {
+    let text = r#"
+services:
+  catalog:
+    command: [target/release/catalog]
+    healthcheck: { http: /healthz, interval: 1s }
+    routes:
+      - GET /books: { cache: 5s }
+      - POST /orders: { auth: customer, idempotent: required, limit: 20/s per user }
+    calls:
+      settlement: { timeout: 150ms, fallback: { from: catalog, path: /popular }, breaker: { errors: 50%, of: 20, open: 5s } }
+    scale: { min: 1, max: 6, target: { concurrency: 32 }, predict: true }
+    slo: { availability: 99.9%, latency: "99% < 100ms" }
+    tables:
+      orders: { key: order_id, indexes: { by_customer: { key: customer, sort: placed_at } } }
+    topics: [order-placed]
+  settlement:
+    command: [python3, settlement.py]
+    queues:
+      settle: { from: orders/order-placed, visibility: 30s, dead_letter: { after: 5 } }
+    deploy: { strategy: canary, steps: [5%, 50%], hold: 30s }
+functions:
+  receipt: { command: [./bootstrap], triggers: [{ queue: receipts, batch: 10 }], timeout: 10s }
+sagas:
+  checkout: { file: checkout.asl.json }
+gateway:
+  listen: 8080
+  auth: { customer: { jwt: { issuer: https://id.example, jwks: jwks.json, audience: bookshop } } }
+"#;
+    insta::assert_snapshot!(titles(text), @r#"
+    7:23 A0206 service `catalog`: `cache` is accepted and has no effect yet: response caching comes later
+    8:25 A0206 service `catalog`: `auth` is accepted and has no effect yet: authentication comes later
+    8:41 A0206 service `catalog`: `idempotent` is accepted and has no effect yet: idempotency keys come later
+    8:63 A0206 service `catalog`: `limit` is accepted and has no effect yet: rate limits come later
+    10:37 A0206 service `catalog`: `fallback` is accepted and has no effect yet: fallbacks come later
+    10:82 A0206 service `catalog`: `breaker` is accepted and has no effect yet: circuit breakers come later
+    11:22 A0206 service `catalog`: `max`, `target`, `predict` are accepted and have no effect yet: autoscaling comes later, until then `min` instances run
+    12:5 A0206 service `catalog`: `slo` is accepted and has no effect yet: service level objectives come later
+    13:5 A0206 service `catalog`: `tables` is accepted and has no effect yet: tables come later
+    15:5 A0206 service `catalog`: `topics` is accepted and has no effect yet: topics come later
+    18:5 A0206 service `settlement`: `queues` is accepted and has no effect yet: queues come later
+    20:15 A0206 service `settlement`: `strategy`, `steps`, `hold` are accepted and have no effect yet: roll-outs come later
+    21:1 A0206 `functions` is accepted and has no effect yet: functions come later
+    23:1 A0206 `sagas` is accepted and has no effect yet: sagas come later
+    27:3 A0206 `gateway`: `auth` is accepted and has no effect yet: authentication comes later
+    "#);
+}
+
+#[test]
+fn a_compose_file_of_containers_is_read_without_an_error() {
+    let text = r#"
+version: "3.9"
+services:
+  web:
+    build: { context: ., args: [A=1] }
+    ports: ["8000:5000", { target: 80, published: "8080" }]
+    volumes: [.:/code, { type: bind, source: ./a, target: /a }]
+    environment: { FLASK_DEBUG: "true" }
+    depends_on: { redis: { condition: service_healthy } }
+    restart: unless-stopped
+    networks: { front: { aliases: [w] } }
+    deploy: { replicas: 2, update_config: { order: start-first }, resources: { limits: { cpus: "0.50", memory: 50M } } }
+    develop: { watch: [{ action: sync, path: ., target: /code }] }
+  redis:
+    image: redis:alpine
+    command: redis-server --save 60 1 --loglevel warning
+    healthcheck: { test: ["CMD", "redis-cli", "ping"], interval: 10s, start_period: 40s }
+    expose: [6379]
+    sysctls: [net.core.somaxconn=1024]
+networks: { front: , back: { driver: bridge, ipam: { config: [{ subnet: 172.28.0.0/16 }] } } }
+volumes: { data: {} }
+secrets: { key: { file: ./key } }
+"#;
+    insta::assert_snapshot!(titles(text), @r#"
+    2:1 A0205 `version` has no effect: the format has no versions any more
+    5:5 A0205 service `web`: `build` has no effect: containers come later: the service is shown but not started
+    6:5 A0205 service `web`: `ports` has no effect: the gateway routes HTTP (`routes`); raw ports are not published yet
+    7:5 A0205 service `web`: `volumes` has no effect: host processes see the machine's own files until sandboxes come
+    11:5 A0205 service `web`: `networks` has no effect: every service is reached through `calls` and `routes`; there are no networks yet
+    12:28 A0205 service `web`: `update_config` has no effect: roll-outs come later: instances are replaced one after another
+    13:5 A0205 service `web`: `develop` has no effect: files are not watched yet
+    15:5 A0205 service `redis`: `image` has no effect: containers come later: the service is shown but not started
+    18:5 A0205 service `redis`: `expose` has no effect: every service is reached through `calls` and `routes`; there are no networks yet
+    19:5 A0205 service `redis`: `sysctls` has no effect: host processes share the machine's namespaces until sandboxes come
+    20:1 A0205 `networks` has no effect: every service is reached through `calls` and `routes`; there are no networks yet
+    21:1 A0205 `volumes` has no effect: host processes see the machine's own files until sandboxes come
+    22:1 A0205 `secrets` has no effect: secrets and configs are not handed to services yet
+    "#);
+}

@@ -2,9 +2,10 @@
 //! never a refusal. `docs/application-file.md` has the same table, kept equal by a test.
 
 use super::decode::{Faults, Record, shown};
-use super::scalar::note;
+use super::deploy::DeployMode;
+use super::shape::Form;
 use super::{File, Service};
-use crate::Span;
+use crate::{Fault, Span};
 
 /// Where a key stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +20,8 @@ pub(crate) enum Place {
     Route,
     /// Under `calls: NAME:`.
     Call,
+    /// Under `scale`.
+    Scale,
     /// Under `gateway`.
     Gateway,
 }
@@ -34,7 +37,7 @@ pub(crate) enum Support {
     Later(&'static str),
 }
 
-use Place::{App, Call, Deploy, Gateway, Route};
+use Place::{App, Call, Deploy, Gateway, Route, Scale};
 use Support::{Ignored, Later, Served};
 
 const CONTAINER: &str = "containers come later: the service is shown but not started";
@@ -202,6 +205,11 @@ const TABLE: &[(Place, &str, Support)] = &[
     (Call, "cache", Later("response caching comes later")),
     (Call, "limit", Later("rate limits come later")),
 
+    (Scale, "min", Served),
+    (Scale, "max", Later("autoscaling comes later, until then `min` instances run")),
+    (Scale, "target", Later("autoscaling comes later, until then `min` instances run")),
+    (Scale, "predict", Later("autoscaling comes later, until then `min` instances run")),
+
     (Gateway, "listen", Served),
     (Gateway, "timeout", Served),
     (Gateway, "auth", Later("authentication comes later")),
@@ -214,58 +222,76 @@ pub(crate) fn of(place: Place, key: &str) -> Option<Support> {
     TABLE.iter().find(|(at, name, _)| *at == place && *name == key).map(|(_, _, support)| *support)
 }
 
-/// Warns about every key that is written and not acted on: once per key and service.
+/// Warns about every key that is written and not acted on: once for each service and reason, every key
+/// named with its place.
 pub(crate) fn warn(file: &File, faults: &mut Faults) {
-    for (key, span) in file.present() {
-        one(App, key, span, "", faults);
-    }
+    say("", file.present().into_iter().map(|key| (App, key)), faults);
     if let Some(gateway) = &file.gateway {
-        for (key, span) in gateway.present() {
-            one(Gateway, key, span, "`gateway`: ", faults);
-        }
+        say("`gateway`: ", gateway.present().into_iter().map(|key| (Gateway, key)), faults);
     }
     for (name, service) in file.services.iter().flat_map(|services| &services.0) {
-        of_service(name, service, faults);
+        let whose = format!("service `{}`: ", shown(name));
+        say(&whose, of_service(service), faults);
     }
 }
 
-fn of_service(name: &str, service: &Service, faults: &mut Faults) {
-    let whose = format!("service `{}`: ", shown(name));
-    for (key, span) in service.present() {
-        one(Place::Service, key, span, &whose, faults);
-    }
+type PlacedKey = (Place, (&'static str, Span));
+
+/// The keys of a service and of its parts that the table knows.
+fn of_service(service: &Service) -> Vec<PlacedKey> {
+    let mut keys: Vec<PlacedKey> = Vec::new();
+    let mut add = |place, present: Vec<(&'static str, Span)>| {
+        keys.extend(present.into_iter().map(|key| (place, key)));
+    };
+    add(Place::Service, service.present());
     if let Some(deploy) = &service.deploy {
-        let replicated =
-            deploy.mode.as_ref().is_some_and(|mode| mode.value == super::deploy::DeployMode::Replicated);
-        let keys = deploy.present();
-        for (key, span) in keys.into_iter().filter(|(key, _)| !(replicated && *key == "mode")) {
-            one(Deploy, key, span, &whose, faults);
+        let mut present = deploy.present();
+        if deploy.mode.as_ref().is_some_and(|mode| mode.value == DeployMode::Replicated) {
+            present.retain(|(key, _)| *key != "mode");
         }
+        add(Deploy, present);
     }
-    // The same key on several routes or calls of one service is said once.
-    let routes = service.routes.iter().flat_map(|routes| &routes.0).map(|route| route.options.present());
-    let calls = service.calls.iter().flat_map(|calls| &calls.0).map(|(_, call)| call.present());
-    for (place, keys) in [(Route, routes.flatten().collect()), (Call, calls.flatten().collect::<Vec<_>>())] {
-        let mut said = Vec::new();
-        for (key, span) in keys {
-            if !said.contains(&key) {
-                said.push(key);
-                one(place, key, span, &whose, faults);
-            }
-        }
+    if let Some(Form::Long(bounds)) = service.scale.as_ref().map(|scale| &scale.value) {
+        add(Scale, bounds.present());
     }
+    for route in service.routes.iter().flat_map(|routes| &routes.0) {
+        add(Route, route.options.present());
+    }
+    for (_, call) in service.calls.iter().flat_map(|calls| &calls.0) {
+        add(Call, call.present());
+    }
+    keys
 }
 
-fn one(place: Place, key: &'static str, span: Span, whose: &str, faults: &mut Faults) {
-    match of(place, key) {
-        Some(Served) | None => {}
-        Some(Ignored(why)) => {
-            note(faults, "A0205", span, format!("{whose}`{key}` has no effect: {why}"), "");
+fn say(whose: &str, keys: impl IntoIterator<Item = PlacedKey>, faults: &mut Faults) {
+    let mut groups: Vec<(Support, Vec<(&str, Span)>)> = Vec::new();
+    for (place, (key, span)) in keys {
+        let Some(support) = of(place, key).filter(|support| *support != Served) else { continue };
+        match groups.iter_mut().find(|(group, _)| *group == support) {
+            Some((_, keys)) if keys.iter().any(|(known, _)| *known == key) => {} // on several routes
+            Some((_, keys)) => keys.push((key, span)),
+            None => groups.push((support, vec![(key, span)])),
         }
-        Some(Later(what)) => {
-            let message = format!("{whose}`{key}` is accepted and has no effect yet: {what}");
-            note(faults, "A0206", span, message, "");
+    }
+    for (support, keys) in groups {
+        let names = keys.iter().map(|(key, _)| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+        let (code, message) = match (support, keys.len()) {
+            (Later(what), 1) => {
+                ("A0206", format!("{whose}{names} is accepted and has no effect yet: {what}"))
+            }
+            (Later(what), _) => {
+                ("A0206", format!("{whose}{names} are accepted and have no effect yet: {what}"))
+            }
+            (Ignored(why), 1) => ("A0205", format!("{whose}{names} has no effect: {why}")),
+            (Ignored(why), _) => ("A0205", format!("{whose}{names} have no effect: {why}")),
+            (Served, _) => continue,
+        };
+        let Some(((_, span), others)) = keys.split_first() else { continue };
+        let mut fault = Fault::warning(code, *span, message);
+        for (_, other) in others {
+            fault = fault.also(*other, "");
         }
+        faults.add(fault);
     }
 }
 
@@ -280,6 +306,7 @@ pub(crate) fn markdown() -> String {
         (Deploy, "Under `deploy`"),
         (Route, "Of a route"),
         (Call, "Of a call"),
+        (Scale, "Under `scale`"),
         (Gateway, "Under `gateway`"),
     ];
     for (place, title) in places {
@@ -307,7 +334,7 @@ pub(crate) fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::super::deploy;
-    use super::super::routing::{CallOptions, GatewayText, RouteOptions};
+    use super::super::routing::{CallOptions, GatewayText, RouteOptions, ScaleBounds};
     use super::*;
 
     #[test]
@@ -318,6 +345,7 @@ mod tests {
             (Deploy, deploy::Deploy::KEYS),
             (Route, RouteOptions::KEYS),
             (Call, CallOptions::KEYS),
+            (Scale, ScaleBounds::KEYS),
             (Gateway, GatewayText::KEYS),
         ];
         let mut count = 0;
