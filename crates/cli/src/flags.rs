@@ -47,8 +47,9 @@ pub(crate) struct MoreFlags {
     /// Listen on ports that are free instead of the usual ones, for several copies side by side
     #[arg(long)]
     pub(crate) isolated: bool,
-    /// Where the app's state lives [default: `.atoll/<name>` in the project directory]
-    #[arg(long, value_name = "DIR", env = "ATOLL_STATE_DIR")]
+    /// Where the app's state lives [default: `ATOLL_STATE_DIR`, then `.atoll/<name>` in the project
+    /// directory]
+    #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 }
 

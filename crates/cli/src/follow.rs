@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use api::{Client, ClientError, Done, Event, Lines, LogLine, ServiceState, Status, Stop};
+use api::{Client, ClientError, Done, Event, Lines, LogLine, Phase, ServiceState, Status, Stop};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kit::Timestamp;
@@ -70,6 +70,8 @@ pub(crate) enum End {
     },
     /// The node ended by itself.
     Gone,
+    /// Somebody does not want to wait for the stop any longer.
+    Abandoned,
 }
 
 type Stopping<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Result<Done, ClientError>> + 'a>>>;
@@ -87,6 +89,7 @@ struct Progress {
     give_up: Option<Instant>,
     left: bool,
     gone: bool,
+    abandoned: bool,
 }
 
 impl Follow<'_> {
@@ -114,7 +117,7 @@ impl Follow<'_> {
             if pending.is_empty() && self.view.wants_drawing() {
                 pending = self.view.render(Instant::now(), size());
             }
-            if progress.left || progress.ended(&logs, &events) {
+            if progress.left || progress.abandoned || progress.ended(&logs, &events) {
                 break Ok(());
             }
             tokio::select! {
@@ -146,10 +149,15 @@ impl Follow<'_> {
                 },
                 status = next(&mut statuses) => match status {
                     Some(Ok(status)) => {
+                        if status.phase == Phase::Stopping && progress.stop_began.is_none() {
+                            // Somebody else has asked.
+                            progress.stop_began = Some(Instant::now());
+                            self.view.stopping(Instant::now());
+                        }
                         if progress.stop_began.is_some() {
                             progress.ran = progress.ran.max(running(&status));
                         }
-                        if progress.asked == 0 && let Some(failed) = finished(&status) {
+                        if progress.stop_began.is_none() && let Some(failed) = finished(&status) {
                             progress.finished = Some(failed);
                             self.view.status(status.clone(), Instant::now());
                             match self.on_signal {
@@ -165,7 +173,7 @@ impl Follow<'_> {
                     }
                     Some(Err(_)) | None => {
                         statuses = None;
-                        progress.gone |= progress.asked == 0;
+                        progress.gone |= progress.stop_began.is_none();
                         progress.give_up.get_or_insert_with(|| Instant::now() + LAST_LINES);
                     }
                 },
@@ -182,7 +190,7 @@ impl Follow<'_> {
                 }
             }
         };
-        if let (Some(began), Some(status)) = (progress.stop_began, &last) {
+        if let (Some(began), Some(status), false) = (progress.stop_began, &last, progress.abandoned) {
             let took = time::span(began.elapsed());
             self.view.say(&format!(
                 "{} stopped ({}) in {took}",
@@ -229,7 +237,7 @@ impl Follow<'_> {
                 Some(0)
             }
             _ => {
-                progress.give_up = Some(Instant::now());
+                progress.abandoned = true;
                 return;
             }
         };
@@ -247,6 +255,9 @@ impl Progress {
     }
 
     fn end(self) -> End {
+        if self.abandoned {
+            return End::Abandoned;
+        }
         if let Some(failed) = self.finished {
             return End::Finished { failed };
         }

@@ -14,6 +14,9 @@ use crate::load;
 /// The directory, in the project directory, with the state of each app.
 const STATE: &str = ".atoll";
 
+/// The environment variable that says where the state lives.
+const STATE_DIR: &str = "ATOLL_STATE_DIR";
+
 /// A file on standard input longer than this is cut, in bytes; `manifest` refuses it then.
 const MOST_STDIN: u64 = 16 << 20;
 
@@ -32,8 +35,18 @@ pub(crate) fn is_location(text: &str) -> bool {
 
 impl Place {
     /// The place that flags say, and `location` if one was given.
-    pub(crate) fn new(flags: AppFlags, location: Option<PathBuf>) -> Self {
+    pub(crate) fn new(mut flags: AppFlags, location: Option<PathBuf>) -> Self {
+        if flags.more.state_dir.is_none() {
+            let environment = std::env::var_os(STATE_DIR).filter(|dir| !dir.is_empty());
+            flags.more.state_dir = environment.map(PathBuf::from);
+        }
         Self { flags, location }
+    }
+
+    /// The state directory, if a flag or the environment says where it is. Absolute.
+    pub(crate) fn given_state_dir(&self) -> Option<PathBuf> {
+        let dir = self.flags.more.state_dir.as_ref()?;
+        Some(std::path::absolute(dir).unwrap_or_else(|_| dir.clone()))
     }
 
     /// The place and the services of a list of arguments whose first may be a location.
@@ -106,9 +119,7 @@ impl Place {
 
     /// The state directory of the app `name`. Absolute.
     pub(crate) fn state_dir(&self, project_dir: &Path, name: &str) -> PathBuf {
-        let given = self.flags.more.state_dir.as_ref();
-        let dir = given.cloned().unwrap_or_else(|| project_dir.join(STATE).join(name));
-        std::path::absolute(&dir).unwrap_or(dir)
+        self.given_state_dir().unwrap_or_else(|| project_dir.join(STATE).join(name))
     }
 
     /// Makes the state directory. In the usual place it is kept out of version control.
@@ -127,8 +138,8 @@ impl Place {
     /// A client for the app's node. Works with a file that has faults, as long as it is clear which app is
     /// meant: a node must be seen and stopped while its file is being edited.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        if let Some(dir) = &self.flags.more.state_dir {
-            return Ok(Client::new(std::path::absolute(dir).unwrap_or_else(|_| dir.clone())));
+        if let Some(dir) = self.given_state_dir() {
+            return Ok(Client::new(dir));
         }
         let request = self.request()?;
         let loaded = manifest::load(&request);

@@ -21,7 +21,10 @@ fn reference() -> String {
          `NO_COLOR` and `CLICOLOR_FORCE` are honoured. `--format json` prints the types of the admin API\n\
          and nothing else. `ATOLL_LOG` sets what the node says about itself (`warn` by default).\n\n",
     );
-    let commands: Vec<&Command> = atoll.get_subcommands().filter(|command| !command.is_hide_set()).collect();
+    let commands: Vec<&Command> = atoll
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set() && command.get_name() != "help")
+        .collect();
     for command in &commands {
         let name = command.get_name();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
@@ -36,7 +39,7 @@ fn reference() -> String {
         text.push_str(&item(argument));
     }
     text.push('\n');
-    for command in commands.iter().filter(|command| command.get_name() != "help") {
+    for command in commands {
         section(command, &mut text);
     }
     text.trim_end().to_owned() + "\n"

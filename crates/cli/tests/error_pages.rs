@@ -67,7 +67,7 @@ fn every_code_has_a_page() {
     let missing: Vec<String> = codes_in_use()
         .into_iter()
         .filter(|(code, _)| !pages.contains(code))
-        .map(|(code, file)| format!("{code} ({})", file.display()))
+        .map(|(code, file)| format!("{code} ({})", file.strip_prefix(root()).unwrap().display()))
         .collect();
     assert!(missing.is_empty(), "write docs/errors/<code>.md for: {}", missing.join(", "));
 }

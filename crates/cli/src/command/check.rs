@@ -15,7 +15,8 @@ use crate::show::board::counted;
 /// Check the application file and the architecture it describes
 ///
 /// Exit status 0: fine. 1: the linter found an error (with --strict: or anything at all). 2: the file has
-/// faults and cannot be used. Every finding has a code; `atoll explain` describes it.
+/// faults and cannot be used. Every finding has a code; `atoll explain` describes it. JSON: a list of
+/// `{severity, code, message, file, line, column, services, hint}`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct CheckArgs {
     /// Where the app is

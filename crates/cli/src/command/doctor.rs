@@ -6,11 +6,13 @@ use super::Context;
 use crate::doctor::{Check, Outcome, examine};
 use crate::failure::{Failure, print, print_json};
 use crate::flags::{AppFlags, FormatFlag};
+use crate::place::Place;
 use crate::show::{Paint, clean};
 
 /// Check what this machine offers
 ///
-/// Kernel, process control, cgroups, limits, ports, disk. Exit status 1 when Atoll cannot work here.
+/// Kernel, process control, cgroups, limits, ports, disk. Exit status 1 when Atoll cannot work here. JSON: a
+/// list of `{name, outcome, found, hint}`; the outcome is `good`, `worse` or `broken`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct DoctorArgs {
     /// The directory whose disk is checked [default: where the app's state would be]
@@ -26,8 +28,9 @@ pub(crate) struct DoctorArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: DoctorArgs, context: &Context) -> Result<u8, Failure> {
-    let flags = args.app.after(&context.app);
-    let wanted = args.directory.or(flags.more.state_dir).or(flags.more.project_directory);
+    let project = args.app.more.project_directory.clone();
+    let place = Place::new(args.app.after(&context.app), None);
+    let wanted = args.directory.or_else(|| place.given_state_dir()).or(project);
     let checks = examine(&existing(wanted.as_deref().unwrap_or(Path::new("."))));
     if args.format.is_json() {
         print_json(&checks)?;

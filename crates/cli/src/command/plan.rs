@@ -15,7 +15,8 @@ use crate::show::{self, Paint};
 /// Show what `atoll up` would change, and what the linter says
 ///
 /// Compares the file with what runs. Exit status 0: fine, 1: the linter found an error or the node could not
-/// be asked, 2: the file has faults; with --detailed-exitcode also 2: there are changes.
+/// be asked, 2: the file has faults; with --detailed-exitcode also 2: there are changes. JSON:
+/// `{running, plan, findings}`: `Plan` of the admin API and findings as in `atoll check`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct PlanArgs {
     /// Where the app is, then services [default: all]

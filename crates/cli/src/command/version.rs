@@ -14,6 +14,8 @@ use crate::show::clean;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Print the version of this binary and of the node, if one runs
+///
+/// JSON: `{version, node}`; `node` is `Node` of the admin API, or null.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct VersionArgs {
     /// Where the app is

@@ -1,6 +1,9 @@
 //! A project directory of its own for each test, and `atoll` in it.
 
-#![allow(dead_code)] // each test file uses a part of it
+#![allow(dead_code, clippy::unwrap_used)] // each test file uses a part of it
+
+pub(crate) mod scripted;
+pub(crate) mod terminal;
 
 use std::fs;
 use std::io::Read;
@@ -125,6 +128,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// A command that was started elsewhere.
+    pub(crate) fn of(child: Child) -> Self {
+        Self { child: Some(child) }
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()

@@ -27,6 +27,10 @@ pub(super) async fn run(up: Up, mut signals: Signals) -> Result<u8, Failure> {
         // Whatever went wrong, nothing may be left running behind it. When this fails too the node is gone.
         let _ = up.client.stop(&api::Stop { timeout_s: up.stop_timeout }).await;
     }
+    if matches!(followed, Ok(End::Abandoned)) {
+        // What is left ends with this process: the keepers see to it.
+        return ended(End::Abandoned, &app);
+    }
     let waited = node.wait();
     let end = followed?;
     waited?;

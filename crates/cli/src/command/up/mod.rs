@@ -55,6 +55,9 @@ pub(crate) struct UpArgs {
     pub(crate) app: AppFlags,
 }
 
+/// The exit status of what is interrupted, as shells have it: 128 and the number of SIGINT.
+const INTERRUPTED: u8 = 130;
+
 /// Everything that the ways to run an app need to know.
 struct Up {
     loaded: Loaded,
@@ -167,6 +170,7 @@ fn ended(end: End, app: &str) -> Result<u8, Failure> {
         End::Stopped | End::Left => Ok(0),
         End::Finished { failed } if failed.is_empty() => Ok(0),
         End::Finished { failed } => Err(CliError::ServiceFailed { who: failed.join("; ") }.into()),
+        End::Abandoned => Err(Failure::told(INTERRUPTED)),
         End::Gone => Err(CliError::NodeGone { app: app.to_owned() }.into()),
     }
 }
