@@ -1,12 +1,14 @@
 //! How a command ends when it does not succeed.
 
+use std::any::Any;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use api::{ClientError, Problem};
 use kit::report::Exit;
 use kit::{Explain, Help};
 
-use crate::show::Paint;
+use crate::show::{Paint, clean};
 
 /// The end of a command that did not succeed: what is still to be said, and the exit status.
 #[derive(Debug)]
@@ -45,8 +47,17 @@ impl<E: Explain + 'static> From<E> for Failure {
             Exit::Failed => 1,
             Exit::Usage => 2,
         };
-        Self { text: kit::report::render(&error), status }
+        let mut text = kit::report::render(&error);
+        if let Some(ClientError::Refused(problem)) = (&error as &dyn Any).downcast_ref() {
+            text.push_str(&detail(problem));
+        }
+        Self { text, status }
     }
+}
+
+/// What a node said beyond one line: the faults of a file, for example.
+fn detail(problem: &Problem) -> String {
+    problem.detail.lines().map(|line| format!("{}\n", clean::line(line, false))).collect()
 }
 
 /// What can go wrong in the command line tool itself.

@@ -202,10 +202,11 @@ fn up_detached_on_what_runs_returns_at_once_or_when_ready() {
 fn a_refusal_is_shown_with_its_code_and_hint() {
     let mut script = Script::new(vec![ready()]);
     script.refusal = Some(serde_json::json!({ "status": 409, "title": "port 8080 is taken", "code": "A0610",
-                                              "detail": "", "hint": "use `--isolated`" }));
+                                              "detail": "node.yaml:1:1: \u{1b}[2Jfault", "hint": "use `--isolated`" }));
     let (project, _node) = project(script);
     let done = project.run(&["up", "-d"]).ends_with(1);
-    assert_eq!(done.err, "error[A0610]: port 8080 is taken\n  hint: use `--isolated`\n");
+    let told = "error[A0610]: port 8080 is taken\n  hint: use `--isolated`\nnode.yaml:1:1: fault\n";
+    assert_eq!(done.err, told);
 }
 
 #[test]
