@@ -39,6 +39,11 @@ fn started() -> Plan {
     Plan { changes: vec![change], unchanged: 1 }
 }
 
+/// Until all streams that `up` follows are open; the one with output is the last.
+fn until_followed(node: &ScriptedNode) {
+    eventually("the last stream", || node.asked().iter().any(|a| a.contains("/v1/logs")).then_some(()));
+}
+
 #[test]
 fn ps_shows_instances_and_why_services_have_none() {
     let (project, _node) = project(Script::new(vec![starting()]));
@@ -173,7 +178,7 @@ fn up_on_what_runs_applies_the_difference_and_leaves_it_running() {
     script.logs = vec![said("catalog-1", "listening")];
     let (project, node) = project(script);
     let up = project.start(&["up", "--scale", "catalog=2"]);
-    eventually("the last stream", || node.asked().iter().any(|a| a.contains("/v1/logs")).then_some(()));
+    until_followed(&node);
     up.signal("INT");
     let done = up.finish().ends_with(0);
     assert!(
@@ -238,6 +243,7 @@ fn an_app_that_is_stopped_from_elsewhere_ends_up_without_an_error() {
     let (project, node) = project(Script::new(vec![ready(), stopping]));
     let up = project.start(&["up"]);
     eventually("the last status", || node.asked().iter().any(|a| a == PLAYED).then_some(()));
+    until_followed(&node);
     drop(node);
     let done = up.finish().ends_with(0);
     assert!(done.out.contains("shop stopped"), "{}", done.out);
@@ -247,7 +253,7 @@ fn an_app_that_is_stopped_from_elsewhere_ends_up_without_an_error() {
 fn a_node_that_is_gone_at_once_is_told() {
     let (project, node) = project(Script::new(vec![ready()]));
     let up = project.start(&["up"]);
-    eventually("the request", || node.asked().iter().any(|a| a.contains("watch=true")).then_some(()));
+    until_followed(&node);
     drop(node);
     assert!(up.finish().ends_with(1).err.contains("error[A0813]: the node of `shop` ended"));
 }
@@ -285,7 +291,7 @@ fn a_reader_that_stalls_does_not_keep_signals_away() {
     let (project, node) = project(script);
     let mut up = project.start(&["up"]);
     let _unread = up.take_stdout();
-    eventually("the request", || node.asked().iter().any(|a| a.contains("/v1/logs")).then_some(()));
+    until_followed(&node);
     up.signal("TERM");
     up.finish().ends_with(0);
 }
