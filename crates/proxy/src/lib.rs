@@ -1,1 +1,52 @@
-//! placeholder
+//! The data path, for the gateway and the mesh alike: listen, route, filter, balance, connect, respond.
+//! It has never heard of storage, controllers, or how instances are started.
+//!
+//! A request goes down this list, which is also the order to read the modules in:
+//!
+//! - [`listen`](Proxy): threads, listeners, tables in, requests counted;
+//! - `thread`, `connection`: one thread and what it owns; one client connection and its time limits;
+//! - `engine`: who speaks HTTP on the sockets, and the only place that knows hyper;
+//! - [`exchange`]: one request, from its route to its record; `exchange::run` is the function to read;
+//! - `head`: what is refused, not believed, passed on;
+//! - [`table`], `router`: which route takes it;
+//! - [`filter`]: what stands between a route and its service, or in its place;
+//! - `retry`, `balance`, `pool`, `upload`: attempts on instances;
+//! - [`failure`], `respond`: what can go wrong, and the one place where that becomes an answer;
+//! - `outgoing`, `tunnel`, `record`, [`access`]: the answer's way out and what is known in the end;
+//! - [`limits`], [`stats`], [`trace`], [`body`].
+//!
+//! `docs/life-of-a-request.md` tells it as a story.
+
+pub mod access;
+mod balance;
+pub mod body;
+mod connection;
+mod engine;
+pub mod exchange;
+pub mod failure;
+pub mod filter;
+mod head;
+pub mod limits;
+mod listen;
+mod outgoing;
+mod pool;
+mod record;
+mod respond;
+mod retry;
+mod router;
+pub mod stats;
+pub mod table;
+mod thread;
+pub mod trace;
+mod tunnel;
+mod upload;
+
+pub use access::{AccessRecord, AccessSink};
+pub use body::Body;
+pub use exchange::{Answer, Entrance, Exchange};
+pub use failure::{Failure, Kind};
+pub use filter::{Filter, Handler};
+pub use limits::Limits;
+pub use listen::{Handle, Listener, Options, Proxy};
+pub use stats::Stats;
+pub use table::RouteTable;

@@ -1,0 +1,211 @@
+//! A client's connection as its thread watches it. There is no timer per connection: one sweep looks at
+//! all of them and tells those to end that have used up their time.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Version;
+use tokio::sync::Notify;
+
+use crate::engine::Flow;
+use crate::exchange::Entrance;
+use crate::limits::Limits;
+use crate::thread::Occupied;
+
+/// What a connection is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// End after the exchange under way; at once when there is none.
+    Close,
+    /// The same, because the process ends: a request that is on its way may still come.
+    Drain,
+    /// End now.
+    Abort,
+}
+
+/// One client connection.
+pub(crate) struct Connection {
+    peer: SocketAddr,
+    entrance: Rc<Entrance>,
+    flow: Arc<Flow>,
+    http2: Cell<bool>,
+    began: Cell<u64>,
+    in_flight: Cell<u32>,
+    answering: Cell<u32>,
+    /// When the last exchange ended, or the connection was accepted, and how much had been read by then.
+    quiet: Cell<(Instant, u64)>,
+    /// When a sweep first saw bytes after that: a head is on its way.
+    head_since: Cell<Option<Instant>>,
+    /// When a sweep last saw bytes move, and how many had.
+    moved: Cell<(Instant, u64)>,
+    wish: Cell<Option<Wish>>,
+    wished: Notify,
+    _occupied: Occupied,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        peer: SocketAddr,
+        entrance: Rc<Entrance>,
+        flow: Arc<Flow>,
+        occupied: Occupied,
+    ) -> Rc<Self> {
+        let now = Instant::now();
+        Rc::new(Self {
+            peer,
+            entrance,
+            flow,
+            http2: Cell::new(false),
+            began: Cell::new(0),
+            in_flight: Cell::new(0),
+            answering: Cell::new(0),
+            quiet: Cell::new((now, 0)),
+            head_since: Cell::new(None),
+            moved: Cell::new((now, 0)),
+            wish: Cell::new(None),
+            wished: Notify::new(),
+            _occupied: occupied,
+        })
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(crate) fn entrance(&self) -> &Rc<Entrance> {
+        &self.entrance
+    }
+
+    pub(crate) fn speaks(&self, version: Version) {
+        self.http2.set(version == Version::HTTP_2);
+    }
+
+    /// It has never carried a request.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.began.get() == 0
+    }
+
+    /// An exchange begins.
+    pub(crate) fn begin(&self) {
+        self.began.set(self.began.get() + 1);
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.head_since.set(None);
+    }
+
+    /// The head of an exchange's answer is there: from now on bytes should move.
+    pub(crate) fn answering(&self) {
+        self.answering.set(self.answering.get() + 1);
+    }
+
+    /// An exchange has ended.
+    pub(crate) fn end(&self, was_answering: bool) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        if was_answering {
+            self.answering.set(self.answering.get().saturating_sub(1));
+        }
+        self.quiet.set((Instant::now(), self.flow.read()));
+    }
+
+    /// Tells the connection to end.
+    pub(crate) fn tell(&self, wish: Wish) {
+        self.wish.set(Some(wish));
+        self.wished.notify_one();
+    }
+
+    /// Waits until it is told to end.
+    pub(crate) async fn wish(&self) -> Wish {
+        loop {
+            self.wished.notified().await;
+            if let Some(wish) = self.wish.take() {
+                return wish;
+            }
+        }
+    }
+
+    /// Looks whether its time is used up, and tells it so.
+    pub(crate) fn sweep(&self, now: Instant, limits: &Limits) {
+        let (read, written) = (self.flow.read(), self.flow.written());
+        if self.moved.get().1 != read + written {
+            self.moved.set((now, read + written));
+        }
+        let (quiet_since, read_then) = self.quiet.get();
+        let head_on_its_way = self.in_flight.get() == 0 && !self.http2.get() && read != read_then;
+        if head_on_its_way && self.head_since.get().is_none() {
+            self.head_since.set(Some(now));
+        }
+        let seen = Seen {
+            fresh: self.is_fresh(),
+            exchanges: self.in_flight.get(),
+            answering: self.answering.get(),
+            quiet: now.saturating_duration_since(quiet_since),
+            head: self.head_since.get().map(|since| now.saturating_duration_since(since)),
+            still: now.saturating_duration_since(self.moved.get().0),
+        };
+        if let Some(wish) = judge(&seen, limits) {
+            self.tell(wish);
+        }
+    }
+}
+
+/// What a sweep sees of a connection.
+struct Seen {
+    fresh: bool,
+    exchanges: u32,
+    answering: u32,
+    quiet: Duration,
+    head: Option<Duration>,
+    still: Duration,
+}
+
+/// Whether a connection has used up its time.
+fn judge(seen: &Seen, limits: &Limits) -> Option<Wish> {
+    if seen.exchanges > 0 {
+        // Bodies have pauses of their own; this catches a client that no longer reads.
+        let stuck = seen.answering == seen.exchanges && seen.still > limits.body_idle;
+        return stuck.then_some(Wish::Abort);
+    }
+    let head_late = seen.head.is_some_and(|time| time > limits.header_read);
+    if head_late || (seen.fresh && seen.quiet > limits.header_read) {
+        return Some(Wish::Abort);
+    }
+    (seen.head.is_none() && seen.quiet > limits.keep_alive).then_some(Wish::Close)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn idle() -> Seen {
+        Seen { fresh: false, exchanges: 0, answering: 0, quiet: at(0), head: None, still: at(0) }
+    }
+
+    #[test]
+    fn an_idle_connection_is_kept_for_its_time_and_then_closed_gently() {
+        let limits = Limits::default();
+        assert_eq!(judge(&Seen { quiet: at(75), ..idle() }, &limits), None);
+        assert_eq!(judge(&Seen { quiet: at(76), ..idle() }, &limits), Some(Wish::Close));
+    }
+
+    #[test]
+    fn a_head_must_be_whole_in_time_however_it_trickles() {
+        let limits = Limits::default();
+        assert_eq!(judge(&Seen { head: Some(at(10)), quiet: at(100), ..idle() }, &limits), None);
+        assert_eq!(judge(&Seen { head: Some(at(11)), ..idle() }, &limits), Some(Wish::Abort));
+        assert_eq!(judge(&Seen { fresh: true, quiet: at(11), ..idle() }, &limits), Some(Wish::Abort));
+    }
+
+    #[test]
+    fn a_client_that_stops_reading_is_cut_off_but_a_slow_service_is_waited_for() {
+        let limits = Limits::default();
+        let waiting = Seen { exchanges: 1, still: at(300), quiet: at(300), ..idle() };
+        assert_eq!(judge(&waiting, &limits), None);
+        assert_eq!(judge(&Seen { answering: 1, ..waiting }, &limits), Some(Wish::Abort));
+    }
+}

@@ -1,0 +1,230 @@
+//! A connection to an instance, driven by whoever uses it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use registry::Lease;
+use tokio::net::TcpStream;
+
+use super::Upgrade;
+use super::io::{Flow, Metered};
+use crate::body::{BodyError, Pause};
+use crate::failure::Kind;
+use crate::pool::Pool;
+use crate::upload::Sending;
+
+/// Longest head of an answer.
+const ANSWER_HEAD_BYTES: usize = 64 * 1024;
+
+/// An open connection to an instance: idle, or with one exchange on it.
+pub(crate) struct UpstreamConnection {
+    sender: http1::SendRequest<Sending>,
+    /// Moves the bytes; `None` once the connection is closed.
+    driver: Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>,
+    flow: Arc<Flow>,
+}
+
+/// An answer's head and where its body will come from.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    connection: UpstreamConnection,
+    incoming: Incoming,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// Nothing of the request was written.
+    Unsent(hyper::Error),
+    /// The connection ended before a byte of the answer.
+    Closed(hyper::Error),
+    /// What came is not a head of HTTP/1.
+    Malformed(hyper::Error),
+    /// The request's body could not be read.
+    Body(hyper::Error),
+}
+
+impl UpstreamConnection {
+    /// Opens a connection.
+    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (io, flow) = Metered::new(stream);
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(ANSWER_HEAD_BYTES);
+        let (sender, driver) = builder.handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
+        Ok(Self { sender, driver: Some(Box::pin(driver.with_upgrades())), flow })
+    }
+
+    /// Lets bytes move.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && driver.as_mut().poll(cx).is_ready()
+        {
+            self.driver = None;
+        }
+    }
+
+    /// Ready when the connection has ended, or stopped speaking HTTP.
+    pub(super) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.drive(cx);
+        if self.driver.is_none() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether it can take a request, as far as can be told without a system call of its own.
+    pub(crate) fn is_usable(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.driver.is_some() && self.sender.is_ready()
+    }
+
+    /// Sends a request and waits for the head of the answer. `go` is set when the upstream says
+    /// `100 Continue`. Dropping the future closes the connection: that is how an exchange is cancelled.
+    pub(crate) async fn send(
+        mut self,
+        request: Request<()>,
+        body: Sending,
+        go: Option<Arc<AtomicBool>>,
+    ) -> Result<Reply, Broken> {
+        let mut request = request.map(|()| body);
+        if let Some(go) = go {
+            hyper::ext::on_informational(&mut request, move |answer| {
+                if answer.status() == StatusCode::CONTINUE {
+                    go.store(true, Ordering::Relaxed);
+                }
+            });
+        }
+        let (read, written) = (self.flow.read(), self.flow.written());
+        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
+        let driver = &mut self.driver;
+        let outcome = std::future::poll_fn(|cx| {
+            if let Poll::Ready(outcome) = answer.as_mut().poll(cx) {
+                return Poll::Ready(outcome);
+            }
+            if let Some(moving) = driver
+                && moving.as_mut().poll(cx).is_ready()
+            {
+                *driver = None;
+            }
+            answer.as_mut().poll(cx)
+        });
+        let mut response = match outcome.await {
+            Ok(response) => response,
+            Err(mut failed) => {
+                let unsent = failed.take_message().is_some() || self.flow.written() == written;
+                let answered = self.flow.read() != read;
+                return Err(match failed.into_error() {
+                    error if unsent => Broken::Unsent(error),
+                    error if error.is_user() => Broken::Body(error),
+                    error if error.is_parse() || answered => Broken::Malformed(error),
+                    error => Broken::Closed(error),
+                });
+            }
+        };
+        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let upgrade = switching.then(|| hyper::upgrade::on(&mut response));
+        let (parts, incoming) = response.into_parts();
+        Ok(Reply { status: parts.status, headers: parts.headers, connection: self, incoming, upgrade })
+    }
+}
+
+impl Reply {
+    /// The body, which holds the lease to its end and then gives the connection back to the pool.
+    pub(crate) fn into_body(self, lease: Lease, pool: Rc<Pool>, pause: Duration) -> AnswerStream {
+        let mut stream = AnswerStream {
+            incoming: self.incoming,
+            held: Some((self.connection, lease)),
+            pool,
+            pause: Pause::new(pause),
+        };
+        if stream.is_end() {
+            stream.release(&mut Context::from_waker(Waker::noop()));
+        }
+        stream
+    }
+
+    /// The connection itself, for an answer that switches protocols.
+    pub(crate) fn into_upgrade(self, lease: Lease) -> Option<Upgrade> {
+        Some(Upgrade { on: self.upgrade?, upstream: Some((self.connection, lease)) })
+    }
+}
+
+/// An answer's body on its way through.
+pub(crate) struct AnswerStream {
+    incoming: Incoming,
+    held: Option<(UpstreamConnection, Lease)>,
+    pool: Rc<Pool>,
+    pause: Pause,
+}
+
+impl AnswerStream {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if polled.is_pending()
+            && let Some((connection, _)) = &mut self.held
+        {
+            connection.drive(cx);
+            polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.pause.moved();
+                if self.is_end() {
+                    self.release(cx);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.held = None;
+                Poll::Ready(Some(Err(BodyError::new(Kind::AnswerIncomplete, error))))
+            }
+            Poll::Ready(None) => {
+                self.release(cx);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if self.pause.poll_still(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.held = None;
+                let error = BodyError::new(Kind::AnswerStalled, "the answer's body paused too long");
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+
+    /// The body has ended: gives the connection back if it is fit for another exchange, and the lease.
+    fn release(&mut self, cx: &mut Context<'_>) {
+        if let Some((mut connection, lease)) = self.held.take() {
+            connection.drive(cx); // past the end of the message, to the idle state
+            if connection.driver.is_some() && connection.sender.is_ready() {
+                self.pool.put(lease.endpoint(), connection);
+            }
+        }
+    }
+}

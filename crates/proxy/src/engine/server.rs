@@ -1,0 +1,201 @@
+//! A client's connection: HTTP/1.1 with upgrades, or HTTP/2 by prior knowledge.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
+
+use super::io::Metered;
+use super::{RequestStream, Upgrade};
+use crate::access::AccessRecord;
+use crate::body::Body;
+use crate::connection::{Connection, Wish};
+use crate::exchange::{self, Answer, Entrance, Exchange, Head};
+use crate::limits::Limits;
+use crate::outgoing::Outgoing;
+use crate::record::Recorder;
+use crate::thread::{Occupied, Thread};
+use crate::trace::Trace;
+use crate::{head, tunnel};
+
+/// Room above `Limits::header_bytes` in which a head that is too long still gets a full problem as its
+/// answer. Beyond it the engine answers with a bare status.
+const HEAD_SLACK: usize = 16 * 1024;
+/// How often a silent HTTP/2 connection is asked whether anybody is there.
+const H2_PING: Duration = Duration::from_secs(30);
+/// When the process begins to drain, a connection that has never carried a request gets this long to
+/// send one that is on its way already.
+const FRESH_GRACE: Duration = Duration::from_millis(250);
+
+/// Starts the tasks of HTTP/2 streams on this thread.
+#[derive(Clone)]
+pub(crate) struct Streams(TaskTracker);
+
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        self.0.spawn_local(stream);
+    }
+}
+
+/// How connections are served.
+pub(crate) struct Settings(auto::Builder<Streams>);
+
+impl Settings {
+    pub(crate) fn new(limits: &Limits, tasks: &TaskTracker) -> Self {
+        let mut builder = auto::Builder::new(Streams(tasks.clone()));
+        // The timeouts of HTTP/1 are the sweep's business: see `connection`.
+        let buffer = (limits.header_bytes + HEAD_SLACK).max(8192); // hyper asks for that much
+        builder.http1().header_read_timeout(None).max_buf_size(buffer);
+        const HYPER_DEFAULT: usize = 100; // kept on the stack; any other number is not
+        if limits.headers != HYPER_DEFAULT {
+            builder.http1().max_headers(limits.headers);
+        }
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(u32::try_from(limits.header_bytes + HEAD_SLACK).unwrap_or(u32::MAX))
+            .keep_alive_interval(H2_PING)
+            .keep_alive_timeout(limits.header_read);
+        Self(builder)
+    }
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(
+    thread: Rc<Thread>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    entrance: Rc<Entrance>,
+    occupied: Occupied,
+) {
+    let _ = stream.set_nodelay(true);
+    let (io, flow) = Metered::new(stream);
+    let connection = Connection::new(peer, entrance, flow, occupied);
+    let _registered = thread.register(&connection);
+    let service = service_fn(|request| {
+        let (thread, connection) = (Rc::clone(&thread), Rc::clone(&connection));
+        async move { Ok::<_, Infallible>(answer(thread, connection, request).await) }
+    });
+    let serving = thread.server.0.serve_connection_with_upgrades(TokioIo::new(io), service);
+    let mut serving = std::pin::pin!(serving);
+    loop {
+        tokio::select! {
+            outcome = serving.as_mut() => {
+                if let Err(error) = outcome {
+                    thread.counters.connection_failed(unreadable(&*error));
+                    tracing::debug!(%peer, "client connection: {error}");
+                }
+                return;
+            }
+            wish = connection.wish() => match wish {
+                Wish::Abort => return,
+                Wish::Close => serving.as_mut().graceful_shutdown(),
+                Wish::Drain => {
+                    if connection.is_fresh() {
+                        let _ = tokio::time::timeout(FRESH_GRACE, serving.as_mut()).await;
+                        if connection.is_fresh() {
+                            return;
+                        }
+                    }
+                    serving.as_mut().graceful_shutdown();
+                }
+            },
+        }
+    }
+}
+
+/// Whether a connection failed because the engine could not read what came: it has answered 400, 414 or
+/// 431 itself then.
+fn unreadable(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
+}
+
+/// One request of hyper's in, one answer for hyper out.
+async fn answer(
+    thread: Rc<Thread>,
+    connection: Rc<Connection>,
+    request: http::Request<Incoming>,
+) -> Response<Outgoing> {
+    let (mut parts, incoming) = request.into_parts();
+    let upgrade = parts.extensions.remove().map(|on| Upgrade { on, upstream: None });
+    let head = Head {
+        method: parts.method,
+        uri: parts.uri,
+        version: parts.version,
+        headers: parts.headers,
+        host: None,
+        authority: None,
+    };
+    connection.speaks(head.version);
+    let traceparents = head.headers.get_all("traceparent").into_iter().map(http::HeaderValue::as_bytes);
+    let trace = Trace::of(traceparents);
+    let request_id = head::request_id(&head.headers);
+    let entrance = Rc::clone(connection.entrance());
+    let record = AccessRecord {
+        time: kit::Clock::now(&thread.clock),
+        caller: match &*entrance {
+            Entrance::Gateway => None,
+            Entrance::Mesh { caller, .. } => Some(caller.clone()),
+        },
+        peer: connection.peer(),
+        version: head.version,
+        method: head.method.clone(),
+        host: None,
+        target: head.uri.path_and_query().cloned(),
+        status: 0,
+        route: None,
+        service: None,
+        instance: None,
+        attempts: 0,
+        duration_us: 0,
+        first_byte_us: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        upgraded: false,
+        request_id: request_id.clone(),
+        trace,
+        error: None,
+    };
+    let peer = connection.peer();
+    let record = Box::new(Recorder::new(Rc::clone(&thread), connection, record));
+    let body = Body::request(RequestStream(incoming));
+    let mut exchange = Exchange { head, body, upgrade, peer, entrance, request_id, trace, record };
+    let answer = exchange::run(&thread, &mut exchange).await;
+    finish(&thread, exchange, answer)
+}
+
+/// Hands the answer over: its body carries the record, or a tunnel does.
+fn finish(thread: &Rc<Thread>, exchange: Exchange, answer: Answer) -> Response<Outgoing> {
+    let Exchange { head, upgrade, record, .. } = exchange;
+    let Answer { status, mut headers, body, upgrade: upstream } = answer;
+    let bodiless = head.method == http::Method::HEAD
+        || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED, StatusCode::SWITCHING_PROTOCOLS]
+            .contains(&status);
+    if head.method == http::Method::HEAD
+        && let Some(size) = body.size().filter(|size| *size > 0)
+    {
+        headers.entry(http::header::CONTENT_LENGTH).or_insert(size.into());
+    }
+    let body = match (upgrade, upstream) {
+        (Some(client), Some(upstream)) if status == StatusCode::SWITCHING_PROTOCOLS => {
+            let tunnel = tunnel::run(client, upstream, record, thread.limits.tunnel_idle);
+            thread.tasks.spawn_local(tunnel);
+            Outgoing::unwatched()
+        }
+        _ if bodiless => Outgoing::new(Body::empty(), record),
+        _ => Outgoing::new(body, record),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,296 @@
+//! One request and its answer, from the route to the access record. [`run`] is the one function to read.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use manifest::spec::ServiceName;
+
+use crate::body::Body;
+use crate::engine::Upgrade;
+use crate::failure::{Failure, Kind};
+use crate::filter::Verdict;
+use crate::record::Recorder;
+use crate::router::{Miss, normal_path};
+use crate::table::{Action, Route, RouteTable};
+use crate::thread::Thread;
+use crate::trace::Trace;
+use crate::{head, respond, retry};
+
+/// What a listener is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Entrance {
+    /// The edge of the app: routes decide.
+    Gateway,
+    /// The address that one service was given for another.
+    Mesh {
+        /// Who calls.
+        caller: ServiceName,
+        /// Whom.
+        callee: ServiceName,
+    },
+}
+
+/// A request as filters and handlers see it, with what Atoll knows about it. The engine that carries it
+/// does not show: heads are read and changed name by name, so that an engine may keep them as it likes.
+pub struct Exchange {
+    pub(crate) head: Head,
+    pub(crate) body: Body,
+    pub(crate) upgrade: Option<Upgrade>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) entrance: Rc<Entrance>,
+    pub(crate) request_id: HeaderValue,
+    pub(crate) trace: Trace,
+    pub(crate) record: Box<Recorder>,
+}
+
+/// The head of a request as this engine keeps it.
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+    /// Lower case, without its port. Known once the head was checked.
+    pub(crate) host: Option<String>,
+    /// As the client wrote it: what `Host` says to the service.
+    pub(crate) authority: Option<HeaderValue>,
+}
+
+impl Exchange {
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The path as it came, or as a filter left it.
+    pub fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
+    /// The query, without its question mark.
+    pub fn query(&self) -> Option<&str> {
+        self.head.uri.query()
+    }
+
+    /// The host that was asked for, lower case, without a port.
+    pub fn host(&self) -> Option<&str> {
+        self.head.host.as_deref()
+    }
+
+    /// The version of HTTP that the client speaks.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The address of the client's end of the connection.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Which kind of listener it came in by.
+    pub fn entrance(&self) -> &Entrance {
+        &self.entrance
+    }
+
+    /// The service that called, in the mesh.
+    pub fn caller(&self) -> Option<&ServiceName> {
+        match &*self.entrance {
+            Entrance::Gateway => None,
+            Entrance::Mesh { caller, .. } => Some(caller),
+        }
+    }
+
+    /// Its `X-Request-Id`.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// Where it stands in its trace.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The first value of a header.
+    pub fn header(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.head.headers.get(name).map(HeaderValue::as_bytes)
+    }
+
+    /// Every value of a header.
+    pub fn header_values<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.head.headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+    }
+
+    /// Sets a header of the request, in place of all its values.
+    pub fn set_header(&mut self, name: HeaderName, value: HeaderValue) {
+        self.head.headers.insert(name, value);
+    }
+
+    /// Removes a header of the request.
+    pub fn remove_header(&mut self, name: &HeaderName) {
+        self.head.headers.remove(name);
+    }
+
+    /// Changes the path and query that the service will see.
+    pub fn set_target(&mut self, target: PathAndQuery) {
+        self.head.uri = Uri::from(target);
+    }
+
+    /// Takes the body of the request; what is left is empty.
+    pub fn take_body(&mut self) -> Body {
+        std::mem::take(&mut self.body)
+    }
+}
+
+/// An answer, from a service or from Atoll itself.
+#[derive(Debug)]
+pub struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+    pub(crate) upgrade: Option<Upgrade>,
+}
+
+impl Answer {
+    /// An answer without a body.
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Body::empty(), upgrade: None }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Gives it a body.
+    #[must_use]
+    pub fn with_body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Changes its status.
+    pub fn set_status(&mut self, status: StatusCode) {
+        self.status = status;
+    }
+
+    /// The first value of a header.
+    pub fn header(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.headers.get(name).map(HeaderValue::as_bytes)
+    }
+
+    /// Sets a header, in place of all its values.
+    pub fn set_header(&mut self, name: HeaderName, value: HeaderValue) {
+        self.headers.insert(name, value);
+    }
+
+    /// Removes a header.
+    pub fn remove_header(&mut self, name: &HeaderName) {
+        self.headers.remove(name);
+    }
+
+    /// Takes its body, to wrap it and give it back.
+    pub fn take_body(&mut self) -> Body {
+        std::mem::take(&mut self.body)
+    }
+
+    /// Gives it another body. A `Content-Length` that no longer fits must be removed with
+    /// [`Self::remove_header`].
+    pub fn set_body(&mut self, body: Body) {
+        self.body = body;
+    }
+}
+
+/// Answers a request. Whatever fails becomes an answer too, in [`respond`]; whether it fails or not, the
+/// filters that saw the request see the answer. The record leaves with the last byte of the body.
+pub(crate) async fn run(thread: &Rc<Thread>, exchange: &mut Exchange) -> Answer {
+    let table = thread.table();
+    let mut seen = 0;
+    let outcome = match find(&table, exchange, &thread.limits) {
+        Ok(route) => {
+            exchange.record.route(route);
+            act(thread, route, exchange, &mut seen).await.map_err(|failure| (Some(route), failure))
+        }
+        Err(failure) => Err((None, failure)),
+    };
+    let (route, mut answer) = match outcome {
+        Ok((route, answer)) => (Some(route), answer),
+        Err((route, failure)) => {
+            exchange.record.failed(&failure);
+            (route, respond::problem(&failure, exchange))
+        }
+    };
+    if let Some(route) = route {
+        for filter in route.filters[..seen].iter().rev() {
+            filter.response(exchange, &mut answer);
+        }
+    }
+    respond::name_request(&mut answer, &exchange.request_id);
+    exchange.record.answered(answer.status);
+    answer
+}
+
+/// The route that takes the request, once its head has been found fit.
+fn find<'a>(
+    table: &'a RouteTable,
+    exchange: &mut Exchange,
+    limits: &crate::Limits,
+) -> Result<&'a Route, Failure> {
+    head::check(&mut exchange.head, limits)?;
+    exchange.record.host(exchange.head.host.as_deref());
+    head::distrust(&mut exchange.head.headers, &exchange.entrance);
+    let (caller, callee) = match &*exchange.entrance {
+        Entrance::Mesh { caller, callee } => (caller, callee),
+        Entrance::Gateway => {
+            let bad = || Failure::new(Kind::BadRequest, "the path has a `.` or `..` segment");
+            let path = normal_path(exchange.head.uri.path()).ok_or_else(bad)?;
+            return table.gateway(&exchange.head, &path).map_err(|miss| missed(miss, exchange));
+        }
+    };
+    let gone =
+        || Failure::new(Kind::UndeclaredCall, format!("`{caller}` does not declare a call to `{callee}`"));
+    table.call(caller, callee).ok_or_else(gone)
+}
+
+fn missed(miss: Miss, exchange: &Exchange) -> Failure {
+    match miss {
+        Miss::NoRoute => Failure::new(Kind::NoRoute, "no route has this host and path"),
+        Miss::Method(allow) => {
+            let detail = format!("this path does not take {}", exchange.method());
+            Failure { allow, ..Failure::new(Kind::MethodNotAllowed, detail) }
+        }
+    }
+}
+
+/// Runs the filters, then what the route is for. `seen` counts the filters that saw the request.
+async fn act<'a>(
+    thread: &Rc<Thread>,
+    route: &'a Route,
+    exchange: &mut Exchange,
+    seen: &mut usize,
+) -> Result<(&'a Route, Answer), Failure> {
+    for filter in &route.filters {
+        *seen += 1;
+        let mut verdict = filter.request(exchange);
+        while let Verdict::Later(later) = verdict {
+            verdict = later.await;
+        }
+        match verdict {
+            Verdict::Answer(answer) => return Ok((route, answer)),
+            Verdict::Refuse(failure) => return Err(failure),
+            Verdict::Continue | Verdict::Later(_) => {}
+        }
+    }
+    let answer = match &route.action {
+        Action::Forward(target) => retry::forward(thread, exchange, target).await?,
+        Action::Handle(handler) => handler.handle(exchange).await?,
+    };
+    Ok((route, answer))
+}

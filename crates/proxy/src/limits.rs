@@ -1,0 +1,62 @@
+//! Every bound of the data path, by name.
+
+use std::time::Duration;
+
+/// What the proxy allows at most. Counts marked "per thread" hold for each of the proxy's threads alone:
+/// threads share nothing on a request's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections open at once, over all threads. One more is answered 503 and closed.
+    pub connections: u32,
+    /// Bytes of a request head: names, values and target. A longer head is refused with 431.
+    pub header_bytes: usize,
+    /// Header lines of a request. More are refused with 431.
+    pub headers: usize,
+    /// HTTP/2 streams open at once on one client connection.
+    pub streams: u32,
+    /// From the first byte of a request head (or the accepted connection) to its last.
+    pub header_read: Duration,
+    /// How long a client connection may stay open between two requests.
+    pub keep_alive: Duration,
+    /// How long a body may pause, in either direction, before the exchange is given up.
+    pub body_idle: Duration,
+    /// How long an upgraded connection (WebSocket) may be silent in both directions.
+    pub tunnel_idle: Duration,
+    /// Requests that wait for an instance of one upstream, per thread. One more is answered 503.
+    pub waiting: u32,
+    /// How long opening a connection to an instance may take.
+    pub connect: Duration,
+    /// How long the body of a request with `Expect: 100-continue` is held back for the upstream's word.
+    /// RFC 9110 §10.1.1 lets a client go on without it.
+    pub expect: Duration,
+    /// Attempts for a request that provably was not processed, the first one included.
+    pub attempts: u32,
+    /// Idle connections kept per endpoint, per thread.
+    pub pool: usize,
+    /// How long an idle upstream connection is kept.
+    pub pool_idle: Duration,
+    /// Times a request may pass through Atoll (counted in `Via`) before it is taken for a loop.
+    pub hops: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            header_bytes: 16 * 1024,
+            headers: 100,
+            streams: 128,
+            header_read: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            body_idle: Duration::from_secs(60),
+            tunnel_idle: Duration::from_secs(600),
+            waiting: 1024,
+            connect: Duration::from_secs(2),
+            expect: Duration::from_secs(1),
+            attempts: 3,
+            pool: 64,
+            pool_idle: Duration::from_secs(15),
+            hops: 20,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The proxy as others see it: threads that are started, told where to listen, given tables, and stopped.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::access::{AccessSink, Discard};
+use crate::exchange::Entrance;
+use crate::limits::Limits;
+use crate::stats::{Counters, Stats};
+use crate::table::RouteTable;
+use crate::thread::{self, Command, Shared};
+
+/// Commands that may wait for a thread.
+const COMMANDS: usize = 256;
+/// Connections the kernel completes before they are accepted, per listener and thread.
+const BACKLOG: i32 = 1024;
+/// Most threads by default.
+const THREADS_MAX: usize = 8;
+
+/// How a proxy is started.
+pub struct Options {
+    /// Threads of the data path.
+    pub threads: usize,
+    /// Takes the record of every exchange.
+    pub access: Arc<dyn AccessSink>,
+    /// What is allowed at most.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    /// One thread per core, at most eight; records are not kept.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { threads: cores.min(THREADS_MAX), access: Arc::new(Discard), limits: Limits::default() }
+    }
+}
+
+/// Where to listen, and for whom. A port of 0 lets the system choose one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listener {
+    /// The address.
+    pub address: SocketAddr,
+    /// What it is for.
+    pub entrance: Entrance,
+}
+
+/// The data path.
+pub struct Proxy;
+
+impl Proxy {
+    /// Starts its threads. They listen nowhere and know no routes yet.
+    ///
+    /// # Errors
+    /// When a thread or its runtime cannot be made.
+    pub fn start(options: Options) -> io::Result<Handle> {
+        let shared = Arc::new(Shared {
+            table: ArcSwap::from_pointee(RouteTable::default()),
+            access: options.access,
+            limits: options.limits,
+            connections: 0.into(),
+        });
+        let mut threads = Vec::new();
+        for number in 0..options.threads.max(1) {
+            threads.push(start_thread(number, &shared)?);
+        }
+        let open = tokio::sync::Mutex::default();
+        Ok(Handle { inner: Arc::new(Inner { shared, threads, open, addresses: Mutex::default() }) })
+    }
+}
+
+fn start_thread(number: usize, shared: &Arc<Shared>) -> io::Result<Thread> {
+    let (commands, receiver) = mpsc::channel(COMMANDS);
+    let counters = Arc::new(Counters::default());
+    let (started, outcome) = std::sync::mpsc::sync_channel(1);
+    let (shared, own) = (Arc::clone(shared), Arc::clone(&counters));
+    std::thread::Builder::new().name(format!("atoll-proxy-{number}")).spawn(move || {
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        let _ = started.send(Ok(()));
+        let done = runtime.block_on(thread::run(shared, own, receiver));
+        drop(runtime); // whatever overstayed its grace ends here
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    })?;
+    outcome.recv().map_err(io::Error::other)??;
+    Ok(Thread { commands, counters })
+}
+
+/// Tells a running proxy what to do. Cheap to clone; all clones are the same proxy.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    threads: Vec<Thread>,
+    /// Held while the set changes: two changes at once would undo each other.
+    open: tokio::sync::Mutex<Set>,
+    /// A copy for whoever only looks.
+    addresses: Mutex<Vec<(Listener, SocketAddr)>>,
+}
+
+struct Thread {
+    commands: mpsc::Sender<Command>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Set {
+    listeners: Vec<Open>,
+    next: u64,
+    closed: bool,
+}
+
+struct Open {
+    id: u64,
+    wanted: Listener,
+    bound: SocketAddr,
+}
+
+impl Handle {
+    /// Makes `listeners` the whole set: opens new ones on every thread, closes those that are gone (their
+    /// connections go on), keeps the rest. Returns those that could not be opened, each with the reason;
+    /// the others are open when this returns.
+    pub async fn listen(&self, listeners: Vec<Listener>) -> Vec<(Listener, io::Error)> {
+        let mut set = self.inner.open.lock().await;
+        let mut failed = Vec::new();
+        if set.closed {
+            let closed = || io::Error::new(io::ErrorKind::NotConnected, "the proxy has been shut down");
+            return listeners.into_iter().map(|listener| (listener, closed())).collect();
+        }
+        let (keep, gone) = std::mem::take(&mut set.listeners)
+            .into_iter()
+            .partition::<Vec<_>, _>(|open| listeners.contains(&open.wanted));
+        set.listeners = keep;
+        for open in gone {
+            for thread in &self.inner.threads {
+                let _ = thread.commands.send(Command::Close { id: open.id }).await;
+            }
+            wait_until_free(open.bound).await;
+        }
+        for wanted in listeners {
+            if set.listeners.iter().any(|open| open.wanted == wanted) {
+                continue;
+            }
+            match bind(wanted.address, self.inner.threads.len()) {
+                Ok((sockets, bound)) => {
+                    set.next += 1;
+                    let id = set.next;
+                    for (thread, listener) in self.inner.threads.iter().zip(sockets) {
+                        let entrance = wanted.entrance.clone();
+                        let _ = thread.commands.send(Command::Open { id, listener, entrance }).await;
+                    }
+                    set.listeners.push(Open { id, wanted, bound });
+                }
+                Err(error) => failed.push((wanted, error)),
+            }
+        }
+        let addresses = set.listeners.iter().map(|open| (open.wanted.clone(), open.bound)).collect();
+        *self.inner.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+        failed
+    }
+
+    /// Every open listener with the address it really has: where a port of 0 was asked for, the one that
+    /// was chosen.
+    pub fn addresses(&self) -> Vec<(Listener, SocketAddr)> {
+        self.inner.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes `table` the table of every request from now on. Requests in flight keep the one they have.
+    pub fn publish(&self, table: RouteTable) {
+        self.inner.shared.table.store(Arc::new(table));
+    }
+
+    /// Accepts nothing more, finishes the exchanges under way (with `Connection: close`, or `GOAWAY` on
+    /// HTTP/2), then ends. What is not finished within `grace` is cut off.
+    pub async fn shutdown(&self, grace: Duration) {
+        let mut set = self.inner.open.lock().await;
+        set.closed = true;
+        set.listeners.clear();
+        self.inner.addresses.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut ending = Vec::new();
+        for thread in &self.inner.threads {
+            let (done, ended) = oneshot::channel();
+            if thread.commands.send(Command::Shutdown { grace, done }).await.is_ok() {
+                ending.push(ended);
+            }
+        }
+        for ended in ending {
+            let _ = ended.await;
+        }
+    }
+
+    /// What has been counted so far.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        for thread in &self.inner.threads {
+            stats.add(&thread.counters);
+        }
+        stats
+    }
+
+    /// The table of requests that come now.
+    pub fn table(&self) -> Arc<RouteTable> {
+        self.inner.shared.table.load_full()
+    }
+}
+
+/// Opens one listener per thread on the same address (`SO_REUSEPORT`).
+///
+/// Sockets that share a port would also share it with somebody else's that allow it, and requests would
+/// go now here, now there. So the address is bound without sharing first: that fails if anybody has it.
+fn bind(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+    let probe = socket(address, false)?;
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    let listener = |_| {
+        let socket = socket(address, true)?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    let sockets = (0..count).map(listener).collect::<io::Result<Vec<_>>>()?;
+    Ok((sockets, address))
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?; // a port whose connections linger in TIME_WAIT is free
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Waits a moment for the threads to close their listeners, so that the same address can be opened for
+/// something else in the same call.
+async fn wait_until_free(address: SocketAddr) {
+    const LOOKS: u32 = 100;
+    for _ in 0..LOOKS {
+        if socket(address, false).is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -1,0 +1,73 @@
+//! An answer's body with the record of its exchange: the record leaves when the body has.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::body::{Body, BodyError};
+use crate::failure::Kind;
+use crate::record::Recorder;
+
+/// What the client reads.
+pub(crate) struct Outgoing {
+    body: Body,
+    record: Option<Box<Recorder>>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(body: Body, record: Box<Recorder>) -> Self {
+        Self { body, record: Some(record) }
+    }
+
+    /// Nothing, whose record is kept elsewhere.
+    pub(crate) fn unwatched() -> Self {
+        Self { body: Body::empty(), record: None }
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(record), Some(data)) = (&mut self.record, frame.data_ref()) {
+                    record.passed(data.len() as u64);
+                }
+            }
+            Some(Err(error)) => {
+                if let Some(mut record) = self.record.take() {
+                    tracing::debug!(code = error.kind.code(), "answer aborted: {error}");
+                    record.broke(error.kind);
+                }
+            }
+            None => self.record = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(record) = &mut self.record
+            && !self.body.is_end_stream()
+        {
+            record.broke(Kind::ClientGone);
+        }
+    }
+}

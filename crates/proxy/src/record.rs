@@ -1,0 +1,136 @@
+//! The record of an exchange while it is being filled. It is emitted when it is dropped: with the last
+//! byte of the answer, or when the exchange is given up, whichever way that happens.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::StatusCode;
+use manifest::spec::InstanceId;
+
+use crate::access::AccessRecord;
+use crate::connection::Connection;
+use crate::failure::{Failure, Kind};
+use crate::table::Route;
+use crate::thread::Thread;
+use crate::upload::Upload;
+
+/// The status in the record of an exchange whose client left before there was one (nginx's convention).
+const CLIENT_GONE: u16 = 499;
+
+/// Fills an [`AccessRecord`] and emits it in the end.
+pub(crate) struct Recorder {
+    record: Option<AccessRecord>,
+    started: Instant,
+    thread: Rc<Thread>,
+    connection: Rc<Connection>,
+    upload: Option<Rc<Upload>>,
+    answering: bool,
+}
+
+impl Recorder {
+    pub(crate) fn new(thread: Rc<Thread>, connection: Rc<Connection>, record: AccessRecord) -> Self {
+        connection.begin();
+        thread.counters.exchange_began();
+        let started = Instant::now();
+        Self { record: Some(record), started, thread, connection, upload: None, answering: false }
+    }
+
+    /// When the head of the request was complete.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn host(&mut self, host: Option<&str>) {
+        self.with(|record| record.host = host.map(str::to_owned));
+    }
+
+    pub(crate) fn route(&mut self, route: &Route) {
+        self.with(|record| {
+            record.route = Some(Arc::clone(&route.name));
+            record.service = route.service.clone();
+        });
+    }
+
+    /// An attempt is made on an instance.
+    pub(crate) fn attempt(&mut self, instance: &InstanceId) {
+        self.with(|record| {
+            record.instance = Some(instance.clone());
+            record.attempts += 1;
+        });
+    }
+
+    pub(crate) fn upload(&mut self, upload: &Rc<Upload>) {
+        self.upload = Some(Rc::clone(upload));
+    }
+
+    pub(crate) fn failed(&mut self, failure: &Failure) {
+        if let Some(inside) = &failure.inside {
+            tracing::debug!(code = failure.kind.code(), "{failure}: {}", inside.for_log());
+        }
+        self.broke(failure.kind);
+    }
+
+    /// Something went wrong; the first cause stays.
+    pub(crate) fn broke(&mut self, kind: Kind) {
+        self.with(|record| {
+            record.error.get_or_insert(kind);
+        });
+    }
+
+    /// The head of the answer is there.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        let first_byte_us = micros(self.started);
+        self.with(|record| {
+            record.status = status.as_u16();
+            record.first_byte_us = Some(first_byte_us);
+        });
+        self.answering = true;
+        self.connection.answering();
+    }
+
+    /// Some of the answer's body was passed on.
+    pub(crate) fn passed(&mut self, bytes: u64) {
+        self.with(|record| record.bytes_out += bytes);
+    }
+
+    /// The connection is a tunnel from now on, with nothing for HTTP to watch.
+    pub(crate) fn upgraded(&mut self) {
+        self.with(|record| record.upgraded = true);
+    }
+
+    /// Bytes that a tunnel carried from the client.
+    pub(crate) fn tunnelled(&mut self, bytes_in: u64, bytes_out: u64) {
+        self.with(|record| {
+            record.bytes_in = bytes_in;
+            record.bytes_out = bytes_out;
+        });
+    }
+
+    fn with(&mut self, change: impl FnOnce(&mut AccessRecord)) {
+        if let Some(record) = &mut self.record {
+            change(record);
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.connection.end(self.answering);
+        let Some(mut record) = self.record.take() else { return };
+        record.duration_us = micros(self.started);
+        if let Some(upload) = &self.upload {
+            record.bytes_in += upload.bytes();
+        }
+        if record.first_byte_us.is_none() {
+            record.status = CLIENT_GONE;
+            record.error.get_or_insert(Kind::ClientGone);
+        }
+        self.thread.counters.exchange_ended(&record);
+        self.thread.shared.access.record(record);
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

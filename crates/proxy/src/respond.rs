@@ -1,0 +1,132 @@
+//! The one place where a failure becomes an answer: a problem (RFC 9457) with `Proxy-Status` (RFC 9209).
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::body::Body;
+use crate::exchange::{Answer, Exchange};
+use crate::failure::{Failure, Kind};
+use crate::head::REQUEST_ID;
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// The members of a problem, in the order they are written.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    /// The request's id: what to look for in logs and traces.
+    instance: &'a str,
+    /// `atoll explain` has its page.
+    code: &'a str,
+}
+
+/// The answer that tells the client of a failure.
+pub(crate) fn problem(failure: &Failure, exchange: &Exchange) -> Answer {
+    build(failure, exchange.request_id())
+}
+
+fn build(failure: &Failure, request_id: &str) -> Answer {
+    let facts = failure.kind.facts();
+    let problem = Problem {
+        r#type: format!("urn:atoll:error:{}", facts.code),
+        title: facts.title,
+        status: facts.status.as_u16(),
+        detail: &failure.detail,
+        instance: request_id,
+        code: facts.code,
+    };
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut answer = Answer::new(facts.status)
+        .with_header(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))
+        .with_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        .with_body(Body::full(body));
+    let status = format!("atoll; error={}; details={}", facts.token, quoted(&failure.detail));
+    if let Ok(status) = HeaderValue::from_str(&status) {
+        answer.set_header(PROXY_STATUS, status);
+    }
+    if failure.kind == Kind::MethodNotAllowed {
+        let allow: Vec<&str> = failure.allow.iter().map(http::Method::as_str).collect();
+        if let Ok(allow) = HeaderValue::from_str(&allow.join(", ")) {
+            answer.set_header(ALLOW, allow);
+        }
+    }
+    if facts.status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.set_header(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    answer
+}
+
+/// A string of RFC 8941 §3.3.3: printable ASCII in quotes.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            ' '..='~' => quoted.push(c),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Says in an answer which request it answers.
+pub(crate) fn name_request(answer: &mut Answer, request_id: &HeaderValue) {
+    answer.headers.entry(REQUEST_ID).or_insert_with(|| request_id.clone());
+}
+
+/// The whole answer, as bytes, to a connection that is one too many: nothing has been read from it.
+pub(crate) fn too_many_connections(limit: u32) -> Vec<u8> {
+    let failure = Failure::new(Kind::TooManyConnections, format!("{limit} connections are open already"));
+    let facts = failure.kind.facts();
+    let problem = format!(
+        r#"{{"type":"urn:atoll:error:{code}","title":"{title}","status":503,"detail":"{failure}","code":"{code}"}}"#,
+        code = facts.code,
+        title = facts.title,
+    );
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
+         Proxy-Status: atoll; error={}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{problem}",
+        problem.len(),
+        facts.token,
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_is_told_as_a_problem_and_never_what_is_inside() {
+        let failure =
+            Failure::new(Kind::ConnectionRefused, "`web-1#1` refused the connection").inside("os error 111");
+        let mut answer = build(&failure, "r-1");
+        assert_eq!(answer.status(), 502);
+        let status = "atoll; error=connection_refused; details=\"`web-1#1` refused the connection\"";
+        assert_eq!(answer.header(&PROXY_STATUS), Some(status.as_bytes()));
+        let body = answer.take_body().frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(
+            std::str::from_utf8(&body).unwrap(),
+            r#"{"type":"urn:atoll:error:A0712","title":"connection refused","status":502,"detail":"`web-1#1` refused the connection","instance":"r-1","code":"A0712"}"#
+        );
+    }
+
+    #[test]
+    fn details_are_quoted_as_a_structured_field() {
+        assert_eq!(quoted("a \"b\" \\ ü\n"), r#""a \"b\" \\ ??""#);
+    }
+
+    #[test]
+    fn an_answer_to_one_connection_too_many_has_the_length_it_says() {
+        let text = String::from_utf8(too_many_connections(7)).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}", body.len())));
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    }
+}

@@ -1,0 +1,314 @@
+//! For each attempt that is allowed: balance, connect, send. Ends with an answer's head or a failure.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use kit::Backoff;
+use manifest::spec::InstanceId;
+use registry::Lease;
+use tokio::time::Instant;
+
+use crate::body::Body;
+use crate::engine::{Broken, Reply, UpstreamConnection};
+use crate::exchange::{Answer, Exchange};
+use crate::failure::{Failure, Kind, Retry};
+use crate::head::{self, Framing};
+use crate::table::Target;
+use crate::thread::Thread;
+use crate::upload::{Gate, Upload};
+use crate::{Limits, balance};
+
+/// Between an attempt and the next.
+const PAUSE: Backoff = Backoff { first: Duration::from_millis(20), max: Duration::from_millis(500) };
+
+/// What an exchange is waiting for: names the failure when its time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Instance,
+    Connection,
+    Answer,
+}
+
+/// Gets an answer from an instance of the target within its timeout.
+pub(crate) async fn forward(
+    thread: &Rc<Thread>,
+    exchange: &mut Exchange,
+    target: &Target,
+) -> Result<Answer, Failure> {
+    let phase = Cell::new(Phase::Instance);
+    let upload = Upload::new(exchange.take_body());
+    exchange.record.upload(&upload);
+    let deadline = Instant::from_std(exchange.record.started()) + target.timeout;
+    let attempts = attempts(thread, exchange, target, &upload, &phase);
+    match tokio::time::timeout_at(deadline, attempts).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(too_late(phase.get(), target)),
+    }
+}
+
+fn too_late(phase: Phase, target: &Target) -> Failure {
+    let service = target.upstream.service();
+    let time = kit::units::format_duration(target.timeout);
+    match phase {
+        Phase::Instance => {
+            Failure::new(Kind::NoInstance, format!("no instance of `{service}` got ready in {time}"))
+        }
+        Phase::Connection => Failure::new(
+            Kind::ConnectionTimeout,
+            format!("`{service}` did not take the connection in {time}"),
+        ),
+        Phase::Answer => Failure::new(Kind::AnswerTimeout, format!("`{service}` did not answer in {time}")),
+    }
+}
+
+async fn attempts(
+    thread: &Rc<Thread>,
+    exchange: &mut Exchange,
+    target: &Target,
+    upload: &Rc<Upload>,
+    phase: &Cell<Phase>,
+) -> Result<Answer, Failure> {
+    let repeatable = is_idempotent(exchange.method()) && upload.is_empty();
+    let mut budget = Budget::new(&thread.limits, target, repeatable);
+    let mut avoid: Option<InstanceId> = None;
+    loop {
+        phase.set(Phase::Instance);
+        let picked = balance::pick(&target.upstream, &thread.waiting, thread.limits.waiting, avoid.as_ref());
+        let lease = picked.await?;
+        let endpoint = std::sync::Arc::clone(lease.endpoint());
+        exchange.record.attempt(endpoint.id());
+        let outcome = attempt(thread, exchange, lease, upload, phase).await;
+        match &outcome {
+            Ok(_) => endpoint.record_success(),
+            Err(failure) if failure.retry() != Retry::Never => endpoint.record_failure(),
+            Err(_) => {}
+        }
+        let again = match &outcome {
+            Ok((reply, _)) => budget.after_answer(reply.status),
+            Err(failure) => budget.after_failure(failure, upload.is_whole()),
+        };
+        if !again {
+            let (reply, lease) = outcome?;
+            return answer(thread, exchange, reply, lease, target);
+        }
+        thread.counters.retried();
+        drop(outcome); // the connection of an answer that is not wanted closes, the lease is given back
+        let same_again = target.upstream.load().ready.len() < 2;
+        avoid = Some(endpoint.id().clone());
+        if same_again {
+            // The same instance again, if it is still the one: it may be on its way out.
+            phase.set(Phase::Instance);
+            let mut changed = target.upstream.subscribe();
+            let _ = tokio::time::timeout(PAUSE.draw(budget.failed), changed.changed()).await;
+        }
+    }
+}
+
+/// One attempt on one instance.
+async fn attempt(
+    thread: &Rc<Thread>,
+    exchange: &mut Exchange,
+    lease: Lease,
+    upload: &Rc<Upload>,
+    phase: &Cell<Phase>,
+) -> Result<(Reply, Lease), Failure> {
+    let limits = &thread.limits;
+    let endpoint = lease.endpoint();
+    let framing = match upload.size() {
+        _ if upload.is_empty() => Framing::None,
+        Some(size) => Framing::Known(size),
+        None => Framing::Unknown,
+    };
+    let request = head::to_upstream(exchange, endpoint.address(), framing, limits)?;
+    let idle = thread.pool.take(endpoint);
+    let reused = idle.is_some();
+    let connection = match idle {
+        Some(connection) => connection,
+        None => {
+            phase.set(Phase::Connection);
+            thread.counters.upstream_opened();
+            match tokio::time::timeout(limits.connect, UpstreamConnection::open(endpoint.address())).await {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(error)) => return Err(not_connected(endpoint.id(), &error)),
+                Err(_) => {
+                    let detail = format!("`{}` did not take the connection in time", endpoint.id());
+                    return Err(Failure::new(Kind::ConnectionTimeout, detail));
+                }
+            }
+        }
+    };
+    phase.set(Phase::Answer);
+    let waits = framing != Framing::None && head::expects_continue(&exchange.head);
+    let gate = waits.then(|| Gate::new(limits.expect));
+    let go = gate.as_ref().map(Gate::key);
+    let sending = upload.attempt(limits.body_idle, gate);
+    match connection.send(request, sending, go).await {
+        Ok(reply) => Ok((reply, lease)),
+        Err(broken) => Err(no_answer(lease.endpoint().id(), broken, upload, reused)),
+    }
+}
+
+fn not_connected(instance: &InstanceId, error: &io::Error) -> Failure {
+    use io::ErrorKind::{AddrNotAvailable, TimedOut};
+    let out_of_files = matches!(error.raw_os_error(), Some(23 | 24)); // ENFILE, EMFILE
+    if out_of_files || error.kind() == AddrNotAvailable {
+        return Failure::new(Kind::Internal, "no connection could be opened").inside(error);
+    }
+    if error.kind() == TimedOut {
+        let detail = format!("`{instance}` did not take the connection in time");
+        return Failure::new(Kind::ConnectionTimeout, detail).inside(error);
+    }
+    Failure::new(Kind::ConnectionRefused, format!("`{instance}` refused the connection")).inside(error)
+}
+
+fn no_answer(instance: &InstanceId, broken: Broken, upload: &Upload, reused: bool) -> Failure {
+    if let Some(kind) = upload.fault() {
+        let detail = match kind {
+            Kind::RequestStalled => "the request's body paused too long",
+            _ => "the request's body broke off",
+        };
+        return Failure::new(kind, detail);
+    }
+    let closed = format!("`{instance}` closed the connection before it answered");
+    match broken {
+        Broken::Unsent(error) => Failure::new(Kind::ClosedUnsent, closed).inside(error),
+        Broken::Closed(error) if reused => Failure::new(Kind::ClosedReused, closed).inside(error),
+        Broken::Closed(error) => Failure::new(Kind::ConnectionTerminated, closed).inside(error),
+        Broken::Malformed(error) => {
+            Failure::new(Kind::BadAnswer, format!("`{instance}` did not answer in HTTP")).inside(error)
+        }
+        Broken::Body(error) => {
+            Failure::new(Kind::RequestIncomplete, "the request's body broke off").inside(error)
+        }
+    }
+}
+
+/// The reply as an answer: its body, or its bare connection, holds the lease from here.
+fn answer(
+    thread: &Rc<Thread>,
+    exchange: &Exchange,
+    mut reply: Reply,
+    lease: Lease,
+    target: &Target,
+) -> Result<Answer, Failure> {
+    let switching = reply.status == StatusCode::SWITCHING_PROTOCOLS;
+    let mut answer = Answer::new(reply.status);
+    answer.headers = std::mem::take(&mut reply.headers);
+    head::from_upstream(&mut answer.headers, switching);
+    if !switching {
+        answer.body = Body::answer(reply.into_body(lease, Rc::clone(&thread.pool), thread.limits.body_idle));
+        return Ok(answer);
+    }
+    if exchange.upgrade.is_none() || head::wants_upgrade(&exchange.head).is_none() {
+        let detail = format!("`{}` switched protocols without being asked", target.upstream.service());
+        return Err(Failure::new(Kind::UpgradeFailed, detail));
+    }
+    answer.upgrade = reply.into_upgrade(lease);
+    Ok(answer)
+}
+
+/// RFC 9110 §9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    method.is_idempotent()
+}
+
+/// How many tries are left, and for what. Pure.
+#[derive(Debug)]
+struct Budget {
+    /// Tries left for a request that was provably not processed.
+    unsent: u32,
+    /// Tries left that the caller declared, for a request whose repetition is harmless.
+    declared: u32,
+    repeatable: bool,
+    failed: u32,
+}
+
+impl Budget {
+    fn new(limits: &Limits, target: &Target, repeatable: bool) -> Self {
+        let unsent = limits.attempts.saturating_sub(1);
+        Self { unsent, declared: target.retries, repeatable, failed: 0 }
+    }
+
+    /// Whether to try again after a failure. `whole`: nothing of the request's body was taken.
+    fn after_failure(&mut self, failure: &Failure, whole: bool) -> bool {
+        self.failed += 1;
+        let harmless = match failure.retry() {
+            Retry::Never => return false,
+            Retry::Safe => whole,
+            // A connection that dies when it is used again was most likely closed while it was idle.
+            Retry::IfIdempotent => self.repeatable && failure.kind == Kind::ClosedReused,
+        };
+        if harmless && take(&mut self.unsent) {
+            return true;
+        }
+        (self.repeatable || harmless) && take(&mut self.declared)
+    }
+
+    /// Whether to try again after an answer that says the service could not.
+    fn after_answer(&mut self, status: StatusCode) -> bool {
+        let retried = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+        if !retried.contains(&status) || !self.repeatable {
+            return false;
+        }
+        self.failed += 1;
+        take(&mut self.declared)
+    }
+}
+
+fn take(left: &mut u32) -> bool {
+    let any = *left > 0;
+    *left = left.saturating_sub(1);
+    any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(declared: u32, repeatable: bool) -> Budget {
+        Budget { unsent: 2, declared, repeatable, failed: 0 }
+    }
+
+    fn failure(kind: Kind) -> Failure {
+        Failure::new(kind, "")
+    }
+
+    #[test]
+    fn a_request_that_never_left_is_tried_three_times_in_all() {
+        let mut post = budget(0, false);
+        let refused = failure(Kind::ConnectionRefused);
+        assert!(post.after_failure(&refused, true));
+        assert!(post.after_failure(&refused, true));
+        assert!(!post.after_failure(&refused, true));
+        assert!(!budget(0, false).after_failure(&refused, false));
+    }
+
+    #[test]
+    fn a_request_that_may_have_been_processed_is_repeated_only_when_that_is_harmless() {
+        let reused = failure(Kind::ClosedReused);
+        assert!(budget(0, true).after_failure(&reused, true));
+        assert!(!budget(5, false).after_failure(&reused, true));
+        let fresh = failure(Kind::ConnectionTerminated);
+        assert!(!budget(0, true).after_failure(&fresh, true));
+        assert!(budget(1, true).after_failure(&fresh, true));
+    }
+
+    #[test]
+    fn answers_are_tried_again_only_as_often_as_was_declared() {
+        let mut get = budget(1, true);
+        assert!(!get.after_answer(StatusCode::INTERNAL_SERVER_ERROR));
+        assert!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE));
+        assert!(!get.after_answer(StatusCode::SERVICE_UNAVAILABLE));
+        assert!(!budget(1, false).after_answer(StatusCode::BAD_GATEWAY));
+    }
+
+    #[test]
+    fn what_will_fail_again_is_not_tried_again() {
+        for kind in [Kind::AnswerTimeout, Kind::BadAnswer, Kind::NoInstance, Kind::RequestStalled] {
+            assert!(!budget(5, true).after_failure(&failure(kind), true));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What the data path counts. Every thread counts on its own cache lines; whoever asks adds them up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::access::AccessRecord;
+use crate::failure::Kind;
+
+/// Totals since the proxy started, and what is open now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Exchanges that have ended.
+    pub requests: u64,
+    /// Exchanges under way.
+    pub in_flight: u64,
+    /// Ended exchanges by class of status: `[1xx, 2xx, 3xx, 4xx, 5xx]`.
+    pub classes: [u64; 5],
+    /// Failures by code (`A0712`) with the error type of RFC 9209; only those that happened.
+    pub errors: BTreeMap<(&'static str, &'static str), u64>,
+    /// Client connections open now.
+    pub connections: u64,
+    /// Client connections accepted since the start.
+    pub accepted: u64,
+    /// Client connections that ended because what came was not HTTP.
+    pub unreadable: u64,
+    /// Connections to instances that were opened.
+    pub upstream_opened: u64,
+    /// Connections to instances that are idle now.
+    pub upstream_idle: u64,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Bytes of request bodies passed on.
+    pub bytes_in: u64,
+    /// Bytes of answer bodies passed on.
+    pub bytes_out: u64,
+}
+
+/// One thread's counters.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Counters {
+    began: AtomicU64,
+    ended: AtomicU64,
+    classes: [AtomicU64; 5],
+    errors: [AtomicU64; Kind::ALL.len()],
+    accepted: AtomicU64,
+    closed: AtomicU64,
+    unreadable: AtomicU64,
+    upstream_opened: AtomicU64,
+    upstream_idle: AtomicU64,
+    retries: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn exchange_began(&self) {
+        self.began.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn exchange_ended(&self, record: &AccessRecord) {
+        self.ended.fetch_add(1, Relaxed);
+        if let Some(class) = usize::from(record.status / 100).checked_sub(1).and_then(|c| self.classes.get(c))
+        {
+            class.fetch_add(1, Relaxed);
+        }
+        if let Some(kind) = record.error {
+            self.failed(kind);
+        }
+        self.bytes_in.fetch_add(record.bytes_in, Relaxed);
+        self.bytes_out.fetch_add(record.bytes_out, Relaxed);
+    }
+
+    pub(crate) fn failed(&self, kind: Kind) {
+        if let Some(count) = self.errors.get(kind as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn accepted(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn closed(&self) {
+        self.closed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn connection_failed(&self, unreadable: bool) {
+        self.unreadable.fetch_add(u64::from(unreadable), Relaxed);
+    }
+
+    pub(crate) fn upstream_opened(&self) {
+        self.upstream_opened.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn upstream_idle(&self, now: usize) {
+        self.upstream_idle.store(now as u64, Relaxed);
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+}
+
+impl Stats {
+    /// Adds one thread's counters.
+    pub(crate) fn add(&mut self, counters: &Counters) {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let ended = read(&counters.ended);
+        self.requests += ended;
+        self.in_flight += read(&counters.began).saturating_sub(ended);
+        for (sum, class) in self.classes.iter_mut().zip(&counters.classes) {
+            *sum += read(class);
+        }
+        for (kind, count) in Kind::ALL.into_iter().zip(&counters.errors) {
+            let count = read(count);
+            if count > 0 {
+                *self.errors.entry((kind.code(), kind.token())).or_default() += count;
+            }
+        }
+        let closed = read(&counters.closed);
+        let accepted = read(&counters.accepted);
+        self.accepted += accepted;
+        self.connections += accepted.saturating_sub(closed);
+        self.unreadable += read(&counters.unreadable);
+        self.upstream_opened += read(&counters.upstream_opened);
+        self.upstream_idle += read(&counters.upstream_idle);
+        self.retries += read(&counters.retries);
+        self.bytes_in += read(&counters.bytes_in);
+        self.bytes_out += read(&counters.bytes_out);
+    }
+}

@@ -1,0 +1,202 @@
+//! The route table: all that the data path knows of an app. Compiled from the app's file and swapped
+//! whole; requests in flight keep the one they began with.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use manifest::spec::{App, Call, ServiceName};
+use registry::{Directory, Upstream};
+
+use crate::exchange::Head;
+use crate::filter::{Filter, Handler, StripPrefix};
+use crate::router::{Criteria, Miss, Router, Wanted};
+
+/// Where requests go. See the module.
+#[derive(Default)]
+pub struct RouteTable {
+    routes: Vec<Route>,
+    gateway: Router<usize>,
+    calls: HashMap<ServiceName, HashMap<ServiceName, Route>>,
+}
+
+/// A route that has been compiled.
+pub(crate) struct Route {
+    pub(crate) name: Arc<str>,
+    pub(crate) service: Option<ServiceName>,
+    pub(crate) filters: Vec<Box<dyn Filter>>,
+    pub(crate) action: Action,
+    shown: Shown,
+}
+
+/// What a route does with a request.
+pub(crate) enum Action {
+    Forward(Target),
+    Handle(Arc<dyn Handler>),
+}
+
+/// The service behind a route, and how patiently it is asked.
+pub(crate) struct Target {
+    pub(crate) upstream: Arc<Upstream>,
+    /// From the last byte of the request's head to the head of the answer.
+    pub(crate) timeout: Duration,
+    /// Further tries where a repeat is harmless, beyond those that provably did not reach the service.
+    pub(crate) retries: u32,
+}
+
+/// A route as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its name: `GET /books/{id}`, or `orders -> payments` in the mesh.
+    pub name: String,
+    /// The service that calls; `None`: the gateway.
+    pub caller: Option<ServiceName>,
+    /// The host it is for; `None`: any.
+    pub host: Option<String>,
+    /// The path pattern; `None`: any.
+    pub path: Option<String>,
+    /// The methods it takes; empty: all.
+    pub methods: Vec<Method>,
+    /// The headers it asks for.
+    pub headers: Vec<(HeaderName, Option<String>)>,
+    /// The service behind it; `None`: Atoll answers.
+    pub service: Option<ServiceName>,
+    /// From the last byte of the request's head to the head of the answer.
+    pub timeout: Duration,
+}
+
+/// A route that Atoll answers itself, and filters for routes of the file: what crates above add.
+#[derive(Default)]
+pub struct Additions {
+    /// Routes without a service. Of equal routes the file's wins.
+    pub handlers: Vec<(manifest::spec::Route, Arc<dyn Handler>)>,
+    /// Makes the filters of a route of the file; called once per route.
+    #[allow(clippy::type_complexity)] // named nowhere else
+    pub filters: Option<Box<dyn Fn(&ServiceName, &manifest::spec::Route) -> Vec<Box<dyn Filter>>>>,
+}
+
+impl RouteTable {
+    /// Compiles the routes and calls of an app. The upstreams are those of `directory`.
+    pub fn compile(app: &App, directory: &Directory) -> Self {
+        Self::compile_with(app, directory, Additions::default())
+    }
+
+    /// As [`Self::compile`], with handlers and filters that are not in the file.
+    pub fn compile_with(app: &App, directory: &Directory, additions: Additions) -> Self {
+        let mut routes = Vec::new();
+        for service in app.services.values() {
+            for route in &service.routes {
+                let upstream = directory.upstream(&service.name);
+                let target = Target { upstream, timeout: route.timeout, retries: 0 };
+                let mut compiled = Route::of_gateway(route, Action::Forward(target), Some(&service.name));
+                if let Some(filters) = &additions.filters {
+                    compiled.filters.extend(filters(&service.name, route));
+                }
+                if let Some(strip) = route.strip_prefix.as_deref().and_then(StripPrefix::new) {
+                    compiled.filters.push(Box::new(strip));
+                }
+                routes.push(compiled);
+            }
+        }
+        for (route, handler) in additions.handlers {
+            routes.push(Route::of_gateway(&route, Action::Handle(handler), None));
+        }
+        let gateway = Router::new(routes.iter().map(|route| route.shown.criteria()).zip(0..));
+        let calls = app.services.values().map(|service| {
+            let compiled = service.calls.iter().map(|(callee, call)| {
+                (callee.clone(), Route::of_mesh(&service.name, callee, call, directory))
+            });
+            (service.name.clone(), compiled.collect())
+        });
+        Self { routes, gateway, calls: calls.collect() }
+    }
+
+    /// Every route, for display: the gateway's in the order of the file, then the mesh's by caller.
+    pub fn routes(&self) -> impl Iterator<Item = &Shown> {
+        let calls: BTreeMap<_, BTreeMap<_, _>> =
+            self.calls.iter().map(|(caller, calls)| (caller, calls.iter().collect())).collect();
+        let calls = calls.into_values().flat_map(BTreeMap::into_values);
+        self.routes.iter().chain(calls).map(|route| &route.shown)
+    }
+
+    /// The route that takes a request at the gateway.
+    pub(crate) fn gateway(&self, head: &Head, path: &str) -> Result<&Route, Miss> {
+        let wanted = Wanted { host: head.host.as_deref(), path, method: &head.method };
+        let has = |name: &HeaderName, value: Option<&str>| {
+            let mut values = head.headers.get_all(name).into_iter();
+            values.any(|have| value.is_none_or(|want| have.as_bytes() == want.as_bytes()))
+        };
+        let index = self.gateway.find(&wanted, has)?;
+        self.routes.get(*index).ok_or(Miss::NoRoute)
+    }
+
+    /// The route from one service to another, if that call is declared.
+    pub(crate) fn call(&self, caller: &ServiceName, callee: &ServiceName) -> Option<&Route> {
+        self.calls.get(caller)?.get(callee)
+    }
+}
+
+impl fmt::Debug for RouteTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.routes().map(|route| &route.name)).finish()
+    }
+}
+
+impl Route {
+    fn of_gateway(route: &manifest::spec::Route, action: Action, service: Option<&ServiceName>) -> Self {
+        let headers = route.headers.iter().map(|header| (header.name.clone(), header.value.clone()));
+        let shown = Shown {
+            name: route.name.clone(),
+            caller: None,
+            host: route.host.clone(),
+            path: Some(route.path.clone()),
+            methods: route.methods.clone(),
+            headers: headers.collect(),
+            service: service.cloned(),
+            timeout: route.timeout,
+        };
+        Self {
+            name: route.name.as_str().into(),
+            service: service.cloned(),
+            filters: Vec::new(),
+            action,
+            shown,
+        }
+    }
+
+    fn of_mesh(caller: &ServiceName, callee: &ServiceName, call: &Call, directory: &Directory) -> Self {
+        let name = format!("{caller} -> {callee}");
+        let target =
+            Target { upstream: directory.upstream(callee), timeout: call.timeout, retries: call.retries };
+        let shown = Shown {
+            name: name.clone(),
+            caller: Some(caller.clone()),
+            host: None,
+            path: None,
+            methods: Vec::new(),
+            headers: Vec::new(),
+            service: Some(callee.clone()),
+            timeout: call.timeout,
+        };
+        Self {
+            name: name.into(),
+            service: Some(callee.clone()),
+            filters: Vec::new(),
+            action: Action::Forward(target),
+            shown,
+        }
+    }
+}
+
+impl Shown {
+    fn criteria(&self) -> Criteria {
+        Criteria {
+            host: self.host.as_ref().map(|host| host.to_ascii_lowercase()),
+            path: self.path.clone().unwrap_or_default(),
+            methods: self.methods.clone(),
+            headers: self.headers.clone(),
+        }
+    }
+}

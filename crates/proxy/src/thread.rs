@@ -1,0 +1,280 @@
+//! One thread of the data path: a runtime, its listeners, its connections, its pool. It shares with the
+//! others the endpoints' state, the table's place and nothing else.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use kit::SystemClock;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::AccessSink;
+use crate::balance::Waiting;
+use crate::connection::{Connection, Wish};
+use crate::engine::server::{self, Settings};
+use crate::exchange::Entrance;
+use crate::limits::Limits;
+use crate::pool::Pool;
+use crate::respond;
+use crate::stats::Counters;
+use crate::table::RouteTable;
+
+/// How often connections and pools are looked over, while there are any.
+const SWEEP: Duration = Duration::from_millis(250);
+/// How long accepting pauses when the process has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all threads share.
+pub(crate) struct Shared {
+    pub(crate) table: ArcSwap<RouteTable>,
+    pub(crate) access: Arc<dyn AccessSink>,
+    pub(crate) limits: Limits,
+    /// Client connections open, over all threads.
+    pub(crate) connections: AtomicU32,
+}
+
+/// What a thread is told.
+pub(crate) enum Command {
+    /// Accept from this listener, which others of its kind share the address with.
+    Open { id: u64, listener: std::net::TcpListener, entrance: Entrance },
+    /// Accept from it no more; its connections go on.
+    Close { id: u64 },
+    /// Accept nothing more, finish what is under way, end.
+    Shutdown { grace: Duration, done: oneshot::Sender<()> },
+}
+
+/// The state of one thread, for its own tasks only.
+pub(crate) struct Thread {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: SystemClock,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) waiting: Rc<Waiting>,
+    pub(crate) server: Settings,
+    /// Connections, streams and tunnels. Owned here: they end before the thread does.
+    pub(crate) tasks: TaskTracker,
+    table: RefCell<Rc<Table>>,
+    connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
+    next: Cell<u64>,
+    draining: Cell<bool>,
+    /// There is something to sweep again.
+    stirred: Notify,
+}
+
+/// The table as one thread holds it.
+pub(crate) struct Table(Arc<RouteTable>);
+
+impl std::ops::Deref for Table {
+    type Target = RouteTable;
+    fn deref(&self) -> &RouteTable {
+        &self.0
+    }
+}
+
+impl Thread {
+    fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Rc<Self> {
+        let limits = shared.limits.clone();
+        let tasks = TaskTracker::new();
+        Rc::new(Self {
+            table: RefCell::new(Rc::new(Table(shared.table.load_full()))),
+            pool: Rc::new(Pool::new(limits.pool)),
+            waiting: Rc::default(),
+            server: Settings::new(&limits, &tasks),
+            clock: SystemClock::new(),
+            connections: RefCell::default(),
+            next: Cell::new(0),
+            draining: Cell::new(false),
+            stirred: Notify::new(),
+            shared,
+            limits,
+            counters,
+            tasks,
+        })
+    }
+
+    /// The table now. Its count of users is this thread's own: the shared one is touched only when the
+    /// table has changed.
+    pub(crate) fn table(&self) -> Rc<Table> {
+        let newest = self.shared.table.load();
+        let mut current = self.table.borrow_mut();
+        if !Arc::ptr_eq(&newest, &current.0) {
+            *current = Rc::new(Table(Arc::clone(&newest)));
+        }
+        Rc::clone(&current)
+    }
+
+    /// Puts a connection under watch until what is returned is dropped.
+    pub(crate) fn register(self: &Rc<Self>, connection: &Rc<Connection>) -> Registered {
+        let id = self.next.replace(self.next.get() + 1);
+        if self.connections.borrow_mut().insert(id, Rc::clone(connection)).is_none() {
+            self.stirred.notify_one();
+        }
+        if self.draining.get() {
+            connection.tell(Wish::Drain);
+        }
+        Registered { thread: Rc::clone(self), id }
+    }
+
+    fn sweep(&self) {
+        let now = Instant::now();
+        for connection in self.connections.borrow().values() {
+            connection.sweep(now, &self.limits);
+        }
+        self.pool.sweep(now, self.limits.pool_idle);
+        self.counters.upstream_idle(self.pool.len());
+    }
+
+    fn has_work(&self) -> bool {
+        !self.connections.borrow().is_empty() || self.pool.len() > 0
+    }
+
+    /// Tells every connection to end after what it is doing.
+    fn drain(&self) {
+        self.draining.set(true);
+        for connection in self.connections.borrow().values() {
+            connection.tell(Wish::Drain);
+        }
+    }
+}
+
+/// A connection under watch.
+pub(crate) struct Registered {
+    thread: Rc<Thread>,
+    id: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.thread.connections.borrow_mut().remove(&self.id);
+    }
+}
+
+/// A place among the connections that may be open; freed when the connection, and a tunnel that it may
+/// have become, is gone.
+pub(crate) struct Occupied {
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+}
+
+impl Occupied {
+    fn take(thread: &Thread) -> Option<Self> {
+        let occupied = Self { shared: Arc::clone(&thread.shared), counters: Arc::clone(&thread.counters) };
+        occupied.counters.accepted();
+        let before = occupied.shared.connections.fetch_add(1, Ordering::Relaxed);
+        (before < thread.limits.connections).then_some(occupied)
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.counters.closed();
+    }
+}
+
+/// Runs a thread to its end. Returns whom to tell that it has ended.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    mut commands: mpsc::Receiver<Command>,
+) -> Option<oneshot::Sender<()>> {
+    let thread = Thread::new(shared, counters);
+    let mut listeners: HashMap<u64, CancellationToken> = HashMap::new();
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (grace, done) = loop {
+        let has_work = thread.has_work();
+        let command = tokio::select! {
+            command = commands.recv() => command,
+            _ = sweep.tick(), if has_work => {
+                thread.sweep();
+                continue;
+            }
+            () = thread.stirred.notified(), if !has_work => continue,
+        };
+        match command {
+            Some(Command::Open { id, listener, entrance }) => {
+                let stop = CancellationToken::new();
+                listeners.insert(id, stop.clone());
+                thread.tasks.spawn_local(accept(Rc::clone(&thread), listener, Rc::new(entrance), stop));
+            }
+            Some(Command::Close { id }) => {
+                if let Some(stop) = listeners.remove(&id) {
+                    stop.cancel();
+                }
+            }
+            Some(Command::Shutdown { grace, done }) => break (grace, Some(done)),
+            None => break (Duration::ZERO, None), // every handle is gone: nobody can want more
+        }
+    };
+    listeners.values().for_each(CancellationToken::cancel);
+    tokio::task::yield_now().await; // the accepting tasks take what has been connected already
+    thread.drain();
+    thread.tasks.close();
+    let swept = async {
+        loop {
+            sweep.tick().await;
+            thread.sweep();
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(grace, thread.tasks.wait()) => {}
+        () = swept => {}
+    }
+    done
+}
+
+/// Accepts until told to stop, then takes what the kernel has connected already: closing the listener
+/// would reset those.
+async fn accept(
+    thread: Rc<Thread>,
+    listener: std::net::TcpListener,
+    entrance: Rc<Entrance>,
+    stop: CancellationToken,
+) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("cannot accept: {error}"),
+    };
+    loop {
+        tokio::select! {
+            biased;
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => welcome(&thread, stream, peer, &entrance),
+                Err(error) => refused(&error).await,
+            },
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Some failures are of the one connection; the others (no file descriptors, no memory) pass with time.
+async fn refused(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        tracing::warn!("cannot accept a connection: {error}");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+fn welcome(thread: &Rc<Thread>, stream: TcpStream, peer: SocketAddr, entrance: &Rc<Entrance>) {
+    let Some(occupied) = Occupied::take(thread) else {
+        // As much as fits at once; the client is not waited for.
+        let _ = stream.try_write(&respond::too_many_connections(thread.limits.connections));
+        thread.counters.failed(crate::failure::Kind::TooManyConnections);
+        return;
+    };
+    let serving = server::serve(Rc::clone(thread), stream, peer, Rc::clone(entrance), occupied);
+    thread.tasks.spawn_local(serving);
+}
