@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let first = arguments.next();
     if first.as_ref().is_some_and(|first| first == KEEP) {
-        return node::keeper::main(arguments.collect());
+        return node::keeper::main(arguments);
     }
     let done = if first.is_some_and(|first| first == command::NODE) {
         command::run_node(command::NodeArgs::parse_from(std::env::args_os().skip(1)))

@@ -193,7 +193,7 @@ impl Reconciler {
             self.fleet.prepares.insert(key, Prepare::Done);
             return;
         }
-        self.prepare_failed(id, key, exit.to_string(), last_lines, "A0505", None);
+        self.prepare_failed(id, key, exit.to_string(), last_lines, "A0520", None);
     }
 
     fn prepare_failed(
@@ -350,7 +350,7 @@ impl Reconciler {
         let (code, hint) = if success {
             (None, None)
         } else {
-            (Some("A0506"), Some(format!("see `atoll logs {}`", place.service)))
+            (Some("A0521"), Some(format!("see `atoll logs {}`", place.service)))
         };
         (self.with.tell)(Happening {
             level,

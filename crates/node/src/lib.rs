@@ -1,52 +1,17 @@
 //! Puts a node together, starts and stops it, serves the admin API.
+//!
+//! Read in this order: [`node`](Node) (start to end), `app` (from a file to listeners, routes and desired
+//! state), `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `access`,
+//! `port_holder`.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+mod access;
+mod addresses;
+mod admin;
+mod app;
+mod events;
+mod node;
+pub mod port_holder;
+mod state_dir;
 
-use kit::{Explain, Help};
-
-/// How to start a node.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where its state lives; made if it is not there.
-    pub state_dir: PathBuf,
-    /// The app's name.
-    pub app: String,
-    /// Program and first arguments that start a keeper: the binary itself and its hidden command.
-    pub keeper_command: Vec<OsString>,
-    /// Its instances outlive it.
-    pub detached: bool,
-}
-
-/// A running node: threads of its own, so that the caller stays free.
-pub struct Node {
-    _private: (),
-}
-
-/// Why a node could not start or had to end.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// Placeholder until the node is put together.
-    #[error("cannot start")]
-    NotBuilt,
-}
-
-impl Explain for NodeError {
-    fn help(&self) -> Help {
-        Help::code("A0600")
-    }
-}
-
-impl Node {
-    /// Starts a node; returns once its admin API answers. It runs nothing yet, or, when `state_dir` holds
-    /// an app of a detached node that was killed, that app again.
-    pub fn start(options: Options) -> Result<Self, NodeError> {
-        let _ = options;
-        Err(NodeError::NotBuilt)
-    }
-
-    /// Blocks until the node has ended, asked to by `POST /v1/stop` or by a failure.
-    pub fn wait(self) -> Result<(), NodeError> {
-        Ok(())
-    }
-}
+pub use node::{Node, NodeError, Options};
+pub use runtime::keeper;

@@ -1,0 +1,9 @@
+//! `atoll up` and what follows, with the real binary, real processes and real sockets.
+
+mod changes;
+mod detached;
+mod faults;
+mod foreground;
+mod load;
+mod serving;
+mod world;

@@ -1,0 +1,94 @@
+//! The one place where an error becomes an answer of this API: RFC 9457 problems.
+
+use api::Problem;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use control::RestartError;
+use kit::Explain;
+
+use crate::app::ApplyError;
+
+/// A refused call.
+pub(crate) struct Refusal(Box<Problem>);
+
+impl Refusal {
+    fn new(status: StatusCode, title: String, code: &'static str, hint: &str) -> Self {
+        let hint = Some(hint.to_owned());
+        Self(Box::new(Problem { status: status.as_u16(), title, code: code.into(), detail: String::new(), hint }))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default(); // our own type always encodes
+        (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response()
+    }
+}
+
+impl From<ApplyError> for Refusal {
+    fn from(error: ApplyError) -> Self {
+        let help = error.help();
+        let status = match &error {
+            ApplyError::Faults { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            ApplyError::OtherApp { .. } | ApplyError::Listen { .. } => StatusCode::CONFLICT,
+            ApplyError::Select(_) | ApplyError::NoService { .. } => StatusCode::NOT_FOUND,
+            ApplyError::Ports(_) | ApplyError::Keep(_) => StatusCode::INSUFFICIENT_STORAGE,
+            ApplyError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let detail = match &error {
+            ApplyError::Faults { report } => report.clone(),
+            _ => String::new(),
+        };
+        Self(Box::new(Problem {
+            status: status.as_u16(),
+            title: kit::report::chain(&error),
+            code: help.code.to_string(),
+            detail,
+            hint: help.hint,
+        }))
+    }
+}
+
+/// The body is not what the call takes.
+pub(crate) fn bad_request(why: String) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, why, "A0620", "CLI and node differ in version: see `atoll version`")
+}
+
+/// No such call.
+pub(crate) async fn not_found(method: Method, uri: Uri) -> Refusal {
+    let title = format!("there is no `{method} {}`", uri.path());
+    Refusal::new(StatusCode::NOT_FOUND, title, "A0621", "CLI and node differ in version: see `atoll version`")
+}
+
+/// The node ends.
+pub(crate) fn stopping() -> Refusal {
+    ApplyError::Stopping.into()
+}
+
+/// Nothing has this name.
+pub(crate) fn unknown_target(name: &str) -> Refusal {
+    let title = format!("nothing is called `{name}`");
+    Refusal::new(StatusCode::NOT_FOUND, title, "A0622", "`atoll ps` lists services and instances")
+}
+
+/// A restart did not come to its end.
+pub(crate) fn restart(error: &RestartError) -> Refusal {
+    match error {
+        RestartError::Unknown(name) => unknown_target(name),
+        RestartError::Failed { place, .. } => Refusal::new(
+            StatusCode::CONFLICT,
+            error.to_string(),
+            "A0623",
+            &format!("see `atoll logs {}`", place.service),
+        ),
+        RestartError::GoingDown => stopping(),
+    }
+}
+
+/// The log files cannot be read.
+pub(crate) fn logs_unreadable(error: &std::io::Error) -> Refusal {
+    let title = format!("the logs cannot be read: {error}");
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, title, "A0624", "look at `logs` in the state directory")
+}

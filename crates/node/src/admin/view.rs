@@ -1,0 +1,111 @@
+//! From what the controller sees to what the API says.
+
+use api::{InstanceState, Phase, ServiceState};
+use control::launch::HOST;
+use control::status::{InstanceView, ServiceView};
+
+use super::Admin;
+
+/// Everything there is to see now.
+pub(crate) async fn status(admin: &Admin) -> api::Status {
+    let view = admin.controller.view().borrow().clone();
+    let outline = admin.applier.outline().await;
+    let observed = admin.registry.observe().borrow().clone();
+    let services: Vec<api::Service> = view
+        .services
+        .iter()
+        .map(|service| {
+            let (routes, calls) = outline.services.get(&service.name).cloned().unwrap_or_default();
+            let in_flight = |instance: &InstanceView| {
+                observed
+                    .get(&instance.place.instance(instance.run))
+                    .map_or(0, registry::Observed::in_flight)
+            };
+            to_service(service, routes, calls, in_flight)
+        })
+        .collect();
+    api::Status {
+        generation: view.generation,
+        app: admin.node.app.clone(),
+        root: outline.root,
+        phase: if view.stopping { Phase::Stopping } else { phase(&services) },
+        gateway: outline.gateway.iter().map(|address| format!("http://{address}")).collect(),
+        console: None,
+        services,
+    }
+}
+
+/// Where a service stays unless something changes, and nothing is wrong.
+pub(crate) fn is_settled(state: ServiceState) -> bool {
+    matches!(
+        state,
+        ServiceState::Ready | ServiceState::Completed | ServiceState::Stopped | ServiceState::Unsupported
+    )
+}
+
+fn phase(services: &[api::Service]) -> Phase {
+    if services.iter().any(|s| matches!(s.state, ServiceState::Failed | ServiceState::Degraded)) {
+        return Phase::Degraded;
+    }
+    if services.iter().all(|s| is_settled(s.state)) { Phase::Ready } else { Phase::Starting }
+}
+
+fn to_service(
+    view: &ServiceView,
+    routes: Vec<String>,
+    calls: Vec<String>,
+    in_flight: impl Fn(&InstanceView) -> u32,
+) -> api::Service {
+    use control::status::ServiceState as From;
+    api::Service {
+        name: view.name.to_string(),
+        state: match view.state {
+            From::Waiting => ServiceState::Waiting,
+            From::Preparing => ServiceState::Preparing,
+            From::Starting => ServiceState::Starting,
+            From::Ready => ServiceState::Ready,
+            From::Degraded => ServiceState::Degraded,
+            From::Failed => ServiceState::Failed,
+            From::Completed => ServiceState::Completed,
+            From::Stopped => ServiceState::Stopped,
+            From::Stopping => ServiceState::Stopping,
+            From::Unsupported => ServiceState::Unsupported,
+        },
+        detail: view.detail.clone(),
+        desired: view.desired,
+        ready: view.ready,
+        routes,
+        calls,
+        ready_after_ms: view.ready_after.map(|after| after.as_millis() as u64),
+        instances: view.instances.iter().map(|i| to_instance(i, in_flight(i))).collect(),
+    }
+}
+
+fn to_instance(view: &InstanceView, in_flight: u32) -> api::Instance {
+    use control::status::InstanceState as From;
+    api::Instance {
+        name: view.place.to_string(),
+        service: view.place.service.to_string(),
+        replica: view.place.index,
+        run: view.run,
+        state: match view.state {
+            From::Waiting => InstanceState::Waiting,
+            From::Starting => InstanceState::Starting,
+            From::Ready => InstanceState::Ready,
+            From::Unready => InstanceState::Unready,
+            From::Draining => InstanceState::Draining,
+            From::Stopping => InstanceState::Stopping,
+            From::Backoff => InstanceState::Backoff,
+            From::Exited => InstanceState::Exited,
+        },
+        detail: view.detail.clone(),
+        pid: view.pid,
+        address: view.port.map(|port| format!("{HOST}:{port}")),
+        revision: view.revision.clone(),
+        started_at: view.since,
+        ready_after_ms: view.ready_after.map(|after| after.as_millis() as u64),
+        restarts: view.restarts,
+        last_exit: view.last_end.clone(),
+        in_flight,
+    }
+}

@@ -1,0 +1,177 @@
+//! The directory in which the state of one app lives, and the lock that makes it one node's.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use api::Apply;
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
+
+/// The wish that is in force; a detached node that was killed starts from it.
+const WISH: &str = "app.json";
+
+/// Held for as long as a node lives; has its process id in it.
+const LOCK: &str = "node.lock";
+
+/// Version of the files in here. A node refuses a directory of a later version.
+const FORMAT: u32 = 1;
+
+/// An open state directory. The lock is held until this is dropped.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    handle: File,
+    _lock: File,
+}
+
+/// What is kept of the wish.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeptWish {
+    /// See [`FORMAT`].
+    pub(crate) format: u32,
+    /// Whether the node was detached: only then its app outlives it.
+    pub(crate) detached: bool,
+    /// The wish.
+    pub(crate) apply: Apply,
+}
+
+/// Why the directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("cannot use the state directory `{}`", .path.display())]
+    Unusable { path: PathBuf, source: io::Error },
+    #[error("another Atoll{} already runs this app", holder(.pid))]
+    Taken { pid: Option<u32> },
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+impl StateDir {
+    /// Opens or makes the directory (mode 0700: logs and the wish may hold secrets) and takes its lock.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        let handle = File::open(path).map_err(unusable)?;
+        let mut lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(path.join(LOCK))
+            .map_err(unusable)?;
+        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut text = String::new();
+            let _ = lock.read_to_string(&mut text); // without it the message only lacks the process id
+            return Err(OpenError::Taken { pid: text.trim().parse().ok() });
+        }
+        let pid = std::process::id().to_string();
+        lock.set_len(0).and_then(|()| lock.write_all(pid.as_bytes())).map_err(unusable)?;
+        Ok(Self { path: path.to_owned(), handle, _lock: lock })
+    }
+
+    /// Where output is kept.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// Binds the admin socket. A socket file from before belongs to nobody: the lock is ours.
+    pub(crate) fn bind_admin(&self) -> io::Result<UnixListener> {
+        let socket = self.path.join(api::SOCKET);
+        match fs::remove_file(&socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Through `/proc/self/fd`, because the path of a socket may have only 107 bytes.
+        let short = format!("/proc/self/fd/{}/{}", self.handle.as_raw_fd(), api::SOCKET);
+        UnixListener::bind(short)
+    }
+
+    /// Takes the admin socket away.
+    pub(crate) fn remove_admin(&self) {
+        let _ = fs::remove_file(self.path.join(api::SOCKET)); // a stale one is replaced at the next start
+    }
+
+    /// The wish of a detached node from before, if there is one.
+    pub(crate) fn kept_wish(&self) -> io::Result<Option<KeptWish>> {
+        let text = match fs::read(self.path.join(WISH)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let kept: KeptWish = serde_json::from_slice(&text)?;
+        if kept.format > FORMAT {
+            let text = format!("`{WISH}` is of format {}, this version knows {FORMAT}", kept.format);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(Some(kept).filter(|kept| kept.detached))
+    }
+
+    /// Keeps the wish, whole or not at all.
+    pub(crate) fn keep_wish(&self, apply: &Apply, detached: bool) -> io::Result<()> {
+        let kept = KeptWish { format: FORMAT, detached, apply: apply.clone() };
+        self.write_whole(WISH, &serde_json::to_vec(&kept)?)
+    }
+
+    /// Forgets the wish: the app was stopped on purpose.
+    pub(crate) fn forget_wish(&self) {
+        let _ = fs::remove_file(self.path.join(WISH));
+    }
+
+    /// Reads a small file; `None` if it is not there.
+    pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.path.join(name)).ok()
+    }
+
+    /// Replaces a file whole: written beside, synced, renamed.
+    pub(crate) fn write_whole(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let beside = self.path.join(format!("{name}.new"));
+        let mut file =
+            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, self.path.join(name))?;
+        self.handle.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_node_on_one_directory_is_told_who_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = StateDir::open(dir.path()).unwrap();
+        let second = StateDir::open(dir.path()).unwrap_err();
+        assert_eq!(
+            second.to_string(),
+            format!("another Atoll (process {}) already runs this app", std::process::id())
+        );
+    }
+
+    #[test]
+    fn only_the_wish_of_a_detached_node_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let apply = Apply { file: "name: x".into(), ..Apply::default() };
+        state.keep_wish(&apply, true).unwrap();
+        assert_eq!(state.kept_wish().unwrap().unwrap().apply, apply);
+        state.keep_wish(&apply, false).unwrap();
+        assert!(state.kept_wish().unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_admin_socket_may_lie_deeper_than_a_socket_path_is_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("d".repeat(120));
+        let state = StateDir::open(&deep).unwrap();
+        state.bind_admin().unwrap();
+        state.bind_admin().unwrap(); // a stale socket is replaced
+    }
+}
