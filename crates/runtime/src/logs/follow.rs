@@ -201,7 +201,7 @@ fn watch(reader: &Reader) -> Option<AsyncFd<OwnedFd>> {
     let notify = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).ok()?;
     let what = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
     inotify::add_watch(&notify, &reader.dir, what).ok()?;
-    AsyncFd::new(notify).ok()
+    crate::sandbox::sys::readiness_of(notify).ok()
 }
 
 #[cfg(test)]
@@ -231,8 +231,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut a = file(dir.path(), "a-1", 10_000);
         (0..10).for_each(|n| line(&mut a, n));
-        let mut follow =
-            Reader::new(dir.path()).follow(Query { tail: Some(2), ..Query::all() }).unwrap();
+        let mut follow = Reader::new(dir.path()).follow(Query { tail: Some(2), ..Query::all() }).unwrap();
         assert_eq!([next(&mut follow).await, next(&mut follow).await], ["8", "9"]);
         line(&mut a, 10);
         assert_eq!(next(&mut follow).await, "10");

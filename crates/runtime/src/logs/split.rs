@@ -72,7 +72,10 @@ mod tests {
         assert_eq!(split(&[&exact]).len(), 1);
         let longer = [vec![b'x'; MAX_LINE + 5], b"\n".to_vec()].concat();
         let lines = split(&[&longer]);
-        assert_eq!(lines.iter().map(|l| (l.0.len(), l.1)).collect::<Vec<_>>(), [(MAX_LINE, true), (5, false)]);
+        assert_eq!(
+            lines.iter().map(|l| (l.0.len(), l.1)).collect::<Vec<_>>(),
+            [(MAX_LINE, true), (5, false)]
+        );
     }
 
     proptest! {
