@@ -131,6 +131,15 @@ impl Kind {
         self.facts().code
     }
 
+    /// Whether it speaks against the instance itself: it could not be reached, or hung up.
+    pub(crate) fn is_of_the_connection(self) -> bool {
+        use Kind::{ClosedReused, ClosedUnsent, ConnectionRefused, ConnectionTerminated, ConnectionTimeout};
+        matches!(
+            self,
+            ConnectionRefused | ConnectionTimeout | ConnectionTerminated | ClosedReused | ClosedUnsent
+        )
+    }
+
     #[rustfmt::skip] // a table
     pub(crate) fn facts(self) -> Facts {
         use {Retry::{IfIdempotent, Never, Safe}, Side::{Atoll, Client, Upstream}};
@@ -149,7 +158,7 @@ impl Kind {
             Self::ConnectionTimeout => ("A0713", 504, "connection_timeout", "connection timed out", Upstream, Safe),
             Self::ClosedUnsent => ("A0714", 502, "connection_terminated", "connection closed before the answer", Upstream, Safe),
             Self::ClosedReused | Self::ConnectionTerminated => ("A0714", 502, "connection_terminated", "connection closed before the answer", Upstream, IfIdempotent),
-            Self::AnswerTimeout => ("A0715", 504, "http_response_timeout", "no answer in time", Upstream, Never),
+            Self::AnswerTimeout => ("A0715", 504, "http_response_timeout", "no answer in time", Upstream, IfIdempotent),
             Self::BadAnswer => ("A0716", 502, "http_protocol_error", "the answer is not HTTP", Upstream, Never),
             Self::AnswerIncomplete => ("A0717", 502, "http_response_incomplete", "the answer broke off", Upstream, Never),
             Self::AnswerStalled => ("A0718", 504, "connection_read_timeout", "the answer stalled", Upstream, Never),

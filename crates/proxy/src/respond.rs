@@ -1,7 +1,7 @@
 //! The one place where a failure becomes an answer: a problem (RFC 9457) with `Proxy-Status` (RFC 9209).
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 use serde::Serialize;
 
 use crate::body::Body;
@@ -26,7 +26,13 @@ struct Problem<'a> {
 
 /// The answer that tells the client of a failure.
 pub(crate) fn problem(failure: &Failure, exchange: &Exchange) -> Answer {
-    build(failure, exchange.request_id())
+    let mut answer = build(failure, exchange.request_id());
+    let untrusted = matches!(failure.kind, Kind::BadRequest | Kind::ConnectRefused);
+    if untrusted && exchange.version() < Version::HTTP_2 {
+        // Whoever sends such a head may mean what follows it to be read in another way, too.
+        answer.set_header(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 fn build(failure: &Failure, request_id: &str) -> Answer {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -32,79 +33,69 @@ enum Phase {
     Answer,
 }
 
-/// Gets an answer from an instance of the target within its timeout.
+/// Gets an answer from an instance of the target. Its timeout is that of one try: attempts that provably
+/// did not reach a service share it, a declared retry gets one of its own.
 pub(crate) async fn forward(
     thread: &Rc<Thread>,
     exchange: &mut Exchange,
     target: &Target,
 ) -> Result<Answer, Failure> {
-    let phase = Cell::new(Phase::Instance);
     let upload = Upload::new(exchange.take_body());
     exchange.record.upload(&upload);
-    let deadline = Instant::from_std(exchange.record.started()) + target.timeout;
-    let attempts = attempts(thread, exchange, target, &upload, &phase);
-    match tokio::time::timeout_at(deadline, attempts).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(too_late(phase.get(), target)),
-    }
-}
-
-fn too_late(phase: Phase, target: &Target) -> Failure {
-    let service = target.upstream.service();
-    let time = kit::units::format_duration(target.timeout);
-    match phase {
-        Phase::Instance => {
-            Failure::new(Kind::NoInstance, format!("no instance of `{service}` got ready in {time}"))
-        }
-        Phase::Connection => Failure::new(
-            Kind::ConnectionTimeout,
-            format!("`{service}` did not take the connection in {time}"),
-        ),
-        Phase::Answer => Failure::new(Kind::AnswerTimeout, format!("`{service}` did not answer in {time}")),
-    }
-}
-
-async fn attempts(
-    thread: &Rc<Thread>,
-    exchange: &mut Exchange,
-    target: &Target,
-    upload: &Rc<Upload>,
-    phase: &Cell<Phase>,
-) -> Result<Answer, Failure> {
     let repeatable = is_idempotent(exchange.method()) && upload.is_empty();
     let mut budget = Budget::new(&thread.limits, target, repeatable);
+    let mut deadline = Instant::from_std(exchange.record.started()) + target.timeout;
     let mut avoid: Option<InstanceId> = None;
     loop {
-        phase.set(Phase::Instance);
         let picked = balance::pick(&target.upstream, &thread.waiting, thread.limits.waiting, avoid.as_ref());
-        let lease = picked.await?;
-        let endpoint = std::sync::Arc::clone(lease.endpoint());
+        let picked = tokio::time::timeout_at(deadline, picked).await;
+        let lease = picked.unwrap_or_else(|_| Err(too_late(Phase::Instance, target)))?;
+        let endpoint = Arc::clone(lease.endpoint());
         exchange.record.attempt(endpoint.id());
-        let outcome = attempt(thread, exchange, lease, upload, phase).await;
+        let phase = Cell::new(Phase::Answer);
+        let attempt = attempt(thread, exchange, lease, &upload, &phase);
+        let outcome = tokio::time::timeout_at(deadline, attempt).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(too_late(phase.get(), target)));
         match &outcome {
             Ok(_) => endpoint.record_success(),
-            Err(failure) if failure.retry() != Retry::Never => endpoint.record_failure(),
+            Err(failure) if failure.kind.is_of_the_connection() => endpoint.record_failure(),
             Err(_) => {}
         }
         let again = match &outcome {
             Ok((reply, _)) => budget.after_answer(reply.status),
             Err(failure) => budget.after_failure(failure, upload.is_whole()),
         };
-        if !again {
-            let (reply, lease) = outcome?;
-            return answer(thread, exchange, reply, lease, target);
+        match again {
+            Again::No => {
+                let (reply, lease) = outcome?;
+                return answer(thread, exchange, reply, lease, target);
+            }
+            Again::SameTry => {}
+            Again::NewTry => deadline = Instant::now() + target.timeout,
         }
         thread.counters.retried();
         drop(outcome); // the connection of an answer that is not wanted closes, the lease is given back
-        let same_again = target.upstream.load().ready.len() < 2;
         avoid = Some(endpoint.id().clone());
-        if same_again {
+        if target.upstream.load().ready.len() < 2 {
             // The same instance again, if it is still the one: it may be on its way out.
-            phase.set(Phase::Instance);
             let mut changed = target.upstream.subscribe();
-            let _ = tokio::time::timeout(PAUSE.draw(budget.failed), changed.changed()).await;
+            let until = deadline.min(Instant::now() + PAUSE.draw(budget.failed));
+            let _ = tokio::time::timeout_at(until, changed.changed()).await;
         }
     }
+}
+
+fn too_late(phase: Phase, target: &Target) -> Failure {
+    let service = target.upstream.service();
+    let time = kit::units::format_duration(target.timeout);
+    let (kind, detail) = match phase {
+        Phase::Instance => (Kind::NoInstance, format!("no instance of `{service}` got ready in {time}")),
+        Phase::Connection => {
+            (Kind::ConnectionTimeout, format!("`{service}` did not take the connection in {time}"))
+        }
+        Phase::Answer => (Kind::AnswerTimeout, format!("`{service}` did not answer in {time}")),
+    };
+    Failure::new(kind, detail)
 }
 
 /// One attempt on one instance.
@@ -232,30 +223,42 @@ impl Budget {
         Self { unsent, declared: target.retries, repeatable, failed: 0 }
     }
 
-    /// Whether to try again after a failure. `whole`: nothing of the request's body was taken.
-    fn after_failure(&mut self, failure: &Failure, whole: bool) -> bool {
+    /// What to do after a failure. `whole`: nothing of the request's body was taken.
+    fn after_failure(&mut self, failure: &Failure, whole: bool) -> Again {
         self.failed += 1;
-        let harmless = match failure.retry() {
-            Retry::Never => return false,
-            Retry::Safe => whole,
+        let unprocessed = match failure.retry() {
+            Retry::Never => return Again::No,
+            Retry::Safe if !whole => return Again::No,
+            Retry::Safe => true,
             // A connection that dies when it is used again was most likely closed while it was idle.
             Retry::IfIdempotent => self.repeatable && failure.kind == Kind::ClosedReused,
         };
-        if harmless && take(&mut self.unsent) {
-            return true;
+        if unprocessed && take(&mut self.unsent) {
+            return Again::SameTry;
         }
-        (self.repeatable || harmless) && take(&mut self.declared)
+        if (unprocessed || self.repeatable) && take(&mut self.declared) {
+            return Again::NewTry;
+        }
+        Again::No
     }
 
-    /// Whether to try again after an answer that says the service could not.
-    fn after_answer(&mut self, status: StatusCode) -> bool {
+    /// What to do after an answer, which may say that the service could not.
+    fn after_answer(&mut self, status: StatusCode) -> Again {
         let retried = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
         if !retried.contains(&status) || !self.repeatable {
-            return false;
+            return Again::No;
         }
         self.failed += 1;
-        take(&mut self.declared)
+        if take(&mut self.declared) { Again::NewTry } else { Again::No }
     }
+}
+
+/// Whether there is another attempt, and in whose time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    No,
+    SameTry,
+    NewTry,
 }
 
 fn take(left: &mut u32) -> bool {
@@ -280,35 +283,37 @@ mod tests {
     fn a_request_that_never_left_is_tried_three_times_in_all() {
         let mut post = budget(0, false);
         let refused = failure(Kind::ConnectionRefused);
-        assert!(post.after_failure(&refused, true));
-        assert!(post.after_failure(&refused, true));
-        assert!(!post.after_failure(&refused, true));
-        assert!(!budget(0, false).after_failure(&refused, false));
+        assert_eq!(post.after_failure(&refused, true), Again::SameTry);
+        assert_eq!(post.after_failure(&refused, true), Again::SameTry);
+        assert_eq!(post.after_failure(&refused, true), Again::No);
+        assert_eq!(budget(9, true).after_failure(&refused, false), Again::No);
     }
 
     #[test]
     fn a_request_that_may_have_been_processed_is_repeated_only_when_that_is_harmless() {
         let reused = failure(Kind::ClosedReused);
-        assert!(budget(0, true).after_failure(&reused, true));
-        assert!(!budget(5, false).after_failure(&reused, true));
-        let fresh = failure(Kind::ConnectionTerminated);
-        assert!(!budget(0, true).after_failure(&fresh, true));
-        assert!(budget(1, true).after_failure(&fresh, true));
+        assert_eq!(budget(0, true).after_failure(&reused, true), Again::SameTry);
+        assert_eq!(budget(5, false).after_failure(&reused, true), Again::No);
+        for kind in [Kind::ConnectionTerminated, Kind::AnswerTimeout] {
+            assert_eq!(budget(0, true).after_failure(&failure(kind), true), Again::No);
+            assert_eq!(budget(1, true).after_failure(&failure(kind), true), Again::NewTry);
+            assert_eq!(budget(1, false).after_failure(&failure(kind), true), Again::No);
+        }
     }
 
     #[test]
     fn answers_are_tried_again_only_as_often_as_was_declared() {
         let mut get = budget(1, true);
-        assert!(!get.after_answer(StatusCode::INTERNAL_SERVER_ERROR));
-        assert!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE));
-        assert!(!get.after_answer(StatusCode::SERVICE_UNAVAILABLE));
-        assert!(!budget(1, false).after_answer(StatusCode::BAD_GATEWAY));
+        assert_eq!(get.after_answer(StatusCode::INTERNAL_SERVER_ERROR), Again::No);
+        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE), Again::NewTry);
+        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE), Again::No);
+        assert_eq!(budget(1, false).after_answer(StatusCode::BAD_GATEWAY), Again::No);
     }
 
     #[test]
     fn what_will_fail_again_is_not_tried_again() {
-        for kind in [Kind::AnswerTimeout, Kind::BadAnswer, Kind::NoInstance, Kind::RequestStalled] {
-            assert!(!budget(5, true).after_failure(&failure(kind), true));
+        for kind in [Kind::BadAnswer, Kind::NoInstance, Kind::RequestStalled, Kind::Internal] {
+            assert_eq!(budget(5, true).after_failure(&failure(kind), true), Again::No);
         }
     }
 }

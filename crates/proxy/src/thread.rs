@@ -254,7 +254,16 @@ async fn accept(
                 Ok((stream, peer)) => welcome(&thread, stream, peer, &entrance),
                 Err(error) => refused(&error).await,
             },
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
+        }
+    }
+    // The runtime may not have heard of the latest yet: the kernel has.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, peer)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                welcome(&thread, stream, peer, &entrance);
+            }
         }
     }
 }

@@ -1,0 +1,282 @@
+//! Listening, tables that change, instances that are replaced, and the end: no request is lost.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers outside test functions
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::*;
+use proxy::{Entrance, Listener, Options, Proxy, RouteTable};
+use tokio::io::AsyncWriteExt;
+
+/// Requests without pause from several connections, until told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+    failed: Arc<AtomicUsize>,
+    running: Arc<AtomicUsize>,
+}
+
+impl Load {
+    fn start(gateway: SocketAddr, clients: usize) -> Self {
+        let load = Self {
+            stop: Arc::default(),
+            sent: Arc::default(),
+            failed: Arc::default(),
+            running: Arc::new(clients.into()),
+        };
+        for number in 0..clients {
+            let (stop, running) = (Arc::clone(&load.stop), Arc::clone(&load.running));
+            let (sent, failed) = (Arc::clone(&load.sent), Arc::clone(&load.failed));
+            go(async move {
+                let mut client = Client::connect(gateway).await;
+                while !stop.load(Ordering::Relaxed) {
+                    let reply = if number % 2 == 0 {
+                        client.get("/").await
+                    } else {
+                        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc").await;
+                        client.reply().await
+                    };
+                    if reply.status != 200 || !reply.whole {
+                        eprintln!("{reply:?}");
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        client = Client::connect(gateway).await;
+                    }
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+                running.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        load
+    }
+
+    /// Waits for so many more requests.
+    async fn more(&self, requests: usize) {
+        let goal = self.sent.load(Ordering::Relaxed) + requests;
+        until("requests go through", || self.sent.load(Ordering::Relaxed) >= goal).await;
+    }
+
+    async fn lost(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        until("the load ends", || self.running.load(Ordering::Relaxed) == 0).await;
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+/// A server that can be stopped as a process can: all its sockets close.
+async fn mortal() -> (SocketAddr, tokio::runtime::Runtime) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let started = runtime.spawn(async {
+        Server::http(|request| async move {
+            let body = http_body_util::BodyExt::collect(request.into_body()).await.unwrap();
+            text(body.to_bytes())
+        })
+        .await
+        .address
+    });
+    (started.await.unwrap(), runtime)
+}
+
+#[tokio::test]
+async fn a_single_instance_is_replaced_under_load_and_no_request_is_lost() {
+    let harness = Harness::start(&web(&["/"], PATIENCE)).await;
+    let (address, mut process) = mortal().await;
+    let mut endpoint = harness.ready("web", &[address]).remove(0);
+    let load = Load::start(harness.gateway, 8);
+    for _ in 0..15 {
+        load.more(40).await;
+        harness.publish("web", Vec::new(), true);
+        assert_eq!(endpoint.drain(PATIENCE).await, 0);
+        process.shutdown_background();
+        let (address, next) = mortal().await;
+        process = next;
+        endpoint = harness.ready("web", &[address]).remove(0);
+    }
+    load.more(40).await;
+    assert_eq!(load.lost().await, 0);
+    process.shutdown_background();
+}
+
+#[tokio::test]
+async fn one_of_two_instances_dies_without_notice_and_what_is_safe_to_repeat_is() {
+    let harness = Harness::start(&web(&["/"], PATIENCE)).await;
+    let ((one, dying), (two, living)) = (mortal().await, mortal().await);
+    harness.ready("web", &[one, two]);
+    let load = Load::start(harness.gateway, 1); // `GET` only
+    load.more(100).await;
+    dying.shutdown_background();
+    load.more(300).await;
+    assert!(load.lost().await <= 1, "only what was being answered can be lost");
+    living.shutdown_background();
+}
+
+#[tokio::test]
+async fn the_table_is_swapped_under_load_and_no_request_is_lost() {
+    let server = Server::http(|request| async move {
+        let _ = http_body_util::BodyExt::collect(request.into_body()).await;
+        text("ok")
+    })
+    .await;
+    let harness = Harness::start(&web(&["/"], PATIENCE)).await;
+    harness.ready("web", &[server.address]);
+    let load = Load::start(harness.gateway, 6);
+    for round in 0..200 {
+        let routes: &[&str] = if round % 2 == 0 { &["GET /", "POST /", "/{*rest}"] } else { &["/"] };
+        harness.proxy.publish(RouteTable::compile(&web(routes, PATIENCE), &harness.directory));
+        load.more(2).await;
+    }
+    assert_eq!(load.lost().await, 0);
+}
+
+#[tokio::test]
+async fn a_request_in_flight_keeps_the_table_it_began_with() {
+    let server = Server::http(|_| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        text("old")
+    })
+    .await;
+    let harness = Harness::web(server.address).await;
+    let mut client = harness.client().await;
+    client.send("GET /a HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    until("it is under way", || harness.proxy.stats().in_flight == 1).await;
+    harness.proxy.publish(RouteTable::compile(&web(&["/b"], PATIENCE), &harness.directory));
+    assert_eq!(client.reply().await.text(), "old");
+    assert_eq!(client.get("/a").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_port_that_somebody_holds_is_refused_even_if_they_would_share_it() {
+    let proxy = Proxy::start(Options { threads: 2, ..Options::default() }).unwrap();
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let sharing = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    sharing.set_reuse_port(true).unwrap();
+    sharing.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    sharing.listen(1).unwrap();
+    let taken = [plain.local_addr().unwrap(), sharing.local_addr().unwrap().as_socket().unwrap()];
+    let free: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let listeners = taken.into_iter().chain([free]);
+    let listeners = listeners.map(|address| Listener { address, entrance: Entrance::Gateway }).collect();
+    let failed = proxy.listen(listeners).await;
+    let failed: Vec<_> =
+        failed.into_iter().map(|(listener, error)| (listener.address, error.kind())).collect();
+    let in_use = std::io::ErrorKind::AddrInUse;
+    assert_eq!(failed, [(taken[0], in_use), (taken[1], in_use)]);
+    assert_eq!(proxy.addresses().len(), 1);
+    // Once it is free the same call opens it.
+    drop(plain);
+    let again = Listener { address: taken[0], entrance: Entrance::Gateway };
+    assert!(proxy.listen(vec![again]).await.is_empty());
+    assert_eq!(Client::connect(taken[0]).await.get("/").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_listener_that_goes_keeps_its_connections() {
+    let server = Server::saying("ok").await;
+    let harness = Harness::web(server.address).await;
+    let mut client = harness.client().await;
+    assert_eq!(client.get("/").await.status, 200);
+    assert!(harness.proxy.listen(Vec::new()).await.is_empty());
+    assert_eq!(client.get("/").await.status, 200);
+    until("nobody listens", || std::net::TcpStream::connect(harness.gateway).is_err()).await;
+    // The same address can be had for something else in one call.
+    let one = Listener { address: harness.gateway, entrance: Entrance::Gateway };
+    assert!(harness.proxy.listen(vec![one.clone()]).await.is_empty());
+    let entrance = Entrance::Mesh { caller: name("a"), callee: name("b") };
+    assert!(harness.proxy.listen(vec![Listener { entrance, ..one }]).await.is_empty());
+    harness.get("/").await.is_problem(403, "A0707", "http_request_denied");
+}
+
+#[tokio::test]
+async fn a_listener_that_stays_is_not_touched() {
+    let server = Server::saying("ok").await;
+    let harness = Harness::web(server.address).await;
+    let load = Load::start(harness.gateway, 4);
+    for _ in 0..20 {
+        let other = listen(&harness.proxy, Entrance::Mesh { caller: name("a"), callee: name("b") }).await;
+        assert_ne!(other, harness.gateway);
+        let keep = Listener { address: ([127, 0, 0, 1], 0).into(), entrance: Entrance::Gateway };
+        assert!(harness.proxy.listen(vec![keep]).await.is_empty());
+        load.more(4).await;
+    }
+    assert_eq!(load.lost().await, 0);
+}
+
+#[tokio::test]
+async fn a_shutdown_finishes_what_is_under_way_and_takes_nothing_more() {
+    let server = Server::http(|request| async move {
+        if request.uri().path() == "/slow" {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        text("finished")
+    })
+    .await;
+    let harness = Harness::web(server.address).await;
+    let mut idle = harness.client().await;
+    assert_eq!(idle.get("/").await.status, 200);
+    let mut slow = harness.client().await;
+    slow.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    until("it is under way", || harness.proxy.stats().in_flight == 1).await;
+    let proxy = harness.proxy.clone();
+    let (ended, has_ended) = tokio::sync::oneshot::channel();
+    go(async move {
+        proxy.shutdown(PATIENCE).await;
+        let _ = ended.send(());
+    });
+    assert!(idle.is_closed().await);
+    until("nobody listens", || std::net::TcpStream::connect(harness.gateway).is_err()).await;
+    let reply = slow.reply().await;
+    assert_eq!((reply.text(), reply.header("connection")), ("finished", Some("close")));
+    assert!(slow.is_closed().await);
+    within(has_ended).await.unwrap();
+    let refused =
+        harness.proxy.listen(vec![Listener { address: harness.gateway, entrance: Entrance::Gateway }]).await;
+    assert_eq!(refused.len(), 1);
+}
+
+#[tokio::test]
+async fn a_shutdown_cuts_off_what_outlasts_its_grace() {
+    let server = Server::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let harness = Harness::web(server.address).await;
+    let mut client = harness.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    until("it is under way", || harness.proxy.stats().in_flight == 1).await;
+    within(harness.proxy.shutdown(Duration::from_millis(100))).await;
+    assert!(client.is_closed().await);
+    assert_eq!(harness.records.nth(1).await.status, 499);
+}
+
+#[tokio::test]
+async fn a_request_on_its_way_when_the_shutdown_begins_is_served() {
+    let server = Server::saying("in time").await;
+    let harness = Harness::web(server.address).await;
+    let mut fresh = harness.client().await;
+    until("it is accepted", || harness.proxy.stats().connections == 1).await;
+    let proxy = harness.proxy.clone();
+    go(async move { proxy.shutdown(PATIENCE).await });
+    until("nobody listens", || std::net::TcpStream::connect(harness.gateway).is_err()).await;
+    assert_eq!(fresh.get("/").await.text(), "in time");
+    assert!(fresh.is_closed().await);
+}
+
+#[tokio::test]
+async fn load_is_spread_over_all_instances() {
+    let (one, two) = (Server::saying("1").await, Server::saying("2").await);
+    let harness = Harness::start(&web(&["/"], PATIENCE)).await;
+    let endpoints = harness.ready("web", &[one.address, two.address]);
+    let mut client = harness.client().await;
+    for _ in 0..200 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    for endpoint in endpoints {
+        assert!(endpoint.requests() > 50, "{}", endpoint.requests());
+    }
+    let _ = client.stream.shutdown().await;
+}
