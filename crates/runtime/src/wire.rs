@@ -30,7 +30,7 @@ pub(crate) enum ToKeeper {
     /// First of all.
     Hello { protocol: u32, detached: bool },
     /// Start an instance; answered by `Started` or `NotStarted`.
-    Start { seq: u64, launch: WireLaunch },
+    Start { seq: u64, launch: Box<WireLaunch> },
     /// End an instance; answered by `Stopped`.
     Stop { seq: u64, id: String, signal: i32, grace_us: u64 },
     /// What is there from before; answered by any number of `Found` and then `Recovered`.
@@ -49,7 +49,7 @@ pub(crate) enum ToNode {
     Started { seq: u64, pid: u32, at: u64 },
     NotStarted { seq: u64, error: WireStartError },
     Stopped { seq: u64 },
-    Found { seq: u64, launch: WireLaunch, pid: u32, at: u64, exit: Option<WireExit> },
+    Found { seq: u64, launch: Box<WireLaunch>, pid: u32, at: u64, exit: Option<WireExit> },
     Recovered { seq: u64 },
     Usage { seq: u64, list: Vec<WireUsage> },
     Exited { id: String, exit: WireExit, at: u64, last_lines: Vec<String> },

@@ -59,7 +59,7 @@ impl Keeper {
             }
             ToKeeper::Start { seq, launch } => {
                 link.telling = true;
-                self.serve_start(seq, launch);
+                self.serve_start(seq, *launch);
             }
             ToKeeper::Stop { seq, id, signal, grace_us } => {
                 link.telling = true;
@@ -203,7 +203,7 @@ impl Keeper {
             };
             found.push(ToNode::Found {
                 seq,
-                launch: WireLaunch::from_domain(instance.launch.clone()),
+                launch: Box::new(WireLaunch::from_domain(instance.launch.clone())),
                 pid: started.pid,
                 at: started.at.as_micros(),
                 exit,

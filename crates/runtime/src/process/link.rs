@@ -254,7 +254,7 @@ impl Reader {
             ToNode::Stopped { seq } => self.answer(seq, Answer::Stopped),
             ToNode::Usage { seq, list } => self.answer(seq, Answer::Usage(list)),
             ToNode::Found { seq, launch, pid, at, exit } => {
-                let found = wire::found(launch, pid, at, exit);
+                let found = wire::found(*launch, pid, at, exit);
                 locked(&self.waiting).found.entry(seq).or_default().extend(found);
             }
             ToNode::Recovered { seq } => {

@@ -127,7 +127,7 @@ impl Driver for ProcessDriver {
                 let step = format!("enter {}", launch.working_dir.display());
                 return Err(StartError::Setup { id, step, why: "the path is not UTF-8".to_owned() });
             }
-            let launch = WireLaunch::from_domain(launch);
+            let launch = Box::new(WireLaunch::from_domain(launch));
             match self.link.ask(|seq| ToKeeper::Start { seq, launch }).await {
                 Ok(Answer::Started(started)) => Ok(started),
                 Ok(Answer::NotStarted(error)) => Err(error.into_domain(id)),

@@ -49,7 +49,7 @@ fn prepare(plan: &Plan, null: BorrowedFd<'_>, warden: Pid, in_cgroup: bool) -> R
     Ok(())
 }
 
-fn step<T>(step: Step, which: usize, outcome: rustix::io::Result<T>) -> Result<(), Failure> {
+fn step<T: Copy>(step: Step, which: usize, outcome: Result<T, Errno>) -> Result<(), Failure> {
     match outcome {
         Ok(_) => Ok(()),
         Err(errno) => {

@@ -49,7 +49,7 @@ pub(crate) fn fork_into_cgroup(cgroup: BorrowedFd<'_>) -> io::Result<Forked> {
 }
 
 fn forked(outcome: libc::c_long) -> io::Result<Forked> {
-    match i32::try_from(outcome).ok().and_then(|pid| Some((pid, Pid::from_raw(pid)))) {
+    match i32::try_from(outcome).ok().map(|pid| (pid, Pid::from_raw(pid))) {
         Some((0, _)) => Ok(Forked::Child),
         Some((1.., Some(child))) => Ok(Forked::Parent { child }),
         _ => Err(io::Error::last_os_error()),
@@ -136,12 +136,25 @@ impl std::os::fd::AsFd for SignalFd {
 
 /// Gives every signal its default action and blocks none: what a program expects after exec.
 pub(crate) fn reset_signals() {
-    // SAFETY: only sets default actions, so no handler of ours can run; refusals (SIGKILL, the two that
-    // the C library keeps) are meant to be ignored. The mask is initialised before it is used.
+    /// The kernel's `struct sigaction`, all zeroes: the default action (`SIG_DFL`), no flags, no mask.
+    const DEFAULT: [u64; 4] = [0; 4];
+    const SET_BYTES: usize = 8;
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads at most as many bytes as `DEFAULT` has. Only default actions are set, so no
+        // handler of ours can run. Not through the C library, which refuses the two signals that it keeps
+        // (and what our starter ignored stays ignored). SIGKILL and SIGSTOP are refused, as is right.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                SET_BYTES,
+            )
+        };
+    }
+    // SAFETY: the mask is initialised before it is used; the old one is not wanted.
     unsafe {
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());

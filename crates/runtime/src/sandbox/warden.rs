@@ -53,7 +53,7 @@ impl<'a> Warden<'a> {
                 return report(control, Report::Failed(Failure { step: Step::Fork, which: 0, errno }));
             }
         };
-        if let Err(failure) = warden.await_exec(hears) {
+        if let Err(failure) = warden.await_exec(&hears) {
             tree::end(Some(warden.main), &plan.group, &warden.signals);
             plan.group.remove();
             return report(control, Report::Failed(failure));
@@ -114,9 +114,9 @@ impl<'a> Warden<'a> {
     }
 
     /// Waits until the program runs (exec closes the pipe) or the child tells why it does not.
-    fn await_exec(&self, hears: OwnedFd) -> Result<(), Failure> {
+    fn await_exec(&self, hears: &OwnedFd) -> Result<(), Failure> {
         loop {
-            let [said, ordered, _] = self.wait(Some(&hears));
+            let [said, ordered, _] = self.wait(Some(hears));
             if ordered && self.obey() == Go::End {
                 tree::end(Some(self.main), &self.plan.group, &self.signals);
                 return Err(Failure { step: Step::Fork, which: 1, errno: libc::EINTR });
@@ -125,7 +125,7 @@ impl<'a> Warden<'a> {
                 continue;
             }
             let mut message = [0; MESSAGE];
-            return match rustix::io::read(&hears, &mut message) {
+            return match rustix::io::read(hears, &mut message) {
                 Ok(0) => Ok(()),
                 Ok(read) => Err(Failure::decode(&message[..read]).unwrap_or(Failure {
                     step: Step::Fork,

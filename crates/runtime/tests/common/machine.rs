@@ -72,3 +72,17 @@ pub(crate) async fn wait_until_gone(token: &str) {
 pub(crate) async fn wait_until_ended(pid: u32) {
     wait_until(&format!("process {pid} ends"), || !is_living(pid)).await;
 }
+
+/// Memory that a process shares with nobody.
+pub(crate) fn private_kib(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+    private.filter_map(|line| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+}
+
+/// CPU time of a process, without its children.
+pub(crate) fn cpu_ms(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_ascii_whitespace().collect();
+    [11, 12].iter().filter_map(|&place| fields.get(place)?.parse::<u64>().ok()).sum::<u64>() * 10
+}

@@ -43,10 +43,37 @@ impl Rig {
         rig
     }
 
-    pub(crate) async fn open(home: &Path, lifetime: Lifetime) -> Self {
+    /// With a keeper that `prelude` (run by a shell in a mount namespace of its own; `$D` is the state
+    /// directory) has prepared the machine for. `None` without the right to do that.
+    pub(crate) async fn start_after(prelude: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            skip("needs root for a mount namespace");
+            return None;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("state");
+        std::fs::create_dir_all(dir.join("logs")).unwrap();
         let tasks = Tasks::new();
-        let dir = home.join("state");
-        let driver = ProcessDriver::open(options(&dir, lifetime, &tasks)).await.unwrap();
+        let script = format!("D={}; {prelude}; exec \"$0\" \"$@\"", dir.display());
+        let mut options = options(&dir, Lifetime::WithNode, &tasks);
+        options.keeper_command.splice(0..0, ["unshare", "-m", "/bin/sh", "-c", &script].map(Into::into));
+        let mut rig = Self::with(home.path(), options).await;
+        rig.home = Some(home);
+        Some(rig)
+    }
+
+    /// Where no cgroup can be made.
+    pub(crate) async fn start_without_cgroups() -> Option<Self> {
+        Self::start_after("umount -R /sys/fs/cgroup || exit 1").await
+    }
+
+    pub(crate) async fn open(home: &Path, lifetime: Lifetime) -> Self {
+        Self::with(home, options(&home.join("state"), lifetime, &Tasks::new())).await
+    }
+
+    async fn with(home: &Path, options: Options) -> Self {
+        let (tasks, dir) = (options.tasks.clone(), options.state_dir.clone());
+        let driver = ProcessDriver::open(options).await.unwrap();
         let events = driver.events();
         let token = token_of(home);
         Self { driver, events, tasks, token, dir, home: None }
@@ -131,4 +158,19 @@ pub(crate) fn launch(id: &str, command: &[&str]) -> Launch {
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("ATOLL_CI_ALL").is_none(), "may not be skipped here: {why}");
     eprintln!("skipped: {why}");
+}
+
+/// Waits until an instance has written a line.
+pub(crate) async fn wait_for_log(state_dir: &Path, name: &str, text: &str) {
+    machine::wait_until(&format!("{name} writes {text}"), || {
+        lines_of(state_dir, name).iter().any(|line| line == text)
+    })
+    .await;
+}
+
+/// What an instance has written.
+pub(crate) fn lines_of(state_dir: &Path, name: &str) -> Vec<String> {
+    let reader = runtime::logs::Reader::new(state_dir.join("logs"));
+    let lines = reader.read(&runtime::logs::Query::of(name)).unwrap();
+    lines.into_iter().map(|line| line.text).collect()
 }
