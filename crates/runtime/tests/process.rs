@@ -1,4 +1,5 @@
 //! The process driver on this machine: starting, stopping, and what an instance finds when it runs.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests, though not every function is marked as one
 
 mod common;
 

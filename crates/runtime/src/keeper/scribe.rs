@@ -5,7 +5,7 @@
 //! reading what instances write for a moment; when it has not caught up by then, records are dropped and
 //! counted, so that no instance waits for a log for long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -43,6 +43,8 @@ pub(super) struct Scribe {
     sent: usize,
     flow: Flow,
     dropped: BTreeMap<String, u64>,
+    /// Logs to close once it has been said what was dropped from them.
+    closing: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,7 @@ impl Scribe {
                 sent: 0,
                 flow: Flow::Flowing,
                 dropped: BTreeMap::new(),
+                closing: BTreeSet::new(),
             }),
             Forked::Child => {
                 // Everything else is the keeper's: above all the lock, and the other end.
@@ -86,6 +89,7 @@ impl Scribe {
 
     /// The log of an instance begins, or goes on after an earlier run.
     pub(super) fn open(&mut self, name: &str, logging: Logging) {
+        self.closing.remove(name);
         let mut body = logging.max_size.0.to_ne_bytes().to_vec();
         body.extend_from_slice(&logging.max_files.to_ne_bytes());
         self.push(OPEN, name, &body);
@@ -93,7 +97,11 @@ impl Scribe {
 
     /// Nothing more comes from this instance.
     pub(super) fn close(&mut self, name: &str) {
-        self.push(CLOSE, name, &[]);
+        if self.dropped.contains_key(name) {
+            self.closing.insert(name.to_owned());
+        } else {
+            self.push(CLOSE, name, &[]);
+        }
     }
 
     /// Records to write; dropped and counted when the scribe hangs.
@@ -170,6 +178,9 @@ impl Scribe {
                 write_record(&mut record, at, Stream::Atoll, false, text.as_bytes());
                 self.write(&name, at, &record);
             }
+            for name in std::mem::take(&mut self.closing) {
+                self.push(CLOSE, &name, &[]);
+            }
         }
     }
 
@@ -239,7 +250,10 @@ fn serve(socket: OwnedFd, logs: &Path) -> io::Result<()> {
             (OPEN, Some((max_size, max_files))) => {
                 let max_files = max_files.first_chunk().map_or(1, |bytes| u32::from_ne_bytes(*bytes));
                 let logging = Logging { max_size: Bytes(u64::from_ne_bytes(*max_size)), max_files };
-                files.insert(name.clone(), RotatingFile::new(logs, name, logging));
+                match files.get_mut(&name) {
+                    Some(file) => file.keep_by(logging),
+                    None => drop(files.insert(name.clone(), RotatingFile::new(logs, name, logging))),
+                }
             }
             (WRITE, Some((at, records))) => {
                 let at = Timestamp::from_micros(u64::from_ne_bytes(*at));
@@ -250,9 +264,8 @@ fn serve(socket: OwnedFd, logs: &Path) -> io::Result<()> {
                     let _ = socket.write_all(format!("{name}: {}\n", trouble.why).as_bytes());
                 }
             }
-            _ => {
-                files.remove(&name);
-            }
+            // A file that could not be written is kept in mind: its next run tells how much is missing.
+            _ => files.retain(|known, file| *known != name || !file.is_whole()),
         }
     }
 }

@@ -50,6 +50,17 @@ impl RotatingFile {
         Self { dir: dir.into(), name: name.into(), logging, open: None, lost: None, scratch: Vec::new() }
     }
 
+    /// Changes how much is kept.
+    pub(crate) fn keep_by(&mut self, logging: Logging) {
+        self.logging = logging;
+    }
+
+    /// Whether nothing is missing that is still to be told. Closes the file: it is opened when needed.
+    pub(crate) fn is_whole(&mut self) -> bool {
+        self.open = None;
+        self.lost.is_none()
+    }
+
     /// Writes one line. Text past [`MAX_LINE`] bytes goes into further records; a line feed within `text`
     /// becomes a blank.
     pub fn line(&mut self, at: Timestamp, stream: Stream, text: &[u8]) -> Result<(), Trouble> {

@@ -86,3 +86,38 @@ pub(crate) fn cpu_ms(pid: u32) -> u64 {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_ascii_whitespace().collect();
     [11, 12].iter().filter_map(|&place| fields.get(place)?.parse::<u64>().ok()).sum::<u64>() * 10
 }
+
+/// Children, their children, and so on.
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut waiting = children(pid);
+    while let Some(pid) = waiting.pop() {
+        waiting.extend(children(pid));
+        found.push(pid);
+    }
+    found
+}
+
+/// The short name of a process.
+pub(crate) fn name(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// The cgroups of a process.
+pub(crate) fn groups_of(pid: u32) -> Vec<String> {
+    fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Cgroups of this name, anywhere.
+pub(crate) fn directories_named(name: &str) -> Vec<String> {
+    let found = std::process::Command::new("find")
+        .args(["/sys/fs/cgroup", "-type", "d", "-name", name])
+        .output()
+        .unwrap();
+    String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
+}

@@ -54,7 +54,7 @@ impl Rig {
         let dir = home.path().join("state");
         std::fs::create_dir_all(dir.join("logs")).unwrap();
         let tasks = Tasks::new();
-        let script = format!("D={}; {prelude}; exec \"$0\" \"$@\"", dir.display());
+        let script = format!("D={}; {{ {prelude}; }} || exit 1; exec \"$0\" \"$@\"", dir.display());
         let mut options = options(&dir, Lifetime::WithNode, &tasks);
         options.keeper_command.splice(0..0, ["unshare", "-m", "/bin/sh", "-c", &script].map(Into::into));
         let mut rig = Self::with(home.path(), options).await;
@@ -64,11 +64,17 @@ impl Rig {
 
     /// Where no cgroup can be made.
     pub(crate) async fn start_without_cgroups() -> Option<Self> {
-        Self::start_after("umount -R /sys/fs/cgroup || exit 1").await
+        Self::start_after("umount -R /sys/fs/cgroup").await
     }
 
     pub(crate) async fn open(home: &Path, lifetime: Lifetime) -> Self {
         Self::with(home, options(&home.join("state"), lifetime, &Tasks::new())).await
+    }
+
+    /// Leaves the driver's events to somebody else.
+    pub(crate) fn without_events(home: tempfile::TempDir, driver: ProcessDriver) -> Self {
+        let (dir, token) = (home.path().join("state"), token_of(home.path()));
+        Self { driver, events: mpsc::channel(1).1, tasks: Tasks::new(), token, dir, home: Some(home) }
     }
 
     async fn with(home: &Path, options: Options) -> Self {
@@ -81,7 +87,9 @@ impl Rig {
 
     /// A shell that runs `script` with the token as its name.
     pub(crate) fn shell(&self, id: &str, script: &str) -> Launch {
-        launch(id, &["sh", "-c", script, &self.token])
+        let mut launch = launch(id, &["sh", "-c", script, &self.token]);
+        launch.environment.insert("TOKEN".into(), self.token.clone());
+        launch
     }
 
     pub(crate) async fn stop(&self, id: &str, grace: Duration) {
@@ -90,6 +98,11 @@ impl Rig {
             .await
             .unwrap()
             .unwrap();
+    }
+
+    /// The same, for many at once.
+    pub(crate) async fn stop_owned(&self, id: String, grace: Duration) {
+        self.stop(&id, grace).await;
     }
 
     /// The next event.
