@@ -2,7 +2,8 @@
 //! `HOST:PORT` and does what the path asks for:
 //!
 //! - `/` says who answers: instance, process id and what of the environment tests look at;
-//! - `/slow/250` answers after 250 ms, half of the body at once and half at the end;
+//! - `/slow/250` answers at once with half of the body, and with the rest after 250 ms; `/late/250` answers
+//!   after 250 ms;
 //! - `/call/NAME/PATH` passes on the answer of `GET PATH` at `<NAME>_URL`;
 //! - `/die/3` ends the process with status 3; `/sick` makes `/healthz` answer 500 from then on;
 //! - `/fork` starts a descendant that leaves its session, clears its environment and sleeps for ever.
@@ -67,6 +68,9 @@ fn serve(stream: TcpStream) -> std::io::Result<()> {
         reader.read_exact(&mut body)?;
         let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
         answer(&mut writer, &path, &head)?;
+        if head.to_ascii_lowercase().contains("connection: close") {
+            return Ok(());
+        }
     }
 }
 
@@ -84,6 +88,10 @@ fn answer(to: &mut TcpStream, path: &str, head: &str) -> std::io::Result<()> {
             to.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst")?;
             sleep(Duration::from_millis(millis.and_then(|text| text.parse().ok()).unwrap_or(0)));
             to.write_all(b"last\n")
+        }
+        ("late", millis, _) => {
+            sleep(Duration::from_millis(millis.and_then(|text| text.parse().ok()).unwrap_or(0)));
+            whole(to, "200 OK", "late\n")
         }
         ("headers", ..) => whole(to, "200 OK", head),
         ("call", Some(name), rest) => whole(to, "200 OK", &call(name, rest.unwrap_or(""))),

@@ -223,10 +223,7 @@ async fn run(mut reconciler: Reconciler, mut inputs: Inputs) -> Result<(), Strin
                 None => return Err("the driver has stopped".into()),
             },
             Some(outcome) = inputs.resulted.recv() => reconciler.resulted(outcome).await,
-            Ok(()) = inputs.observed.changed() => {
-                let observed = inputs.observed.borrow_and_update().clone();
-                reconciler.observed(&observed);
-            }
+            Ok(()) = inputs.observed.changed() => {}
             () = sleep => {}
         }
         while let Ok(outcome) = inputs.resulted.try_recv() {
@@ -235,5 +232,8 @@ async fn run(mut reconciler: Reconciler, mut inputs: Inputs) -> Result<(), Strin
         while let Ok(event) = inputs.happened.try_recv() {
             reconciler.happened(event).await?;
         }
+        // Looked at after every piece of news: an instance may be ready before its start has been told.
+        let observed = inputs.observed.borrow_and_update().clone();
+        reconciler.observed(&observed);
     }
 }

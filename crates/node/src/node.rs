@@ -177,6 +177,7 @@ impl Parts {
         .await
         .map_err(|error| NodeError::Keeper(kit::report::chain(&error)))?;
         let driver = Arc::new(driver);
+        raise_open_files();
         let found = driver.recover().await.map_err(|error| NodeError::Keeper(error.to_string()))?;
 
         let directory = Directory::default();
@@ -274,6 +275,15 @@ impl Parts {
         }
         Ok(())
     }
+}
+
+/// Raises this process's limit of open files to what it may be: each proxied connection takes two. After the
+/// keeper has started, so that services keep the limit of the shell (programs that use `select` break with
+/// more than 1024).
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // refused: as before
 }
 
 /// Spreads the ports of different nodes.

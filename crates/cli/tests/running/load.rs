@@ -44,12 +44,13 @@ services:
             })
         })
         .collect();
-    for _ in 0..3 {
+    let mut rounds = 0;
+    while rounds < 5 || sent.load(Ordering::Relaxed) < 500 {
         world.ok(&["restart"]);
+        rounds += 1;
     }
     stop.store(true, Ordering::Relaxed);
     let failures: Vec<String> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
-    assert!(sent.load(Ordering::Relaxed) > 50);
     assert_eq!(failures, Vec::<String>::new());
     world.ok(&["down"]);
     world.until_nothing_lives();

@@ -1,4 +1,5 @@
 //! `atoll up` and what follows, with the real binary, real processes and real sockets.
+#![allow(clippy::unwrap_used)]
 
 mod changes;
 mod detached;

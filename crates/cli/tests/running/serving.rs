@@ -16,7 +16,7 @@ services:
     healthcheck: { http: /healthz, interval: 1s }
     routes:
       - GET /back: {}
-      - GET /slow/{ms}: { timeout: 100ms }
+      - GET /late/{ms}: { timeout: 100ms }
   worker:
     command: [sh, -c, "echo working; exec sleep 1000"]
 "#;
@@ -66,7 +66,7 @@ fn failures_of_the_gateway_are_problems_that_name_themselves() {
     let world = World::new(SHOP);
     world.ok(&["up", "-d", "--wait"]);
     for (path, status, error) in
-        [("/nowhere", 404, "destination_not_found"), ("/slow/3000", 504, "http_response_timeout")]
+        [("/nowhere", 404, "destination_not_found"), ("/late/3000", 504, "http_response_timeout")]
     {
         let answer = world.get(path);
         assert_eq!(answer.status, status, "{path}: {}", answer.head);

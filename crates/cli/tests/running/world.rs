@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 use api::Client;
 
 /// How long anything may take before a test fails.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A project directory with the `atoll` of this build; what runs in it ends with it.
-pub struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
 }
 
 impl World {
     /// A project called `world` with this application file. `ECHO` in it stands for the test service.
-    pub fn new(file: &str) -> Self {
+    pub(crate) fn new(file: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let world = Self { dir, runtime };
@@ -30,7 +30,7 @@ impl World {
     }
 
     /// Writes the application file anew.
-    pub fn write(&self, file: &str) {
+    pub(crate) fn write(&self, file: &str) {
         let text = format!(
             "name: world\ngateway: {{ listen: \"127.0.0.1:0\" }}\n{}",
             file.replace("ECHO", &echo().display().to_string())
@@ -38,16 +38,16 @@ impl World {
         fs::write(self.path().join("atoll.yaml"), text).unwrap();
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn state_dir(&self) -> PathBuf {
+    pub(crate) fn state_dir(&self) -> PathBuf {
         self.path().join(".atoll/world")
     }
 
     /// The command line, not yet run.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_atoll"));
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null()).process_group(0);
         for name in ["ATOLL_STATE_DIR", "COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "NO_COLOR"] {
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// Runs `atoll` to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = child.id();
         let (sender, ended) = std::sync::mpsc::channel();
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Runs `atoll`, which must succeed; returns its standard output.
-    pub fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(
             output.status.success(),
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// Runs `atoll`, which must fail with this status; returns its standard error.
-    pub fn fails(&self, status: i32, arguments: &[&str]) -> String {
+    pub(crate) fn fails(&self, status: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(status), "{stderr}\n--- stdout\n{}", text(&output.stdout));
@@ -93,22 +93,22 @@ impl World {
     }
 
     /// Starts `atoll up` in the foreground, its output in files.
-    pub fn foreground(&self, arguments: &[&str]) -> Foreground {
+    pub(crate) fn foreground(&self, arguments: &[&str]) -> Foreground {
         let log = fs::File::create(self.path().join("foreground.log")).unwrap();
         let child = self.command(arguments).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         Foreground { child, log: self.path().join("foreground.log") }
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.state_dir())
     }
 
-    pub fn status(&self) -> Result<api::Status, api::ClientError> {
+    pub(crate) fn status(&self) -> Result<api::Status, api::ClientError> {
         self.runtime.block_on(self.client().status())
     }
 
     /// Polls the status until `wanted` says yes.
-    pub fn until(&self, what: &str, wanted: impl Fn(&api::Status) -> bool) -> api::Status {
+    pub(crate) fn until(&self, what: &str, wanted: impl Fn(&api::Status) -> bool) -> api::Status {
         let deadline = Instant::now() + LIMIT;
         loop {
             let status = self.status();
@@ -123,32 +123,32 @@ impl World {
     }
 
     /// Waits until every service is ready.
-    pub fn until_ready(&self) -> api::Status {
+    pub(crate) fn until_ready(&self) -> api::Status {
         self.until("ready", |status| status.phase == api::Phase::Ready && !status.services.is_empty())
     }
 
     /// Process ids by instance.
-    pub fn pids(&self) -> Vec<(String, u32)> {
+    pub(crate) fn pids(&self) -> Vec<(String, u32)> {
         let status = self.status().unwrap();
         let instances = status.services.iter().flat_map(|service| &service.instances);
         instances.filter_map(|instance| Some((instance.name.clone(), instance.pid?))).collect()
     }
 
     /// `GET path` through the gateway.
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         let status = self.status().unwrap();
         let address = status.gateway[0].trim_start_matches("http://").to_owned();
         get(&address, path)
     }
 
     /// The process id of the node.
-    pub fn node_pid(&self) -> u32 {
+    pub(crate) fn node_pid(&self) -> u32 {
         self.runtime.block_on(self.client().node()).unwrap().pid
     }
 
     /// Every living process that belongs to this project: those whose command line or environment names its
     /// directory, and the descendants of any of them.
-    pub fn processes(&self) -> Vec<u32> {
+    pub(crate) fn processes(&self) -> Vec<u32> {
         let needle = self.path().display().to_string();
         let mut found: Vec<u32> = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// Waits until nothing of this project lives.
-    pub fn until_nothing_lives(&self) {
+    pub(crate) fn until_nothing_lives(&self) {
         let deadline = Instant::now() + LIMIT;
         loop {
             let left = self.processes();
@@ -196,22 +196,22 @@ impl Drop for World {
 }
 
 /// An `atoll up` in the foreground.
-pub struct Foreground {
-    pub child: Child,
+pub(crate) struct Foreground {
+    pub(crate) child: Child,
     log: PathBuf,
 }
 
 impl Foreground {
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         kill(self.child.id(), name);
     }
 
     /// Waits for its end; returns its status.
-    pub fn wait(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
         let deadline = Instant::now() + LIMIT;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -232,18 +232,18 @@ impl Drop for Foreground {
 
 /// An answer to a request.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 /// One request over a connection of its own.
-pub fn get(address: &str, path: &str) -> Answer {
+pub(crate) fn get(address: &str, path: &str) -> Answer {
     try_get(address, path).unwrap_or_else(|error| panic!("GET {path} at {address}: {error}"))
 }
 
-pub fn try_get(address: &str, path: &str) -> std::io::Result<Answer> {
+pub(crate) fn try_get(address: &str, path: &str) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(LIMIT))?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
@@ -256,13 +256,13 @@ pub fn try_get(address: &str, path: &str) -> std::io::Result<Answer> {
 }
 
 /// Sends a signal to one process.
-pub fn kill(pid: u32, signal: &str) {
+pub(crate) fn kill(pid: u32, signal: &str) {
     let _ =
         Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
 /// Whether a process lives (a zombie does not).
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with(['Z', 'X'])))
 }
@@ -272,12 +272,12 @@ fn describe(pid: u32) -> String {
     format!("{pid}: {}", text(&command).replace('\0', " "))
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The test service, built beside the tests.
-pub fn echo() -> PathBuf {
+pub(crate) fn echo() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_atoll")).with_file_name("examples").join("echo");
     assert!(path.exists(), "{} is built by `cargo test -p cli`", path.display());
     path

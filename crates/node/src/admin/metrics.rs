@@ -41,7 +41,38 @@ pub(crate) async fn metrics(State(admin): Shared) -> Response {
         by_service(&|s| s.instances.iter().map(|i| f64::from(i.in_flight)).sum()),
     );
     let one = |value: f64| vec![(String::new(), value)];
-    family("atoll_requests_total", "counter", "Exchanges carried.", one(usage.requests as f64));
+    let proxy = admin.proxy.stats();
+    let classes = proxy.classes.iter().enumerate();
+    family(
+        "atoll_requests_total",
+        "counter",
+        "Exchanges carried, by class of the answer's status.",
+        classes.map(|(at, count)| (format!("{{class=\"{}xx\"}}", at + 1), *count as f64)).collect(),
+    );
+    let errors = proxy.errors.iter();
+    family(
+        "atoll_proxy_errors_total",
+        "counter",
+        "Exchanges that failed in Atoll or on the way to an instance, by RFC 9209 error type.",
+        errors
+            .map(|((code, token), count)| (format!("{{code=\"{code}\",error=\"{token}\"}}"), *count as f64))
+            .collect(),
+    );
+    family("atoll_proxy_retries_total", "counter", "Attempts beyond the first.", one(proxy.retries as f64));
+    family("atoll_proxy_requests_in_flight", "gauge", "Exchanges under way.", one(proxy.in_flight as f64));
+    family("atoll_client_connections", "gauge", "Client connections open.", one(proxy.connections as f64));
+    family(
+        "atoll_client_connections_total",
+        "counter",
+        "Client connections accepted.",
+        one(proxy.accepted as f64),
+    );
+    family(
+        "atoll_unreadable_requests_total",
+        "counter",
+        "Requests that were no HTTP.",
+        one(proxy.unreadable as f64),
+    );
     family(
         "atoll_access_records_dropped_total",
         "counter",

@@ -94,25 +94,33 @@ pub(crate) fn run(args: UpArgs, context: &Context) -> Result<u8, Failure> {
 
 impl Up {
     async fn run(self) -> Result<u8, Failure> {
+        let runs = match self.client.node().await {
+            Ok(_) => true,
+            Err(ClientError::NotRunning { .. }) => false,
+            Err(other) => return Err(other.into()),
+        };
+        if self.detach {
+            // Signals keep their meaning: Ctrl-C ends the wait and leaves the node alone.
+            return if runs { self.change_and_leave().await } else { detached::run(self).await };
+        }
         let signals =
             Signals::catch().map_err(|source| CliError::Machine { what: "catch signals", source })?;
-        match self.client.node().await {
-            Ok(_) => self.on_running_node(signals).await,
-            Err(ClientError::NotRunning { .. }) if self.detach => detached::run(self).await,
-            Err(ClientError::NotRunning { .. }) => foreground::run(self, signals).await,
-            Err(other) => Err(other.into()),
-        }
+        if runs { self.change_and_follow(signals).await } else { foreground::run(self, signals).await }
     }
 
     /// A node is there: only the difference is applied.
-    async fn on_running_node(self, mut signals: Signals) -> Result<u8, Failure> {
+    async fn change_and_leave(self) -> Result<u8, Failure> {
+        let done = self.client.apply(&self.apply).await?;
+        print(&plan::text(&done, Paint::stdout()))?;
+        self.wait_or_leave(&done).await
+    }
+
+    /// The same, and then shows it.
+    async fn change_and_follow(self, mut signals: Signals) -> Result<u8, Failure> {
         let events_after = last_event(&self.client).await?;
         let since = now();
         let done = self.client.apply(&self.apply).await?;
         print(&plan::text(&done, Paint::stdout()))?;
-        if self.detach {
-            return self.wait_or_leave(&done).await;
-        }
         let end = Follow {
             client: &self.client,
             view: self.view(),
