@@ -119,7 +119,7 @@ impl Detached {
         let give_up = Instant::now() + PATIENCE;
         loop {
             let status = self.get("/v1/status")?;
-            if status["phase"] == "ready" {
+            if status["phase"] == "ready" && all_ready(&status) {
                 return Ok(());
             }
             ensure!(Instant::now() < give_up, "not ready within {PATIENCE:?}: {}", not_ready(&status));
@@ -144,17 +144,32 @@ impl Drop for Detached {
         {
             eprintln!("xtask: {error:#}");
         }
-        let Some(pid) = self.pid.and_then(|pid| Pid::from_raw(pid.cast_signed())) else { return };
+        let Some(pid) = self.pid else { return };
         let give_up = Instant::now() + STOP_PATIENCE;
-        while rustix::process::test_kill_process(pid).is_ok() {
+        while is_alive(pid) {
             if Instant::now() > give_up {
-                eprintln!("xtask: the node (process {}) does not end: killed", pid.as_raw_nonzero());
-                let _ = kill_process(pid, Signal::KILL);
+                eprintln!("xtask: the node (process {pid}) does not end: killed");
+                if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
                 return;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Whether a process is there and not just waiting to be reaped.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name may hold anything; what follows its closing parenthesis is regular, the state first.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// Counts for itself: an app whose services are not listed yet is not ready, whatever it is called.
+fn all_ready(status: &Value) -> bool {
+    let services = status["services"].as_array().map(Vec::as_slice).unwrap_or_default();
+    !services.is_empty() && services.iter().all(|service| service["ready"] == service["desired"])
 }
 
 fn not_ready(status: &Value) -> String {

@@ -31,23 +31,20 @@ pub(crate) fn run(table: &mut Table) -> anyhow::Result<()> {
     let goal = "≤ 25 MB RSS";
     table.goal("memory: node", of_node.text(), goal, of_node.rss <= 25_000_000);
 
-    // The others run the same binary: a keeper, and below it one warden for each instance.
-    let family = family(app.state())?;
-    let below =
-        |pid: &u32| family.get(pid).is_some_and(|parent| *parent != node && family.contains_key(parent));
-    let mut wardens = Memory::default();
-    let mut count = 0;
-    for pid in family.keys().filter(|pid| **pid != node) {
-        let Ok(memory) = memory(*pid) else { continue }; // ended meanwhile
-        if below(pid) {
-            count += 1;
-            wardens.rss += memory.rss;
-            wardens.pss += memory.pss;
-        } else {
-            table.note("memory: keeper", memory.text());
-        }
+    // The others run the same binary: the keeper, what writes its logs, and a warden for each instance.
+    let mut others: BTreeMap<String, (u32, Memory)> = BTreeMap::new();
+    for pid in family(app.state())?.into_iter().filter(|pid| *pid != node) {
+        let (Ok(name), Ok(memory)) = (name(pid), memory(pid)) else { continue }; // ended meanwhile
+        let kind = if name.starts_with("atoll:") { "wardens".to_owned() } else { name };
+        let (count, sum) = others.entry(kind).or_default();
+        *count += 1;
+        sum.rss += memory.rss;
+        sum.pss += memory.pss;
     }
-    table.note(&format!("memory: {count} wardens, together"), wardens.text());
+    for (kind, (count, sum)) in others {
+        let what = if count == 1 { kind } else { format!("{count} {kind}, together") };
+        table.note(&format!("memory: {what}"), sum.text());
+    }
     Ok(())
 }
 
@@ -77,38 +74,21 @@ fn memory(pid: u32) -> anyhow::Result<Memory> {
     Ok(Memory { rss: field("Rss")?, pss: field("Pss")? })
 }
 
-/// The processes that run the binary for the app in `state`, with the parent of each: those whose command
-/// line names its state directory, and their children with the same binary.
-fn family(state: &Path) -> anyhow::Result<BTreeMap<u32, u32>> {
+/// The processes that run the binary for the app in `state`: their command line names its state directory.
+fn family(state: &Path) -> anyhow::Result<Vec<u32>> {
     let binary = atoll::binary().canonicalize()?;
-    let mut all = BTreeMap::new();
+    let state = state.to_str().context("the state directory is not UTF-8")?;
+    let mut family = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        if std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary)
-            && let Some(parent) = parent(pid)
-        {
-            all.insert(pid, parent);
-        }
-    }
-    let state = state.to_str().context("the state directory is not UTF-8")?;
-    let names_state = |pid: u32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(state)
-    };
-    let mut family: BTreeMap<u32, u32> =
-        all.iter().filter(|(pid, _)| names_state(**pid)).map(|(pid, parent)| (*pid, *parent)).collect();
-    loop {
-        let more: Vec<_> = all
-            .iter()
-            .filter(|(pid, parent)| family.contains_key(parent) && !family.contains_key(pid))
-            .map(|(pid, parent)| (*pid, *parent))
-            .collect();
-        if more.is_empty() {
-            break;
+        if std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary)
+            && String::from_utf8_lossy(&line).contains(state)
+        {
+            family.push(pid);
         }
-        family.extend(more);
     }
     if family.is_empty() {
         bail!("no process of the platform was found");
@@ -116,7 +96,7 @@ fn family(state: &Path) -> anyhow::Result<BTreeMap<u32, u32>> {
     Ok(family)
 }
 
-fn parent(pid: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
+/// What a process calls itself.
+fn name(pid: u32) -> anyhow::Result<String> {
+    Ok(std::fs::read_to_string(format!("/proc/{pid}/comm"))?.trim().to_owned())
 }
