@@ -156,6 +156,7 @@ impl Controller {
             };
             let reconciler = Reconciler::new(options, results, publish);
             tokio::select! {
+                biased; // when all stop, the driver may stop first: that is no failure
                 () = stop.cancelled() => Ok(()),
                 ended = run(reconciler, inputs) => ended,
             }

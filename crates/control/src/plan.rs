@@ -175,14 +175,14 @@ fn due(want: &Want, replica: Option<&Replica>, now: Timestamp) -> Due {
 
 /// The replicas to stop because they were started with something else or are to restart.
 ///
-/// A replica that is not ready may go at once. One that is ready goes only while all others are ready,
-/// so that a service with several replicas is never without one, and a revision that does not get ready
+/// A replica that is not ready may go at once. One that is ready goes only while all others are ready (or
+/// done), so that a service with several replicas is never without one, and a revision that does not get ready
 /// stops its own roll-out.
 fn replacements(name: &ServiceName, want: &Want, desired: &Desired, fleet: &Fleet) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut all_ready = (1..=want.replicas).all(|index| {
+    let mut all_well = (1..=want.replicas).all(|index| {
         let place = Place { service: name.clone(), index };
-        fleet.replicas.get(&place).is_some_and(Replica::is_ready)
+        fleet.replicas.get(&place).is_some_and(|replica| replica.is_ready() || replica.is_completed())
     });
     for (index, replica) in fleet.of(name) {
         if index > want.replicas || !matches!(replica.phase, Phase::Running { .. }) {
@@ -198,8 +198,8 @@ fn replacements(name: &ServiceName, want: &Want, desired: &Desired, fleet: &Flee
         };
         if !replica.is_ready() {
             steps.push(Step::Stop { place, why });
-        } else if all_ready {
-            all_ready = false;
+        } else if all_well {
+            all_well = false;
             steps.push(Step::Stop { place, why });
         }
     }

@@ -10,8 +10,8 @@ use crate::desired::{Desired, Goal, Want};
 use crate::fleet::{Fleet, Phase, Place, Prepare, Replica};
 use crate::order::{self, Gate};
 
-/// Failures in a row after which a service that was never ready counts as failed, although it is still
-/// tried again.
+/// Failures in a row (without a time of life between them, see `Restart::window`) after which a service
+/// counts as failed, although it is still tried again.
 pub const FAILED_AFTER: u32 = 3;
 
 /// Everything at one moment.
@@ -57,7 +57,7 @@ pub enum ServiceState {
     Ready,
     /// Some are not although they were.
     Degraded,
-    /// It will not get ready by itself, or has failed [`FAILED_AFTER`] times in a row.
+    /// It will not get ready by itself, or has failed [`FAILED_AFTER`] times in a row and is not well since.
     Failed,
     /// Its instances ran to their end with status 0.
     Completed,
@@ -200,8 +200,7 @@ fn service_state(
         return (Completed, String::new());
     }
     for replica in &counted {
-        let crashing = !replica.was_ready && replica.failures >= FAILED_AFTER;
-        if replica.has_given_up() || crashing {
+        if replica.has_given_up() || is_crashing(replica) {
             return (Failed, how_it_ended(replica));
         }
     }
@@ -222,6 +221,16 @@ fn service_state(
     }
     let why = counted.iter().find(|r| !r.is_ready()).map_or_else(String::new, |r| why_not_ready(r));
     (Starting, why)
+}
+
+/// Whether a replica fails again and again: so often in a row, and not well since.
+fn is_crashing(replica: &Replica) -> bool {
+    let unwell = match replica.phase {
+        Phase::Ended { .. } => true,
+        Phase::Starting { .. } | Phase::Running { .. } => replica.ready_after.is_none(),
+        Phase::Stopping { .. } => false,
+    };
+    unwell && replica.failures >= FAILED_AFTER
 }
 
 fn why_not_ready(replica: &Replica) -> String {

@@ -12,7 +12,8 @@ use control::status::{self, ServiceState};
 use kit::Timestamp;
 use kit::units::Bytes;
 use manifest::spec::{
-    App, Call, Condition, Dependency, Gateway, Logging, Restart, RestartWhen, Scale, Service, ServiceName, Work,
+    App, Call, Condition, Dependency, Gateway, Logging, Restart, RestartWhen, Scale, Service, ServiceName,
+    Work,
 };
 use proptest::prelude::*;
 use registry::Health;
@@ -48,7 +49,9 @@ fn service(name: &str, replicas: u32) -> Service {
 }
 
 fn after(mut service: Service, other: &str, condition: Condition) -> Service {
-    service.depends_on.insert(other.parse().unwrap(), Dependency { condition, restart: false, required: true });
+    service
+        .depends_on
+        .insert(other.parse().unwrap(), Dependency { condition, restart: false, required: true });
     service
 }
 
@@ -188,9 +191,15 @@ impl World {
         let place = Place { service: name.parse().unwrap(), index };
         let want = self.desired.services[&place.service].clone();
         let replica = self.fleet.replicas.get_mut(&place).unwrap();
-        let end = End { exit: Some(Exit::Code(code)), why: format!("exit status {code}"), last_lines: vec![], at: self.now };
+        let end = End {
+            exit: Some(Exit::Code(code)),
+            why: format!("exit status {code}"),
+            last_lines: vec![],
+            at: self.now,
+        };
         replica.failures += u32::from(code != 0);
-        let retry_at = restarts_after(&want, replica.failures, &end).then(|| self.now + Duration::from_secs(1));
+        let retry_at =
+            restarts_after(&want, replica.failures, &end).then(|| self.now + Duration::from_secs(1));
         replica.last_end = Some(end);
         replica.phase = Phase::Ended { asked: false, at: self.now, retry_at };
     }
@@ -388,7 +397,8 @@ fn a_restart_takes_one_replica_at_a_time() {
 fn no_more_than_a_bounded_number_of_instances_start_at_once() {
     let mut world = World::new(app(&[service("web", 100)]));
     world.tick();
-    let starting = world.fleet.replicas.values().filter(|r| matches!(r.phase, Phase::Starting { .. })).count();
+    let starting =
+        world.fleet.replicas.values().filter(|r| matches!(r.phase, Phase::Starting { .. })).count();
     assert_eq!(starting, control::plan::MAX_STARTING);
     world.settle();
     assert_eq!(world.fleet.replicas.values().filter(|replica| replica.is_ready()).count(), 100);

@@ -11,8 +11,8 @@ use control::ports::Ports;
 use control::{Checks, Controller, Desired};
 use kit::{Clock, Explain, Help, OnError, SystemClock, Tasks};
 use registry::{Directory, Registry};
-use runtime::{Driver, Lifetime};
 use runtime::process::ProcessDriver;
+use runtime::{Driver, Lifetime};
 use tokio::sync::oneshot;
 
 use crate::access::AccessLog;
@@ -84,16 +84,19 @@ pub enum NodeError {
 impl Explain for NodeError {
     fn help(&self) -> Help {
         match self {
-            Self::Taken { .. } => {
-                Help::code("A0601").hint("see it with `atoll ps`, stop it with `atoll down`, or use `--isolated`")
-            }
+            Self::Taken { .. } => Help::code("A0601")
+                .hint("see it with `atoll ps`, stop it with `atoll down`, or use `--isolated`"),
             Self::StateDir { .. } => {
                 Help::code("A0602").hint("make it writable, or say another place with `--state-dir`")
             }
             Self::Part { .. } => Help::code("A0603").hint("`atoll doctor` checks what this machine allows"),
             Self::Keeper(_) => Help::code("A0604").hint("`atoll doctor` checks what this machine allows"),
-            Self::Resume(_) => Help::code("A0605").hint("`atoll down`, mend what is named, then `atoll up -d`"),
-            Self::Failed(_) => Help::code("A0606").hint("`atoll up` starts it again and finds what still runs"),
+            Self::Resume(_) => {
+                Help::code("A0605").hint("`atoll down`, mend what is named, then `atoll up -d`")
+            }
+            Self::Failed(_) => {
+                Help::code("A0606").hint("`atoll up` starts it again and finds what still runs")
+            }
         }
     }
 }
@@ -160,8 +163,7 @@ impl Parts {
             state_dir::OpenError::Taken { pid } => NodeError::Taken { pid },
             state_dir::OpenError::Unusable { path, source } => NodeError::StateDir { path, source },
         })?;
-        let unusable =
-            |source| NodeError::StateDir { path: options.state_dir.clone(), source };
+        let unusable = |source| NodeError::StateDir { path: options.state_dir.clone(), source };
         let kept = state.kept_wish().map_err(unusable)?;
         let tasks = Tasks::new();
         let clock = SystemClock::new();
@@ -191,18 +193,14 @@ impl Parts {
 
         std::fs::create_dir_all(state.logs()).map_err(unusable)?;
         let access = Arc::new(AccessLog::start(&state.logs(), &tasks));
-        let proxy = proxy::Proxy::start(proxy::Options { access: access.clone(), ..proxy::Options::default() })
-            .map_err(|source| NodeError::Part { part: "data path", source })?;
+        let proxy =
+            proxy::Proxy::start(proxy::Options { access: access.clone(), ..proxy::Options::default() })
+                .map_err(|source| NodeError::Part { part: "data path", source })?;
 
         let seed = seed_of(&options.state_dir);
         let ports = Arc::new(Ports::new(seed));
-        let applier = Arc::new(Applier::new(
-            state,
-            options.detached,
-            directory,
-            ports.clone(),
-            proxy.clone(),
-        ));
+        let applier =
+            Arc::new(Applier::new(state, options.detached, directory, ports.clone(), proxy.clone()));
         let desired = match kept {
             Some(kept) => applier
                 .resume(&options.app, kept.apply)

@@ -79,7 +79,12 @@ pub(crate) async fn metrics(State(admin): Shared) -> Response {
         "Access records dropped because the disk was slower than the data path.",
         one(admin.access.dropped() as f64),
     );
-    family("process_resident_memory_bytes", "gauge", "Resident memory of the node.", one(usage.memory as f64));
+    family(
+        "process_resident_memory_bytes",
+        "gauge",
+        "Resident memory of the node.",
+        one(usage.memory as f64),
+    );
     family("process_cpu_seconds_total", "counter", "CPU time of the node.", one(usage.cpu_us as f64 / 1e6));
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

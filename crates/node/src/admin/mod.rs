@@ -155,8 +155,11 @@ async fn restart(State(admin): Shared, wish: Result<Json<api::Restart>, JsonReje
     let mut resolved = Vec::new();
     for target in targets {
         let service = view.services.iter().find(|service| service.name.as_str() == target);
-        let instance =
-            view.services.iter().flat_map(|s| &s.instances).find(|instance| instance.place.to_string() == target);
+        let instance = view
+            .services
+            .iter()
+            .flat_map(|s| &s.instances)
+            .find(|instance| instance.place.to_string() == target);
         match (service, instance) {
             (Some(service), _) => resolved.push(Target::Service(service.name.clone())),
             (None, Some(instance)) => resolved.push(Target::Place(instance.place.clone())),

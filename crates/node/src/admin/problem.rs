@@ -15,7 +15,13 @@ pub(crate) struct Refusal(Box<Problem>);
 impl Refusal {
     fn new(status: StatusCode, title: String, code: &'static str, hint: &str) -> Self {
         let hint = Some(hint.to_owned());
-        Self(Box::new(Problem { status: status.as_u16(), title, code: code.into(), detail: String::new(), hint }))
+        Self(Box::new(Problem {
+            status: status.as_u16(),
+            title,
+            code: code.into(),
+            detail: String::new(),
+            hint,
+        }))
     }
 }
 

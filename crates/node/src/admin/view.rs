@@ -17,9 +17,7 @@ pub(crate) async fn status(admin: &Admin) -> api::Status {
         .map(|service| {
             let (routes, calls) = outline.services.get(&service.name).cloned().unwrap_or_default();
             let in_flight = |instance: &InstanceView| {
-                observed
-                    .get(&instance.place.instance(instance.run))
-                    .map_or(0, registry::Observed::in_flight)
+                observed.get(&instance.place.instance(instance.run)).map_or(0, registry::Observed::in_flight)
             };
             to_service(service, routes, calls, in_flight)
         })
