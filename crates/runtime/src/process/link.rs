@@ -22,6 +22,9 @@ use crate::wire::{self, LOCK, ToKeeper, ToNode, WireExit, WireStartError, WireUs
 /// Requests on their way to the keeper; more wait.
 const REQUESTS: usize = 256;
 
+/// Requests are written together up to about this length, in bytes.
+const WRITE_AT_ONCE: usize = 64 * 1024;
+
 /// Events on their way to whoever took the receiver. The keeper tells at most 512 ends ahead of their
 /// acknowledgement, and a few notices once each: the channel behind the reader is never full.
 const EVENTS: usize = 64;
@@ -157,10 +160,10 @@ async fn write(mut output: OwnedWriteHalf, mut requests: mpsc::Receiver<ToKeeper
         if wire::encode(&request, &mut buffer).is_err() {
             return; // too long: nothing the keeper could run
         }
-        while let Ok(request) = requests.try_recv() {
-            if buffer.len() > 64 * 1024 {
-                break;
-            }
+        // The length first: what has been received must be written.
+        while buffer.len() <= WRITE_AT_ONCE
+            && let Ok(request) = requests.try_recv()
+        {
             if wire::encode(&request, &mut buffer).is_err() {
                 return;
             }
@@ -305,4 +308,29 @@ impl Reader {
 
 fn locked(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_request_is_lost_however_many_wait_to_be_written() {
+        let (node, mut keeper) = UnixStream::pair().unwrap();
+        let (requests, to_write) = mpsc::channel(REQUESTS);
+        for number in 0..REQUESTS {
+            let id = format!("{number} {}", "x".repeat(2000));
+            requests.try_send(ToKeeper::Ack { id }).unwrap();
+        }
+        drop(requests);
+        let mut written = Vec::new();
+        let ((), read) = tokio::join!(write(node.into_split().1, to_write), keeper.read_to_end(&mut written));
+        read.unwrap();
+        for number in 0..REQUESTS {
+            let Ok(Some(ToKeeper::Ack { id })) = wire::decode(&mut written) else {
+                panic!("{number} is lost")
+            };
+            assert!(id.starts_with(&format!("{number} ")), "{number}: {}", &id[..8]);
+        }
+    }
 }
