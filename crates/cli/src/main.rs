@@ -19,9 +19,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The hidden command that keeps one instance. It must run before this process has a second thread.
 const KEEP: &str = "__keep";
 
