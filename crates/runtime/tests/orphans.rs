@@ -76,9 +76,16 @@ impl Node {
         panic!("the node ended");
     }
 
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+    fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Node {
+    /// `kill -9`, also when a test fails: nothing may be left of it then either.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -182,8 +189,9 @@ async fn what_a_killed_keeper_and_its_killed_wardens_left_is_ended_before_anythi
 async fn nothing_outlives_a_killed_node() {
     let home = tempfile::tempdir().unwrap();
     let node = Node::start(home.path(), "with-node", &["a-1#1", "a-2#1", "b-1#1"]);
-    let families: Vec<u32> = node.started.iter().flat_map(|(_, main)| family_of(*main)).collect();
-    assert!(families.len() >= 6);
+    let families = || node.started.iter().flat_map(|(_, main)| family_of(*main)).collect::<Vec<u32>>();
+    machine::wait_until("each has two children", || families().len() == 9).await;
+    let families = families();
     let (keeper, began) = (node.keeper, Instant::now());
     node.kill();
     wait_until_none_of(&families).await;

@@ -38,14 +38,14 @@ async fn an_instance_sees_the_environment_it_was_given_and_nothing_else() {
 #[tokio::test]
 async fn an_instance_begins_like_a_program_started_by_a_shell() {
     let mut rig = Rig::start().await;
-    let script = "pwd; ls /proc/$$/fd | tr '\\n' ' '; readlink /proc/$$/fd/0; \
+    let script = "pwd; ls /proc/self/fd | tr '\\n' ' '; readlink /proc/$$/fd/0; \
                   grep -E '^(SigBlk|SigIgn):' /proc/self/status; ps -o sid= -p $$ | tr -d ' '; echo $$";
     let mut launch = rig.shell("a-1#1", script);
     launch.working_dir = "/usr".into();
     let (exit, lines) = rig.run(launch).await;
     assert_eq!(exit, Exit::Code(0));
     assert_eq!(lines[0], "/usr");
-    assert_eq!(lines[1], "0 1 2 /dev/null", "no descriptor of the keeper is open");
+    assert_eq!(lines[1], "0 1 2 3 /dev/null", "none of the keeper is open (3 is the directory)");
     for mask in &lines[2..4] {
         assert!(mask.ends_with("0000000000000000"), "{mask}");
     }

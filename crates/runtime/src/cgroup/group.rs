@@ -3,15 +3,15 @@
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::Pid;
 
 use super::find::{Controller, pass_on};
 
-/// Tries to remove a group whose last process has just ended, and the time between them.
-const REMOVE_TRIES: u32 = 20;
+/// The time between two tries to remove a group whose last process has just been reaped: the kernel lets go
+/// of it a little later.
 const REMOVE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Directories within an instance's group that are removed with it: it may have made groups itself.
@@ -130,11 +130,10 @@ impl Group {
         Some(members(&self.unified.as_ref()?.path))
     }
 
-    /// Removes the groups, whose processes have ended.
-    pub(crate) fn remove(&self) {
-        for path in self.paths() {
-            remove_tree(path);
-        }
+    /// Removes the groups, whose processes have ended. Tries for about as long as `limit`; `false` when one
+    /// is still there.
+    pub(crate) fn remove(&self, limit: Duration) -> bool {
+        self.paths().fold(true, |all, path| remove_tree(path, limit) && all)
     }
 
     /// Removes the directories that held the groups, if these were the last in them and nobody is left to
@@ -158,14 +157,15 @@ pub(super) fn members(directory: &Path) -> Vec<Pid> {
 }
 
 /// Removes a group and the groups within it.
-pub(super) fn remove_tree(path: &Path) {
-    for _ in 0..REMOVE_TRIES {
+pub(super) fn remove_tree(path: &Path, limit: Duration) -> bool {
+    let began = Instant::now();
+    loop {
         remove_children(path, MAX_DEPTH);
         match fs::remove_dir(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
-                std::thread::sleep(REMOVE_PAUSE);
-            }
-            _ => return,
+            Ok(()) => return true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return true,
+            Err(_) if began.elapsed() >= limit => return false,
+            Err(_) => std::thread::sleep(REMOVE_PAUSE),
         }
     }
 }

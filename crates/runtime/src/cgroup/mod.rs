@@ -51,7 +51,7 @@ impl Cgroups {
             let Ok(entries) = fs::read_dir(&base) else { continue };
             for directory in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
                 ended += empty(&directory);
-                group::remove_tree(&directory);
+                group::remove_tree(&directory, SWEEP_LIMIT);
             }
             let _ = fs::remove_dir(&base);
         }

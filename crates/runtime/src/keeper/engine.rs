@@ -8,22 +8,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kit::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
-use rustix::io::{Errno, read};
-use rustix::net::{RecvFlags, recv};
-use rustix::process::{self, Pid, Resource, Rlimit, WaitOptions};
+use rustix::io::Errno;
+use rustix::process::{self, Resource, Rlimit};
 
 use super::home::Home;
-use super::instance::{Instance, Phase, exit_of};
-use super::launch;
+use super::instance::{Instance, Phase};
 use super::link::Link;
 use super::scribe::Scribe;
 use super::survivors;
-use crate::cgroup::{Cgroups, Group};
-use crate::driver::{Exit, StartError, Started};
-use crate::sandbox::report::{MESSAGE, Report};
+use crate::cgroup::Cgroups;
 use crate::sandbox::sys::SignalFd;
-use crate::sandbox::tree;
-use crate::wire::{ToNode, WireExit, WireStartError};
+use crate::wire::{ToNode, WireExit};
 
 /// How long a keeper without a node and without an instance waits for its first node.
 const FIRST_NODE_LIMIT: Duration = Duration::from_secs(10);
@@ -44,10 +39,7 @@ const TELL_AHEAD: usize = 512;
 const MAX_NOTICES: usize = 32;
 
 /// Bytes read from one pipe before the others have their turn.
-const TURN: usize = 64 * 1024;
-
-/// Bytes that may still be in the pipes of an instance that has ended: more than any pipe holds.
-const LEFT_IN_PIPE: usize = 2 * 1024 * 1024;
+pub(super) const TURN: usize = 64 * 1024;
 
 /// Descriptors ready at a time.
 const EVENTS: usize = 256;
@@ -55,7 +47,7 @@ const EVENTS: usize = 256;
 /// What a descriptor is, as the kernel hands it back with an event: the lowest three bits; the others are
 /// the number of the instance, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+pub(super) enum Source {
     Listener,
     Signals,
     Node,
@@ -93,7 +85,7 @@ impl Source {
 
 pub(super) struct Keeper {
     pub(super) home: Home,
-    epoll: OwnedFd,
+    pub(super) epoll: OwnedFd,
     signals: SignalFd,
     pub(super) cgroups: Cgroups,
     pub(super) node: Option<Link>,
@@ -106,14 +98,14 @@ pub(super) struct Keeper {
     pub(super) next_number: u64,
     pub(super) scribe: Scribe,
     /// Outputs that are not watched while the scribe catches up.
-    parked: Vec<(u64, usize)>,
+    pub(super) parked: Vec<(u64, usize)>,
     /// For the node: code, message, hint. `said` holds what was told already: once per cause.
     notices: Vec<(&'static str, String, &'static str)>,
     said: Vec<String>,
     /// Limit of open files as it was before ours was raised.
     pub(super) nofile: Rlimit,
-    buffer: Vec<u8>,
-    records: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
+    pub(super) records: Vec<u8>,
 }
 
 /// The keeper's life. Tells on `ready` whether it serves. Returns whether it did.
@@ -269,20 +261,25 @@ impl Keeper {
         self.watch_output(number, 1);
     }
 
-    fn watch_output(&self, number: u64, which: usize) {
+    pub(super) fn watch_output(&self, number: u64, which: usize) {
         let output = self.instances.get(&number).and_then(|instance| instance.outputs[which].as_ref());
         if let Some(output) = output {
             let _ = self.watch(&output.pipe, Source::Output(number, which), epoll::EventFlags::IN);
         }
     }
 
-    fn watch(&self, fd: impl AsFd, source: Source, interest: epoll::EventFlags) -> rustix::io::Result<()> {
+    pub(super) fn watch(
+        &self,
+        fd: impl AsFd,
+        source: Source,
+        interest: epoll::EventFlags,
+    ) -> rustix::io::Result<()> {
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(source.token()), interest)
     }
 
     /// Must be said before a descriptor is closed: a warden that has just been forked may still hold a copy,
     /// and the kernel would go on telling.
-    fn unwatch(&self, fd: impl AsFd) {
+    pub(super) fn unwatch(&self, fd: impl AsFd) {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
@@ -382,191 +379,8 @@ impl Keeper {
         }
     }
 
-    fn reap(&mut self) {
-        while let Ok(Some((pid, _))) = process::wait(WaitOptions::NOHANG) {
-            if pid == self.scribe.pid {
-                self.new_scribe();
-                continue;
-            }
-            let warden = self.instances.iter().find(|(_, instance)| instance.warden == Some(pid));
-            let Some((&number, _)) = warden else { continue };
-            self.read_control(number); // its last words
-            if let Some(instance) = self.instances.get_mut(&number) {
-                instance.warden = None;
-            }
-            self.warden_gone(number);
-        }
-    }
-
-    fn read_control(&mut self, number: u64) {
-        loop {
-            let Some(instance) = self.instances.get_mut(&number) else { return };
-            let Some(control) = &instance.control else { return };
-            let mut message = [0; MESSAGE];
-            let report = match recv(control, &mut message, RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return self.warden_gone(number),
-                Ok((read, _)) => Report::decode(&message[..read]),
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => return,
-                Err(_) => return self.warden_gone(number),
-            };
-            match report {
-                Some(Report::Started { pid, at }) => {
-                    let pid = u32::try_from(pid).unwrap_or_default();
-                    let started = Started { pid, at: Timestamp::from_micros(at) };
-                    instance.started = Some(started);
-                    instance.phase = Phase::Running;
-                    let starters = std::mem::take(&mut instance.starters);
-                    for seq in starters {
-                        self.tell(&ToNode::Started { seq, pid, at });
-                    }
-                }
-                Some(Report::Failed(failure)) => {
-                    let error = launch::explain(&instance.launch, failure);
-                    return self.not_started(number, error);
-                }
-                Some(Report::Ended { status, out_of_memory }) => {
-                    return self.ended(number, exit_of(status, out_of_memory));
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// The warden ended without a last word: somebody killed it. Its main process died with it; what that
-    /// had forked has become ours.
-    fn warden_gone(&mut self, number: u64) {
-        let Some(instance) = self.instances.get_mut(&number) else { return };
-        if let Some(control) = instance.control.take() {
-            let _ = epoll::delete(&self.epoll, control);
-        }
-        if matches!(instance.phase, Phase::Starting | Phase::Running) {
-            instance.phase = Phase::Lost;
-            instance.group.kill();
-        }
-    }
-
-    /// Kills what killed wardens left to us. Whoever is our child and neither a warden nor the scribe is such.
-    fn hunt(&mut self) {
-        let wardens = self.instances.values().filter_map(|instance| instance.warden);
-        let spared: Vec<Pid> = wardens.chain([self.scribe.pid]).collect();
-        let left = tree::kill_children(&spared);
-        self.reap();
-        let lost: Vec<u64> = (self.instances.iter())
-            .filter(|(_, instance)| instance.phase == Phase::Lost)
-            .map(|(number, _)| *number)
-            .collect();
-        for number in lost {
-            let Some(instance) = self.instances.get(&number) else { continue };
-            instance.group.kill();
-            if left == 0 && instance.warden.is_none() && instance.group.is_empty() {
-                instance.group.remove();
-                self.ended(number, Exit::Unknown);
-            }
-        }
-    }
-
-    fn read_output(&mut self, number: u64, which: usize) {
-        let Some(instance) = self.instances.get_mut(&number) else { return };
-        let logged = instance.is_logged();
-        let Some(output) = &mut instance.outputs[which] else { return };
-        if self.scribe.is_paused() && logged {
-            let _ = epoll::delete(&self.epoll, &output.pipe);
-            self.parked.push((number, which));
-            return;
-        }
-        let bytes = match read(&output.pipe, &mut self.buffer) {
-            Ok(0) => return self.close_output(number, which),
-            Ok(bytes) => bytes,
-            Err(Errno::AGAIN | Errno::INTR) => return,
-            Err(_) => return self.close_output(number, which),
-        };
-        let at = wall();
-        self.records.clear();
-        output.take(&self.buffer[..bytes], at, &mut instance.last_lines, &mut self.records);
-        if instance.is_logged() {
-            self.scribe.write(&instance.name, at, &self.records);
-            self.scribe.flush(Instant::now(), at);
-        }
-    }
-
-    fn close_output(&mut self, number: u64, which: usize) {
-        let Some(instance) = self.instances.get_mut(&number) else { return };
-        let Some(mut output) = instance.outputs[which].take() else { return };
-        let _ = epoll::delete(&self.epoll, &output.pipe);
-        let at = wall();
-        self.records.clear();
-        output.finish(at, &mut instance.last_lines, &mut self.records);
-        if instance.is_logged() {
-            self.scribe.write(&instance.name, at, &self.records);
-        }
-    }
-
-    /// Reads what an instance that has ended left in its pipes, and closes them. Somebody outside of its
-    /// tree may hold them open (a descriptor can be given away): that does not keep us.
-    fn drain_outputs(&mut self, number: u64) {
-        for which in [0, 1] {
-            for _ in 0..LEFT_IN_PIPE / TURN {
-                let Some(instance) = self.instances.get_mut(&number) else { return };
-                let Some(output) = &mut instance.outputs[which] else { break };
-                let Ok(bytes @ 1..) = read(&output.pipe, &mut self.buffer) else { break };
-                let at = wall();
-                self.records.clear();
-                output.take(&self.buffer[..bytes], at, &mut instance.last_lines, &mut self.records);
-                if instance.is_logged() {
-                    self.scribe.write(&instance.name, at, &self.records);
-                }
-            }
-            self.close_output(number, which);
-        }
-        self.parked.retain(|(parked, _)| *parked != number);
-        if let Some(instance) = self.instances.get(&number)
-            && instance.is_logged()
-        {
-            self.scribe.close(&instance.name);
-        }
-    }
-
-    /// Nothing of it lives any more.
-    fn ended(&mut self, number: u64, exit: Exit) {
-        if let Some(instance) = self.instances.get(&number)
-            && instance.started.is_none()
-        {
-            let (step, why) = ("start a process for it".to_owned(), "its warden was killed".to_owned());
-            return self.not_started(number, StartError::Setup { id: instance.id().clone(), step, why });
-        }
-        self.drain_outputs(number);
-        let Some(instance) = self.instances.get_mut(&number) else { return };
-        if let Some(control) = instance.control.take() {
-            let _ = epoll::delete(&self.epoll, control);
-        }
-        instance.phase = Phase::Ended { exit, at: wall() };
-        instance.stopping = None;
-        instance.group = Group::default();
-        if self.node.is_none() && !instance.is_logged() {
-            self.instances.remove(&number);
-        }
-        self.tell_ends();
-    }
-
-    /// Its program never ran.
-    fn not_started(&mut self, number: u64, error: StartError) {
-        self.drain_outputs(number);
-        let Some(mut instance) = self.instances.remove(&number) else { return };
-        if let Some(control) = instance.control.take() {
-            self.unwatch(control);
-        }
-        let error = WireStartError::from_domain(error);
-        for seq in instance.starters {
-            self.tell(&ToNode::NotStarted { seq, error: error.clone() });
-        }
-        for seq in instance.stoppers {
-            self.tell(&ToNode::Stopped { seq });
-        }
-    }
-
     /// Tells what has ended and what else there is to say, as far as the node takes it.
-    fn tell_ends(&mut self) {
+    pub(super) fn tell_ends(&mut self) {
         let Some(link) = &mut self.node else { return };
         if !link.greeted {
             return;
@@ -610,25 +424,6 @@ impl Keeper {
         {
             self.said.push(message.clone());
             self.notices.push((code, message, hint));
-        }
-    }
-
-    fn read_scribe(&mut self) {
-        for trouble in self.scribe.troubles() {
-            let message =
-                format!("cannot write the log of {trouble}; lines are dropped until it works again");
-            self.notice("A0507", message, "free space under the state directory");
-        }
-    }
-
-    /// The scribe was killed: another takes over. What was on its way to the old one is lost.
-    fn new_scribe(&mut self) {
-        let Ok(scribe) = Scribe::spawn(&self.home.logs) else { return };
-        let old = std::mem::replace(&mut self.scribe, scribe);
-        self.unwatch(&old.socket);
-        let _ = self.watch(&self.scribe.socket, Source::Scribe, epoll::EventFlags::IN);
-        for instance in self.instances.values().filter(|i| i.is_living() && i.is_logged()) {
-            self.scribe.open(&instance.name, instance.launch.logging);
         }
     }
 }

@@ -185,6 +185,7 @@ pub(super) fn explain(launch: &Launch, failure: Failure) -> StartError {
     let why = system.split(" (os error").next().unwrap_or(&system).to_lowercase();
     let directory = launch.working_dir.display();
     let (step, why) = match failure.step {
+        Step::Fork if failure.which == 1 => ("run it".to_owned(), "it was stopped before it ran".to_owned()),
         Step::Fork => ("start a process for it".to_owned(), why),
         Step::Session => ("make a session".to_owned(), why),
         Step::Cgroup => ("enter its cgroup".to_owned(), why),

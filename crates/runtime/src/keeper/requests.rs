@@ -129,7 +129,7 @@ impl Keeper {
         let warden = match warden::spawn(&plan, &theirs, lock, null) {
             Ok(warden) => warden,
             Err(error) => {
-                plan.group.remove();
+                plan.group.remove(Duration::ZERO);
                 let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
                 return Err(system("start a process for it", errno));
             }

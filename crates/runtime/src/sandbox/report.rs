@@ -45,7 +45,7 @@ pub(crate) struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Step {
-    /// The warden makes ready and forks.
+    /// The warden makes ready and forks (0), or is told to stop before exec (1).
     Fork = 1,
     /// A session of its own.
     Session,

@@ -23,6 +23,11 @@ pub(super) fn end(main: Option<Pid>, group: &Group, signals: &SignalFd) -> Optio
     let mut status = None;
     loop {
         group.kill();
+        if let Some(main) = main.filter(|_| status.is_none()) {
+            // Not reaped yet: the number is its own, and so is that of the group it leads (once it does).
+            let _ = process::kill_process_group(main, process::Signal::KILL);
+            let _ = sys::kill(main, libc::SIGKILL);
+        }
         kill_children(&[]);
         let mut reaped = false;
         loop {

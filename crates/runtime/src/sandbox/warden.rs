@@ -1,7 +1,7 @@
 //! The warden of one instance.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -13,6 +13,10 @@ use super::report::{Failure, MESSAGE, Order, Report, Step};
 use super::sys::{self, Forked, SignalFd};
 use super::{child, tree};
 use crate::procfs;
+
+/// How long an end waits to be told for its cgroups to be removed, and how long a warden tries after that.
+const REMOVE_AT_ONCE: Duration = Duration::from_millis(5);
+const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Forks a warden for `plan`. It talks on `control` and keeps `lock` open for as long as it lives. `null` is
 /// `/dev/null`. Returns the warden's process id.
@@ -48,24 +52,32 @@ impl<'a> Warden<'a> {
         let (warden, hears) = match outcome {
             Ok(started) => started,
             Err(errno) => {
-                plan.group.remove();
+                plan.group.remove(REMOVE_AT_ONCE);
                 let errno = errno.raw_os_error().unwrap_or_default();
                 return report(control, Report::Failed(Failure { step: Step::Fork, which: 0, errno }));
             }
         };
         if let Err(failure) = warden.await_exec(&hears) {
             tree::end(Some(warden.main), &plan.group, &warden.signals);
-            plan.group.remove();
-            return report(control, Report::Failed(failure));
+            return warden.leave(Report::Failed(failure));
         }
+        drop(hears);
         report(control, Report::Started { pid: warden.main.as_raw_nonzero().get(), at: now_micros() });
         warden.watch();
         let status = tree::end(Some(warden.main), &plan.group, &warden.signals);
         let out_of_memory = plan.group.out_of_memory();
-        plan.group.remove();
-        report(control, Report::Ended { status: status.unwrap_or_default(), out_of_memory });
-        if !keeper_lives(control) {
-            plan.group.remove_bases();
+        warden.leave(Report::Ended { status: status.unwrap_or_default(), out_of_memory });
+    }
+
+    /// The last word, and the cgroups. Usually they can be removed at once; if not, nobody waits for that.
+    fn leave(&self, last: Report) {
+        let removed = self.plan.group.remove(REMOVE_AT_ONCE);
+        report(self.control, last);
+        if !removed {
+            self.plan.group.remove(REMOVE_LIMIT);
+        }
+        if !keeper_lives(self.control) {
+            self.plan.group.remove_bases();
         }
     }
 
@@ -213,7 +225,10 @@ enum Go {
 
 /// The other end of the socket is closed when the keeper dies.
 fn keeper_lives(control: &OwnedFd) -> bool {
-    !matches!(recv(control, &mut [0; MESSAGE], RecvFlags::DONTWAIT | RecvFlags::PEEK), Ok((0, _)))
+    match recv(control, &mut [0; MESSAGE], RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+        Ok((bytes, _)) => bytes > 0,
+        Err(errno) => errno == rustix::io::Errno::AGAIN,
+    }
 }
 
 /// Tells the keeper. When it is gone nobody needs to know.
