@@ -264,6 +264,7 @@ async fn two_hundred_instances_start_without_much_ado() {
     let starts = (1..=200).map(|n| {
         let mut launch = common::launch(&format!("a-{n}#1"), &["sleep", "1000"]);
         launch.environment.insert("TOKEN".into(), rig.token.clone());
+        launch.environment.insert("MUCH".into(), "x".repeat(5000)); // together more than any buffer takes
         rig.driver.start(launch)
     });
     for started in futures_util::future::join_all(starts).await {
@@ -285,6 +286,21 @@ async fn two_hundred_instances_start_without_much_ado() {
     let began = Instant::now();
     rig.end().await;
     println!("and all were gone after {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_launch_that_is_too_long_is_refused_and_nothing_else_suffers() {
+    let mut rig = Rig::start().await;
+    let mut launch = rig.shell("a-1#1", "exit 0");
+    launch.environment.insert("TOO_MUCH".into(), "x".repeat(9 << 20));
+    let error = rig.driver.start(launch).await.unwrap_err();
+    assert_eq!(error.to_string(), "`a-1#1`: cannot ask for it: the message is too long");
+    let mut launch = rig.shell("a-1#2", "exit 0");
+    launch.environment.insert("MORE_THAN_THE_KERNEL_TAKES".into(), "x".repeat(3 << 20));
+    let error = rig.driver.start(launch).await.unwrap_err();
+    assert!(error.to_string().contains("argument list too long"), "{error}");
+    assert_eq!(rig.run(rig.shell("a-1#3", "exit 0")).await.0, Exit::Code(0));
+    rig.end().await;
 }
 
 #[tokio::test]

@@ -43,7 +43,8 @@ const NOTICE_CODES: [&str; 3] = ["A0505", "A0507", "A0511"];
 /// Asks the keeper.
 #[derive(Debug)]
 pub(super) struct Link {
-    requests: mpsc::Sender<ToKeeper>,
+    /// Encoded, each with its length.
+    requests: mpsc::Sender<Vec<u8>>,
     waiting: Arc<Mutex<Waiting>>,
     hang_up: CancellationToken,
 }
@@ -56,6 +57,23 @@ pub(super) enum Answer {
     Stopped,
     Recovered(Vec<Found>),
     Usage(Vec<WireUsage>),
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum AskError {
+    /// The connection is broken; why.
+    Gone(String),
+    /// The request cannot be sent (it is too long); the connection is as good as before.
+    Refused(String),
+}
+
+impl AskError {
+    pub(super) fn why(self) -> String {
+        match self {
+            Self::Gone(why) | Self::Refused(why) => why,
+        }
+    }
 }
 
 /// Who waits for an answer.
@@ -103,12 +121,12 @@ impl Link {
             hung_up.cancel();
             Ok::<_, io::Error>(())
         });
-        let acknowledge = requests.clone();
+        let acknowledgements = requests.clone();
         let hung_up = hang_up.clone();
         tasks.spawn("runtime.keeper.events", OnError::Log, |stop| async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = pass_on(to_pass, pass, acknowledge, hung_up) => {}
+                () = pass_on(to_pass, pass, acknowledgements, hung_up) => {}
             }
             Ok::<_, io::Error>(())
         });
@@ -116,20 +134,25 @@ impl Link {
     }
 
     /// Asks, and waits for the answer. The error says why there will be none.
-    pub(super) async fn ask(&self, request: impl FnOnce(u64) -> ToKeeper) -> Result<Answer, String> {
+    pub(super) async fn ask(&self, request: impl FnOnce(u64) -> ToKeeper) -> Result<Answer, AskError> {
         let (answer, answered) = oneshot::channel();
+        let mut encoded = Vec::new();
         let seq = {
             let mut waiting = locked(&self.waiting);
             if let Some(why) = &waiting.closed {
-                return Err(why.clone());
+                return Err(AskError::Gone(why.clone()));
             }
             waiting.next += 1;
             let seq = waiting.next;
+            wire::encode(&request(seq), &mut encoded)
+                .map_err(|error| AskError::Refused(error.to_string()))?;
             waiting.by_seq.insert(seq, answer);
             seq
         };
-        let closed = || locked(&self.waiting).closed.clone().unwrap_or_else(|| "it was closed".to_owned());
-        if self.requests.send(request(seq)).await.is_err() {
+        let closed = || {
+            AskError::Gone(locked(&self.waiting).closed.clone().unwrap_or_else(|| "it was closed".to_owned()))
+        };
+        if self.requests.send(encoded).await.is_err() {
             locked(&self.waiting).by_seq.remove(&seq);
             return Err(closed());
         }
@@ -138,7 +161,7 @@ impl Link {
 
     /// Tells that the end of an instance has been heard.
     pub(super) async fn acknowledge(&self, id: &InstanceId) {
-        let _ = self.requests.send(ToKeeper::Ack { id: id.to_string() }).await;
+        acknowledge(&self.requests, id).await;
     }
 
     pub(super) fn close(&self) {
@@ -153,20 +176,13 @@ impl Drop for Link {
 }
 
 /// Writes requests until nobody asks any more or the keeper is gone.
-async fn write(mut output: OwnedWriteHalf, mut requests: mpsc::Receiver<ToKeeper>) {
-    let mut buffer = Vec::new();
-    while let Some(request) = requests.recv().await {
-        buffer.clear();
-        if wire::encode(&request, &mut buffer).is_err() {
-            return; // too long: nothing the keeper could run
-        }
+async fn write(mut output: OwnedWriteHalf, mut requests: mpsc::Receiver<Vec<u8>>) {
+    while let Some(mut buffer) = requests.recv().await {
         // The length first: what has been received must be written.
         while buffer.len() <= WRITE_AT_ONCE
             && let Ok(request) = requests.try_recv()
         {
-            if wire::encode(&request, &mut buffer).is_err() {
-                return;
-            }
+            buffer.extend_from_slice(&request);
         }
         if output.write_all(&buffer).await.is_err() {
             return;
@@ -178,12 +194,12 @@ async fn write(mut output: OwnedWriteHalf, mut requests: mpsc::Receiver<ToKeeper
 async fn pass_on(
     mut read: mpsc::Receiver<Event>,
     pass: mpsc::Sender<Event>,
-    requests: mpsc::Sender<ToKeeper>,
+    requests: mpsc::Sender<Vec<u8>>,
     hung_up: CancellationToken,
 ) {
     while let Some(event) = read.recv().await {
         let ended = match &event {
-            Event::Exited { id, .. } => Some(id.to_string()),
+            Event::Exited { id, .. } => Some(id.clone()),
             _ => None,
         };
         // Without a taker ends stay unacknowledged, and the keeper keeps them for the next node.
@@ -193,8 +209,15 @@ async fn pass_on(
         if let Some(id) = ended
             && !hung_up.is_cancelled()
         {
-            let _ = requests.send(ToKeeper::Ack { id }).await;
+            acknowledge(&requests, &id).await;
         }
+    }
+}
+
+async fn acknowledge(requests: &mpsc::Sender<Vec<u8>>, id: &InstanceId) {
+    let mut encoded = Vec::new();
+    if wire::encode(&ToKeeper::Ack { id: id.to_string() }, &mut encoded).is_ok() {
+        let _ = requests.send(encoded).await;
     }
 }
 
@@ -320,7 +343,9 @@ mod tests {
         let (requests, to_write) = mpsc::channel(REQUESTS);
         for number in 0..REQUESTS {
             let id = format!("{number} {}", "x".repeat(2000));
-            requests.try_send(ToKeeper::Ack { id }).unwrap();
+            let mut encoded = Vec::new();
+            wire::encode(&ToKeeper::Ack { id }, &mut encoded).unwrap();
+            requests.try_send(encoded).unwrap();
         }
         drop(requests);
         let mut written = Vec::new();

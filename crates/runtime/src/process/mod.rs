@@ -20,7 +20,7 @@ use crate::driver::{
 };
 use crate::signals;
 use crate::wire::{self, ToKeeper, WireLaunch};
-use link::{Answer, Link};
+use link::{Answer, AskError, Link};
 
 /// What a driver needs.
 #[derive(Clone)]
@@ -132,7 +132,10 @@ impl Driver for ProcessDriver {
                 Ok(Answer::Started(started)) => Ok(started),
                 Ok(Answer::NotStarted(error)) => Err(error.into_domain(id)),
                 Ok(_) => Err(StartError::DriverGone { id, why: link::MISTAKEN.to_owned() }),
-                Err(why) => Err(StartError::DriverGone { id, why }),
+                Err(AskError::Refused(why)) => {
+                    Err(StartError::Setup { id, step: "ask for it".to_owned(), why })
+                }
+                Err(AskError::Gone(why)) => Err(StartError::DriverGone { id, why }),
             }
         })
     }
@@ -147,7 +150,7 @@ impl Driver for ProcessDriver {
                     Ok(found)
                 }
                 Ok(_) => Err(RecoverError { why: link::MISTAKEN.to_owned() }),
-                Err(why) => Err(RecoverError { why }),
+                Err(error) => Err(RecoverError { why: error.why() }),
             }
         })
     }
@@ -163,7 +166,7 @@ impl Driver for ProcessDriver {
             match self.link.ask(|seq| ToKeeper::Stop { seq, id: text, signal, grace_us }).await {
                 Ok(Answer::Stopped) => Ok(()),
                 Ok(_) => Err(StopError { id, why: link::MISTAKEN.to_owned() }),
-                Err(why) => Err(StopError { id, why }),
+                Err(error) => Err(StopError { id, why: error.why() }),
             }
         })
     }
