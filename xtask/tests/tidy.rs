@@ -91,7 +91,7 @@ fn no_file_speaks_of_one_machine() {
     let mut wrong = Vec::new();
     for file in tracked().into_iter().filter(|file| file.path != "Cargo.lock") {
         for (number, line) in file.text.lines().enumerate() {
-            // Part of a longer path (`examples/work/…`) is somebody else's folder.
+            // Part of a longer path (`examples/home/…`) is somebody else's folder.
             let folder = folders.iter().any(|folder| {
                 let starts = |at: usize| {
                     let before = line[..at].chars().next_back();
