@@ -84,6 +84,9 @@ impl Node {
 impl Drop for Node {
     /// `kill -9`, also when a test fails: nothing may be left of it then either.
     fn drop(&mut self) {
+        if std::thread::panicking() && self.keeper != 0 {
+            machine::kill(self.keeper);
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -218,8 +221,9 @@ async fn instances_of_a_detached_node_outlive_it_and_are_found_again() {
     let (keeper, started) = (node.keeper, node.started.clone());
     node.kill();
     let ended = started[1].1;
+    let warden = machine::parent(ended).unwrap();
     machine::kill(ended); // while nobody is there to hear of it
-    machine::wait_until_ended(ended).await;
+    machine::wait_until_ended(warden).await;
     let mut second = Rig::open(home.path(), Lifetime::Detached).await;
     assert_eq!(second.driver.keeper_pid(), keeper);
     let found = second.driver.recover().await.unwrap();

@@ -195,4 +195,28 @@ mod tests {
         );
         assert_eq!(found, [(Some(Controller::Memory), "/sys/fs/cgroup/memory/in".to_owned())]);
     }
+
+    #[test]
+    fn limits_go_where_the_controllers_are_passed_on() {
+        // As systemd has it: our own group holds processes and passes nothing on, its parent does.
+        let root = tempfile::tempdir().unwrap();
+        let own = root.path().join("user.slice/session.scope");
+        fs::create_dir_all(&own).unwrap();
+        let all = "cpu memory pids\n";
+        for (group, passed_on) in [(root.path().to_owned(), all), (root.path().join("user.slice"), all)] {
+            fs::write(group.join("cgroup.subtree_control"), passed_on).unwrap();
+            fs::write(group.join("cgroup.procs"), "").unwrap();
+        }
+        fs::write(own.join("cgroup.controllers"), all).unwrap();
+        fs::write(own.join("cgroup.procs"), "1\n").unwrap();
+        fs::create_dir(own.join("cgroup.subtree_control")).unwrap(); // cannot be written
+        let place = Place { controller: None, mount: root.path().to_owned(), own: own.clone() };
+        let found = unified(&place, "atoll-x").unwrap();
+        assert_eq!(found.base, root.path().join("user.slice/atoll-x"));
+        assert_eq!(found.controllers, Controller::ALL.into());
+        // Without any controllers, our own group is good enough for `cgroup.kill`.
+        fs::write(own.join("cgroup.controllers"), "").unwrap();
+        let found = unified(&place, "atoll-x").unwrap();
+        assert_eq!((found.base, found.controllers.len()), (own.join("atoll-x"), 0));
+    }
 }

@@ -133,7 +133,7 @@ impl Group {
     /// Removes the groups, whose processes have ended. Tries for about as long as `limit`; `false` when one
     /// is still there.
     pub(crate) fn remove(&self, limit: Duration) -> bool {
-        self.paths().fold(true, |all, path| remove_tree(path, limit) && all)
+        self.paths().filter(|path| !remove_tree(path, limit)).count() == 0
     }
 
     /// Removes the directories that held the groups, if these were the last in them and nobody is left to

@@ -82,6 +82,9 @@ fn find_program(launch: &Launch) -> Result<PathBuf, StartError> {
         return match usable(&path) {
             Usable::Yes => Ok(path),
             Usable::Missing => Err(missing(format!("at {}", path.display()))),
+            Usable::OutOfReach => {
+                Err(cannot_run(launch, &path, "permission denied on the way to it".to_owned()))
+            }
             Usable::No(why) => Err(cannot_run(launch, &path, why.to_owned())),
         };
     }
@@ -92,7 +95,7 @@ fn find_program(launch: &Launch) -> Result<PathBuf, StartError> {
         let path = launch.working_dir.join(directory).join(program);
         match usable(&path) {
             Usable::Yes => return Ok(path),
-            Usable::Missing => {}
+            Usable::Missing | Usable::OutOfReach => {}
             Usable::No(why) => refused = refused.or(Some((path, why))),
         }
     }
@@ -105,6 +108,8 @@ fn find_program(launch: &Launch) -> Result<PathBuf, StartError> {
 enum Usable {
     Yes,
     Missing,
+    /// A directory above it may not be entered.
+    OutOfReach,
     No(&'static str),
 }
 
@@ -116,9 +121,7 @@ fn usable(path: &Path) -> Usable {
             Usable::No("it is not marked as executable (`chmod +x` does that)")
         }
         Ok(_) => Usable::Yes,
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            Usable::No("permission denied on the way to it")
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Usable::OutOfReach,
         Err(_) => Usable::Missing,
     }
 }

@@ -136,6 +136,15 @@ impl Rig {
     }
 }
 
+impl Drop for Rig {
+    /// A test that fails leaves nothing behind.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            machine::kill(self.driver.keeper_pid());
+        }
+    }
+}
+
 pub(crate) fn options(dir: &Path, lifetime: Lifetime, tasks: &Tasks) -> Options {
     Options {
         state_dir: dir.to_owned(),
