@@ -4,9 +4,9 @@
 //! around `epoll`. It forks a warden for each instance, reads what the instances write, and answers the node
 //! on a Unix socket in the state directory. It outlives the node when the node says so.
 //!
-//! Read in this order: [`main`], [`home`] (its place on disk), [`engine`] (the loop), [`link`] and [`requests`]
-//! (the node), [`instance`], [`launch`] (from what is asked to what is executed), [`wardens`], [`outputs`] and
-//! [`scribe`] (the log files).
+//! Read in this order: [`main`], `home` (its place on disk), `engine` (the loop), `link` and `requests`
+//! (the node), `instance`, `launch` (from what is asked to what is executed), `wardens`, `outputs` and
+//! `scribe` (the log files).
 
 mod engine;
 mod home;
