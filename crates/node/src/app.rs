@@ -135,13 +135,19 @@ impl Applier {
     }
 
     /// Puts the wish of the node's last life in force and hands out what should be, for a controller
-    /// that is about to start.
-    pub(crate) async fn resume(&self, app_name: &str, apply: Apply) -> Result<Desired, ApplyError> {
+    /// that is about to start. An address that is taken by now is no reason to leave what runs alone: the
+    /// rest goes on, and the error is handed out to be told.
+    pub(crate) async fn resume(
+        &self,
+        app_name: &str,
+        apply: Apply,
+    ) -> Result<(Desired, Vec<ApplyError>), ApplyError> {
         let mut in_force = self.in_force.lock().await;
-        let prepared = self.prepare_with(&in_force, app_name, apply)?;
+        let mut prepared = self.prepare_with(&in_force, app_name, apply)?;
         let desired = prepared.desired.clone();
-        self.open(&mut in_force, prepared).await?;
-        Ok(desired)
+        let (gateway, failed) = self.listen(&mut prepared).await?;
+        self.put_in_force(&mut in_force, prepared, gateway)?;
+        Ok((desired, failed))
     }
 
     /// Puts a wish in force: listeners first (they can fail), then routes, then instances.
@@ -152,9 +158,17 @@ impl Applier {
         controller: &Controller,
     ) -> Result<Plan, ApplyError> {
         let mut in_force = self.in_force.lock().await;
-        let prepared = self.prepare_with(&in_force, app_name, apply)?;
+        let mut prepared = self.prepare_with(&in_force, app_name, apply)?;
         let desired = prepared.desired.clone();
-        self.open(&mut in_force, prepared).await?;
+        let (gateway, failed) = self.listen(&mut prepared).await?;
+        let outcome = match failed.into_iter().next() {
+            Some(error) => Err(error),
+            None => self.put_in_force(&mut in_force, prepared, gateway),
+        };
+        if let Err(error) = outcome {
+            self.proxy.listen(listeners(&in_force.gateway, &in_force.addresses)).await;
+            return Err(error);
+        }
         let (changes, unchanged) = controller.apply(desired).await.map_err(|_| ApplyError::Stopping)?;
         Ok(to_plan(changes, unchanged))
     }
@@ -183,31 +197,32 @@ impl Applier {
         Ok(to_plan(changes, unchanged))
     }
 
-    async fn open(&self, in_force: &mut InForce, prepared: Prepared) -> Result<(), ApplyError> {
-        let Prepared { apply, app, mut addresses, desired } = prepared;
-        let gateway = self.listen(&app, &mut addresses, in_force).await?;
-        let kept = addresses
+    /// Keeps the wish, then lets the data path follow it.
+    fn put_in_force(
+        &self,
+        in_force: &mut InForce,
+        prepared: Prepared,
+        gateway: Vec<SocketAddr>,
+    ) -> Result<(), ApplyError> {
+        let Prepared { apply, app, addresses, desired } = prepared;
+        addresses
             .write(&self.state)
             .and_then(|()| self.state.keep_wish(&apply, self.detached))
-            .map_err(ApplyError::Keep);
-        if let Err(error) = kept {
-            self.proxy.listen(listeners(&in_force.gateway, &in_force.addresses)).await;
-            return Err(error);
-        }
+            .map_err(ApplyError::Keep)?;
         self.proxy.publish(RouteTable::compile(&app, &self.directory));
         *in_force = InForce { apply, app: Some(app), addresses, desired, gateway };
         Ok(())
     }
 
-    /// Opens what the app needs and closes what it no longer does; on failure everything is as before.
+    /// Opens what the app needs and closes what it no longer does. Says where the gateway listens, and what
+    /// could not be opened.
     async fn listen(
         &self,
-        app: &App,
-        addresses: &mut Addresses,
-        in_force: &InForce,
-    ) -> Result<Vec<SocketAddr>, ApplyError> {
+        prepared: &mut Prepared,
+    ) -> Result<(Vec<SocketAddr>, Vec<ApplyError>), ApplyError> {
+        let addresses = &mut prepared.addresses;
         let mut gateway = Vec::new();
-        for wanted in &app.gateway.listen {
+        for wanted in &prepared.app.gateway.listen {
             let mut address = *wanted;
             if address.port() == 0 {
                 let port = match addresses.gateway.get(wanted) {
@@ -220,12 +235,11 @@ impl Applier {
             gateway.push(address);
         }
         let failed = self.proxy.listen(listeners(&gateway, addresses)).await;
-        if let Some((listener, source)) = failed.into_iter().next() {
-            self.proxy.listen(listeners(&in_force.gateway, &in_force.addresses)).await;
+        let failed = failed.into_iter().map(|(listener, source)| {
             let holder = port_holder::of_tcp_port(listener.address.port());
-            return Err(ApplyError::Listen { address: listener.address, holder, source });
-        }
-        Ok(gateway)
+            ApplyError::Listen { address: listener.address, holder, source }
+        });
+        Ok((gateway, failed.collect()))
     }
 
     /// Stops taking new connections from outside; services may go on calling each other.

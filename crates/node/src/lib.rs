@@ -15,3 +15,4 @@ mod state_dir;
 
 pub use node::{Node, NodeError, Options};
 pub use runtime::keeper;
+pub use state_dir::left_behind;

@@ -92,7 +92,7 @@ impl Explain for NodeError {
             Self::Part { .. } => Help::code("A0603").hint("`atoll doctor` checks what this machine allows"),
             Self::Keeper(_) => Help::code("A0604").hint("`atoll doctor` checks what this machine allows"),
             Self::Resume(_) => {
-                Help::code("A0605").hint("`atoll down`, mend what is named, then `atoll up -d`")
+                Help::code("A0605").hint("use the version that started it, or see `atoll explain A0605`")
             }
             Self::Failed(_) => {
                 Help::code("A0606").hint("`atoll up` starts it again and finds what still runs")
@@ -201,13 +201,25 @@ impl Parts {
         let ports = Arc::new(Ports::new(seed));
         let applier =
             Arc::new(Applier::new(state, options.detached, directory, ports.clone(), proxy.clone()));
-        let desired = match kept {
+        let (desired, unmet) = match kept {
             Some(kept) => applier
                 .resume(&options.app, kept.apply)
                 .await
                 .map_err(|error| NodeError::Resume(kit::report::chain(&error)))?,
-            None => Desired::default(),
+            None => (Desired::default(), Vec::new()),
         };
+        for error in unmet {
+            let help = error.help();
+            events.add(control::Happening {
+                level: control::Level::Error,
+                kind: "node.resumed_without",
+                service: None,
+                instance: None,
+                message: kit::report::chain(&error),
+                code: Some(help.code.as_str()),
+                hint: help.hint,
+            });
+        }
         let tell = {
             let events = Arc::clone(&events);
             Arc::new(move |happening| events.add(happening))

@@ -140,6 +140,18 @@ impl StateDir {
     }
 }
 
+/// The name of the app whose node was killed and whose instances live on in `state_dir`, if there is one.
+/// Ask only where no node answers.
+pub fn left_behind(state_dir: &Path) -> Option<String> {
+    if !runtime::process::keeper_lives(state_dir) {
+        return None;
+    }
+    let kept = fs::read(state_dir.join(WISH)).ok();
+    let kept = kept.and_then(|text| serde_json::from_slice::<KeptWish>(&text).ok());
+    let app = kept.and_then(|kept| manifest::parse_resolved(&kept.apply.file, Path::new(WISH)).app);
+    Some(app.map_or_else(|| "app".to_owned(), |app| app.name.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

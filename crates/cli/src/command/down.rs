@@ -7,7 +7,7 @@ use api::{Client, ClientError};
 
 use super::Context;
 use super::up::last_event;
-use crate::failure::{CliError, Failure, print};
+use crate::failure::{CliError, Failure, print, remark};
 use crate::flags::{AppFlags, seconds};
 use crate::follow::{Follow, OnSignal};
 use crate::place::Place;
@@ -23,7 +23,8 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Stop an app
 ///
-/// Drains and stops every instance in reverse order, then the node. Ctrl-C kills what is left.
+/// Drains and stops every instance in reverse order, then the node. Ctrl-C kills what is left. Also ends what
+/// lives on of a detached node that was killed.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct DownArgs {
     /// Where the app is
@@ -47,9 +48,15 @@ pub(crate) fn run(args: DownArgs, context: &Context) -> Result<u8, Failure> {
 async fn down(client: Client, timeout: Option<u64>) -> Result<u8, Failure> {
     let mut signals =
         Signals::catch().map_err(|source| CliError::Machine { what: "catch signals", source })?;
-    let Some(events_after) = last_event_if_running(&client).await? else {
-        print("nothing runs here\n")?;
-        return Ok(0);
+    let (events_after, own_node) = match last_event_if_running(&client).await? {
+        Some(seq) => (seq, None),
+        None => match node::left_behind(client.state_dir()) {
+            Some(app) => (0, Some(adopt(&client, app)?)),
+            None => {
+                print("nothing runs here\n")?;
+                return Ok(0);
+            }
+        },
     };
     let look = Look { paint: Paint::stdout(), live: term::can_redraw(), logs: false };
     Follow {
@@ -64,6 +71,10 @@ async fn down(client: Client, timeout: Option<u64>) -> Result<u8, Failure> {
     }
     .run(&mut signals)
     .await?;
+    if let Some(node) = own_node {
+        node.wait()?;
+        return Ok(0);
+    }
     let give_up = Instant::now() + END;
     while client.node().await.is_ok() {
         if Instant::now() > give_up {
@@ -73,6 +84,20 @@ async fn down(client: Client, timeout: Option<u64>) -> Result<u8, Failure> {
         tokio::time::sleep(LOOK).await;
     }
     Ok(0)
+}
+
+/// A node was killed and its instances live on. Only a node can end them in order: one in this process, for
+/// as long as that takes.
+fn adopt(client: &Client, app: String) -> Result<node::Node, Failure> {
+    remark("the node of this app was killed; ending what it left running");
+    crate::diagnostics::to_stderr();
+    let state_dir = client.state_dir().to_owned();
+    Ok(node::Node::start(node::Options {
+        state_dir,
+        app,
+        keeper_command: super::keeper_command()?,
+        detached: false,
+    })?)
 }
 
 async fn last_event_if_running(client: &Client) -> Result<Option<u64>, Failure> {

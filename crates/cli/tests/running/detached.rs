@@ -63,3 +63,50 @@ fn a_stale_socket_is_no_hindrance() {
     world.ok(&["up", "-d", "--wait"]);
     world.ok(&["down"]);
 }
+
+#[test]
+fn down_also_ends_what_a_killed_node_has_left_running() {
+    let world = World::new(APP);
+    world.ok(&["up", "-d", "--wait"]);
+    kill(world.node_pid(), "KILL");
+    assert!(!world.processes().is_empty());
+    let output = world.run(&["down"]);
+    assert!(output.status.success(), "{}", crate::world::text(&output.stderr));
+    world.until_nothing_lives();
+    assert_eq!(world.ok(&["down"]), "nothing runs here\n");
+}
+
+#[test]
+fn sigterm_to_a_detached_node_stops_the_app_in_order() {
+    let world = World::new(APP);
+    world.ok(&["up", "-d", "--wait"]);
+    kill(world.node_pid(), "TERM");
+    world.until_nothing_lives();
+    let logs = std::fs::read_to_string(world.state_dir().join("node.log")).unwrap();
+    assert!(!logs.contains("error"), "{logs}");
+}
+
+#[test]
+fn a_node_comes_up_again_although_somebody_has_taken_the_port_of_its_gateway() {
+    let world = World::new(APP);
+    world.ok(&["up", "-d", "--wait"]);
+    let before = world.pids();
+    let address = world.status().unwrap().gateway[0].trim_start_matches("http://").to_owned();
+    kill(world.node_pid(), "KILL");
+    let deadline = std::time::Instant::now() + crate::world::LIMIT;
+    let holder = loop {
+        match std::net::TcpListener::bind(&address) {
+            Ok(holder) => break holder,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+    };
+    // The wish cannot be met as a whole, and says so; what runs is adopted all the same.
+    assert!(world.fails(1, &["up", "-d"]).contains("A0613"));
+    assert_eq!(world.pids(), before);
+    drop(holder);
+    world.ok(&["up", "-d", "--wait"]);
+    assert_eq!(world.pids(), before);
+    assert_eq!(world.get("/").status, 200);
+    world.ok(&["down"]);
+    world.until_nothing_lives();
+}

@@ -116,6 +116,14 @@ impl ProcessDriver {
     }
 }
 
+/// Whether a keeper (or a warden of one) lives for this state directory: instances may run there although no
+/// node does. Nothing is disturbed by asking.
+pub fn keeper_lives(state_dir: &std::path::Path) -> bool {
+    use rustix::fs::{FlockOperation, flock};
+    let Ok(lock) = std::fs::File::open(state_dir.join(wire::LOCK)) else { return false };
+    flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
 /// Longer grace than this is no different from none (and would not fit the wire).
 const MAX_GRACE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 

@@ -37,8 +37,10 @@ pub(super) async fn run(up: Up) -> Result<u8, Failure> {
     let done = match up.client.apply(&up.apply).await {
         Ok(done) => done,
         Err(refused) => {
-            // It was started for this app alone.
-            let _ = up.client.stop(&api::Stop::default()).await;
+            // It was started for this alone, unless it has found what a killed node had left running.
+            if up.client.status().await.is_ok_and(|status| status.services.is_empty()) {
+                let _ = up.client.stop(&api::Stop::default()).await;
+            }
             return Err(refused.into());
         }
     };

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::command::keeper_command;
 use crate::diagnostics;
-use crate::failure::Failure;
+use crate::failure::{CliError, Failure};
+use crate::signals::Signals;
 
 /// The first argument that asks for it. It is kept apart from the commands, so that neither help nor
 /// completions know it.
@@ -29,6 +30,41 @@ pub(crate) fn run(args: NodeArgs) -> Result<u8, Failure> {
     let _ = rustix::process::setsid();
     diagnostics::to_stderr();
     let options = node::Options { state_dir, app, keeper_command: keeper_command()?, detached: true };
-    node::Node::start(options)?.wait()?;
-    Ok(0)
+    let client = api::Client::new(&options.state_dir);
+    let node = node::Node::start(options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| CliError::Machine { what: "start a runtime", source })?;
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || ended.send(node.wait()));
+    runtime.block_on(until_ended(client, end))
+}
+
+/// A supervisor's SIGTERM (or a Ctrl-C of whoever runs this by hand) stops the app like `atoll down`; a second
+/// one kills what is left.
+async fn until_ended(
+    client: api::Client,
+    mut end: tokio::sync::oneshot::Receiver<Result<(), node::NodeError>>,
+) -> Result<u8, Failure> {
+    let mut signals =
+        Signals::catch().map_err(|source| CliError::Machine { what: "catch signals", source })?;
+    let mut grace = None;
+    loop {
+        tokio::select! {
+            ended = &mut end => {
+                if let Ok(ended) = ended {
+                    ended?;
+                }
+                return Ok(0);
+            }
+            _ = signals.next() => {
+                let stop = api::Stop { timeout_s: grace };
+                // Answers when everything has stopped; a second signal does not wait for that.
+                tokio::select! {
+                    _ = client.stop(&stop) => {}
+                    _ = signals.next() => { let _ = client.stop(&api::Stop { timeout_s: Some(0) }).await; }
+                }
+                grace = Some(0);
+            }
+        }
+    }
 }
