@@ -78,6 +78,7 @@ pub(crate) fn finish(
     mut faults: Faults,
 ) -> Loaded {
     let root: &tree::Node = &assembled.root;
+    refuse_nul(root, &mut faults);
     let mut file = File::decode(root, &mut faults).unwrap_or_default();
     let written_dir = file.project_directory.as_ref().map(|at| PathBuf::from(&at.value));
     let project_dir = match written_dir {
@@ -99,4 +100,25 @@ pub(crate) fn finish(
     let app = resolve::resolve(&file, assembled.name.clone(), &project_dir, &mut faults);
     let app = (!faults.any_error()).then_some(app);
     Loaded { file, app, faults: faults.into_list(), sources, project_dir }
+}
+
+/// Notes every text with a NUL character: programs get their words and variables as C strings. The depth of
+/// a tree is bounded where it is read.
+fn refuse_nul(node: &tree::Node, faults: &mut Faults) {
+    let mut look = |text: &str, span| {
+        if text.contains('\0') {
+            let message = "a text with a NUL character cannot be handed to a program";
+            faults.bad_value(span, message, "take the `\\0` out");
+        }
+    };
+    match &node.value {
+        tree::Value::Scalar(scalar) => look(&scalar.text, node.span),
+        tree::Value::Seq(items) => items.iter().for_each(|item| refuse_nul(item, faults)),
+        tree::Value::Map(entries) => {
+            for entry in entries {
+                look(&entry.key, entry.key_span);
+            }
+            entries.iter().for_each(|entry| refuse_nul(&entry.value, faults));
+        }
+    }
 }

@@ -14,6 +14,8 @@ const CONTEXT_LINES: usize = 1;
 const MAX_LINE: usize = 400;
 /// Further places of one fault that are shown at most.
 const MAX_ALSO: usize = 8;
+/// Further places without a word of their own that are listed at most.
+const MAX_LISTED: usize = 12;
 
 /// Renders faults the way rustc does, an empty line after each. `color` adds ANSI styles.
 pub fn report(faults: &[Fault], sources: &Sources, color: bool) -> String {
@@ -44,6 +46,7 @@ fn group<'a>(fault: &'a Fault, sources: &'a Sources) -> Group<'a> {
         fault
             .also
             .iter()
+            .filter(|(_, label)| !label.is_empty())
             .take(MAX_ALSO)
             .map(|(span, label)| (*span, label.as_str(), AnnotationKind::Context)),
     );
@@ -80,10 +83,33 @@ fn group<'a>(fault: &'a Fault, sources: &'a Sources) -> Group<'a> {
         }
         group = group.element(snippet);
     }
+    if let Some(places) = listed(fault, sources) {
+        group = group.element(Level::NOTE.message(format!("also at {places}")));
+    }
     match &fault.hint {
         Some(hint) => group.element(Level::HELP.with_name("hint").message(hint.as_str())),
         None => group,
     }
+}
+
+/// The further places that have no word of their own: `6:5, 16:5, other.yaml:3:5`.
+fn listed(fault: &Fault, sources: &Sources) -> Option<String> {
+    let here = fault.span.map(|span| span.source);
+    let mut spans: Vec<Span> =
+        fault.also.iter().filter(|(_, label)| label.is_empty()).map(|(span, _)| *span).collect();
+    spans.sort_unstable();
+    let mut places: Vec<String> = Vec::new();
+    for span in spans.iter().take(MAX_LISTED) {
+        let (line, column) = sources.line_and_column(*span)?;
+        places.push(match sources.get(span.source).filter(|_| here != Some(span.source)) {
+            Some(other) => format!("{}:{line}:{column}", other.path.display()),
+            None => format!("{line}:{column}"),
+        });
+    }
+    if spans.len() > MAX_LISTED {
+        places.push("…".to_owned());
+    }
+    (!places.is_empty()).then(|| places.join(", "))
 }
 
 /// A stretch of whole lines of one file with places in it, in bytes of that file.

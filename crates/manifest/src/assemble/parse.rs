@@ -385,7 +385,7 @@ impl Builder<'_, '_> {
 
 /// The known name that is most like `name`, if any is: one slip, or one for every three letters.
 pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n String>) -> Option<&'n str> {
-    let allowed = (name.len() / 3).max(1);
+    let allowed = name.len() / 3; // of one or two letters everything short would be near
     let mut best: Option<(usize, &'n str)> = None;
     for candidate in known.into_iter().filter(|known| known.len() <= 64 && name.len() <= 64).take(1000) {
         let slips = strsim::osa_distance(name, candidate);

@@ -20,6 +20,13 @@ pub(super) fn fault(error: &ScanError, source: SourceId, text: &str, read: usize
     }
     let (message, hint) = explain(error.kind());
     let message = message.map_or_else(|| error.kind().to_string(), str::to_owned);
+    if let Some(control) = text.get(at..).and_then(|rest| rest.chars().next()).filter(|c| c.is_control())
+        && matches!(error.kind(), ErrorKind::UnexpectedCharacter { .. })
+    {
+        let message = format!("the control character U+{:04X} stands here", u32::from(control));
+        let hint = "take it out; between double quotes `\\x1b` stands for one";
+        return Fault::error(code(error.kind()), place(text, at, source), message).hint(hint);
+    }
     Fault::error(code(error.kind()), place(text, at, source), message).hint(hint)
 }
 

@@ -87,6 +87,10 @@ impl<'a> EnvFiles<'a> {
                         "hand large texts over in files",
                     ),
                     ReadError::NotUtf8 => ("it is not UTF-8".to_owned(), "save it as UTF-8"),
+                    ReadError::Nul => (
+                        "it has a NUL character".to_owned(),
+                        "save it as UTF-8; no program can be given such a text",
+                    ),
                 };
                 let message = format!("cannot read the {key} `{}`: {why}", shown(path));
                 let fault =
@@ -140,6 +144,7 @@ enum ReadError {
     Io(std::io::Error),
     TooLarge,
     NotUtf8,
+    Nul,
 }
 
 fn read_text(path: &Path) -> Result<String, ReadError> {
@@ -155,6 +160,9 @@ fn read_text(path: &Path) -> Result<String, ReadError> {
     std::fs::File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ReadError::TooLarge);
+    }
+    if bytes.contains(&0) {
+        return Err(ReadError::Nul);
     }
     String::from_utf8(bytes).map_err(|_| ReadError::NotUtf8)
 }

@@ -120,7 +120,7 @@ impl Resolver<'_> {
             .flat_map(|pairs| &pairs.0)
             .filter_map(|(key, at)| Some((key.clone(), at.value.clone()?)))
             .collect();
-        let work = process::work(text_name, written, written.key, self.faults);
+        let work = process::work(text_name, written, (written.key, written.span), self.faults);
         let service = Service {
             port: self.port(&name, written),
             user: process::user(written, self.faults),
@@ -312,7 +312,8 @@ fn labels(written: &text::Service) -> BTreeMap<String, String> {
 
 /// Notes a file without services.
 pub(crate) fn check_not_empty(file: &File, span: Span, faults: &mut Faults) {
-    if file.services.as_ref().is_none_or(|services| services.0.is_empty()) {
+    // Services that could not be read are told of already.
+    if file.services.as_ref().is_none_or(|services| services.0.is_empty()) && !faults.any_error() {
         let place = file.services.as_ref().map_or(span, |services| services.key);
         let fault = Fault::new(Severity::Error, "A0317", Some(place), "the file has no services");
         faults.add(fault.hint("write one: `services: { web: { command: [./web] } }`"));

@@ -75,8 +75,14 @@ const SIGNALS: [(&str, u8); 31] = [
     ("SIGSYS", 31),
 ];
 
-/// How instances come to life. `None`: there is nothing to run, which is noted.
-pub(crate) fn work(name: &str, service: &Service, key: Span, faults: &mut Faults) -> Option<Work> {
+/// How instances come to life. `None`: there is nothing to run, which is noted. The service stands from
+/// `key` to the end of `extent`.
+pub(crate) fn work(
+    name: &str,
+    service: &Service,
+    (key, extent): (Span, Span),
+    faults: &mut Faults,
+) -> Option<Work> {
     let unsupported = |what: &str| {
         Some(Work::Unsupported(format!("`{what}` needs a container, and containers come later")))
     };
@@ -103,6 +109,9 @@ pub(crate) fn work(name: &str, service: &Service, key: Span, faults: &mut Faults
     }
     if service.provider.is_some() {
         return Some(Work::Unsupported("`provider` is not called".to_owned()));
+    }
+    if faults.any_error_in(key, extent) {
+        return None; // what runs may be what could not be read
     }
     let message = format!("service `{}` has nothing to run", shown(name));
     let fault = Fault::error("A0302", key, message).label("no `command`, no `image`, no `build`");

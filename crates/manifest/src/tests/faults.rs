@@ -343,6 +343,48 @@ fn a_command_that_needs_a_shell_is_noticed() {
 }
 
 #[test]
+fn one_reason_is_said_once_for_all_services_with_every_place() {
+    let services: String = (0..6).map(|i| format!("  s{i}: {{ command: [x], tty: true }}\n")).collect();
+    insta::assert_snapshot!(check(&format!("services:\n{services}")), @r"
+    warning[A0205]: services `s0`, `s1`, `s2`, `s3` and 2 more: `tty` has no effect: output is kept line by line, without a terminal
+     --> <stdin>:2:23
+      |
+    2 |   s0: { command: [x], tty: true }
+      |                       ^^^
+      |
+      = note: also at 3:23, 4:23, 5:23, 6:23, 7:23
+    ");
+}
+
+#[test]
+fn what_could_not_be_read_is_not_also_called_missing() {
+    let text = "
+services:
+  web: *nowhere
+  1: { command: [x] }
+";
+    insta::assert_snapshot!(titles(text), @r"
+    3:8 A0109 no anchor `&nowhere` stands before this alias
+    4:3 A0107 the key `1` is a number, not a string
+    ");
+    insta::assert_snapshot!(titles("services:\n  1: { command: [x] }\n"), @"2:3 A0107 the key `1` is a number, not a string");
+}
+
+#[test]
+fn a_text_no_program_can_be_given_is_refused() {
+    let text = r#"
+services:
+  web:
+    command: [run, "a\0b"]
+    environment: { B: "\0" }
+"#;
+    insta::assert_snapshot!(titles(text), @r"
+    4:20 A0203 a text with a NUL character cannot be handed to a program
+    5:23 A0203 a text with a NUL character cannot be handed to a program
+    ");
+}
+
+#[test]
 fn services_that_share_a_part_share_its_faults() {
     let text = "
 x-base: &base
@@ -355,7 +397,7 @@ services:
   b: { <<: *base }
 ";
     insta::assert_snapshot!(titles(text), @r#"
-    4:3 A0205 service `a`: `tty` has no effect: output is kept line by line, without a terminal
+    4:3 A0205 services `a`, `b`: `tty` has no effect: output is kept line by line, without a terminal
     5:9 A0202 expected a number, found `lots`
     6:3 A0201 a service has no key `zzz`
     "#);
@@ -437,14 +479,12 @@ secrets: { key: { file: ./key } }
 "#;
     insta::assert_snapshot!(titles(text), @r#"
     2:1 A0205 `version` has no effect: the format has no versions any more
-    5:5 A0205 service `web`: `build` has no effect: containers come later: the service is shown but not started
+    5:5 A0205 services `web`, `redis`: `build`, `image` have no effect: containers come later: the service is shown but not started
     6:5 A0205 service `web`: `ports` has no effect: the gateway routes HTTP (`routes`); raw ports are not published yet
     7:5 A0205 service `web`: `volumes` has no effect: host processes see the machine's own files until sandboxes come
-    11:5 A0205 service `web`: `networks` has no effect: every service is reached through `calls` and `routes`; there are no networks yet
+    11:5 A0205 services `web`, `redis`: `networks`, `expose` have no effect: every service is reached through `calls` and `routes`; there are no networks yet
     12:28 A0205 service `web`: `update_config` has no effect: roll-outs come later: instances are replaced one after another
     13:5 A0205 service `web`: `develop` has no effect: files are not watched yet
-    15:5 A0205 service `redis`: `image` has no effect: containers come later: the service is shown but not started
-    18:5 A0205 service `redis`: `expose` has no effect: every service is reached through `calls` and `routes`; there are no networks yet
     19:5 A0205 service `redis`: `sysctls` has no effect: host processes share the machine's namespaces until sandboxes come
     20:1 A0205 `networks` has no effect: every service is reached through `calls` and `routes`; there are no networks yet
     21:1 A0205 `volumes` has no effect: host processes see the machine's own files until sandboxes come

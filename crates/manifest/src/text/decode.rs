@@ -34,11 +34,10 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// Notes a fault, once. Of a key without effect only the place counts, whichever service it is under.
+    /// Notes a fault, once.
     pub(crate) fn add(&mut self, fault: Fault) {
-        let by_place = matches!(fault.code.as_str(), "A0205" | "A0206") && fault.span.is_some();
-        let text = if by_place { String::new() } else { fault.message.clone() };
-        if self.said.len() < MAX_SAID && !self.said.insert((fault.code, fault.span, text)) {
+        let key = (fault.code, fault.span, fault.message.clone());
+        if self.said.len() < MAX_SAID && !self.said.insert(key) {
             return;
         }
         let count = match fault.severity {
@@ -54,6 +53,14 @@ impl Faults {
     /// Whether an error was noted.
     pub(crate) fn any_error(&self) -> bool {
         self.errors > 0
+    }
+
+    /// Whether an error was noted at a place from `first` to the end of `last`.
+    pub(crate) fn any_error_in(&self, first: Span, last: Span) -> bool {
+        let inside = |span: Span| {
+            span.source == first.source && first.start <= span.start && span.end <= last.end.max(first.end)
+        };
+        self.list.iter().any(|fault| fault.severity == Severity::Error && fault.span.is_some_and(inside))
     }
 
     /// No further error would be kept: not worth looking for hints.
@@ -273,7 +280,8 @@ pub(crate) fn decode_record(
         return Some(());
     }
     let Some(entries) = node.as_map() else {
-        let example = legal.first().map(|key| format!("{key}: …")).unwrap_or_default();
+        let usual = legal.iter().find(|key| **key == "command").or(legal.first());
+        let example = usual.map(|key| format!("{key}: …")).unwrap_or_default();
         faults.wrong_type(node, &format!("{what} (a mapping)"), &example);
         return None;
     };

@@ -222,17 +222,25 @@ pub(crate) fn of(place: Place, key: &str) -> Option<Support> {
     TABLE.iter().find(|(at, name, _)| *at == place && *name == key).map(|(_, _, support)| *support)
 }
 
-/// Warns about every key that is written and not acted on: once for each service and reason, every key
-/// named with its place.
+/// Services named in one warning at most; the others are counted.
+const MAX_NAMED: usize = 4;
+/// Places of one warning that are kept.
+const MAX_PLACES: usize = 64;
+
+/// Warns about every key that is written and not acted on: once for each reason, with every key, the
+/// services and the places.
 pub(crate) fn warn(file: &File, faults: &mut Faults) {
-    say("", file.present().into_iter().map(|key| (App, key)), faults);
+    let mut groups = Groups::default();
+    groups.gather(None, file.present().into_iter().map(|key| (App, key)));
+    groups.say("", faults);
     if let Some(gateway) = &file.gateway {
-        say("`gateway`: ", gateway.present().into_iter().map(|key| (Gateway, key)), faults);
+        groups.gather(None, gateway.present().into_iter().map(|key| (Gateway, key)));
+        groups.say("`gateway`: ", faults);
     }
     for (name, service) in file.services.iter().flat_map(|services| &services.0) {
-        let whose = format!("service `{}`: ", shown(name));
-        say(&whose, of_service(service), faults);
+        groups.gather(Some(name), of_service(service));
     }
+    groups.say("", faults);
 }
 
 type PlacedKey = (Place, (&'static str, Span));
@@ -263,35 +271,74 @@ fn of_service(service: &Service) -> Vec<PlacedKey> {
     keys
 }
 
-fn say(whose: &str, keys: impl IntoIterator<Item = PlacedKey>, faults: &mut Faults) {
-    let mut groups: Vec<(Support, Vec<(&str, Span)>)> = Vec::new();
-    for (place, (key, span)) in keys {
-        let Some(support) = of(place, key).filter(|support| *support != Served) else { continue };
-        match groups.iter_mut().find(|(group, _)| *group == support) {
-            Some((_, keys)) if keys.iter().any(|(known, _)| *known == key) => {} // on several routes
-            Some((_, keys)) => keys.push((key, span)),
-            None => groups.push((support, vec![(key, span)])),
+/// Keys that have no effect for the same reason.
+struct Group<'a> {
+    support: Support,
+    keys: Vec<&'static str>,
+    /// The services they stand under; empty elsewhere.
+    owners: Vec<&'a str>,
+    places: Vec<Span>,
+}
+
+#[derive(Default)]
+struct Groups<'a>(Vec<Group<'a>>);
+
+impl<'a> Groups<'a> {
+    fn gather(&mut self, owner: Option<&'a str>, keys: impl IntoIterator<Item = PlacedKey>) {
+        for (place, (key, span)) in keys {
+            let Some(support) = of(place, key).filter(|support| *support != Served) else { continue };
+            let at = self.0.iter().position(|group| group.support == support).unwrap_or_else(|| {
+                self.0.push(Group { support, keys: Vec::new(), owners: Vec::new(), places: Vec::new() });
+                self.0.len() - 1
+            });
+            let group = &mut self.0[at];
+            if !group.keys.contains(&key) {
+                group.keys.push(key);
+            }
+            if let Some(owner) = owner.filter(|owner| group.owners.last() != Some(owner)) {
+                group.owners.push(owner);
+            }
+            // Services that share a part of the file share its places.
+            if group.places.len() < MAX_PLACES && !group.places.contains(&span) {
+                group.places.push(span);
+            }
         }
     }
-    for (support, keys) in groups {
-        let names = keys.iter().map(|(key, _)| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-        let (code, message) = match (support, keys.len()) {
-            (Later(what), 1) => {
-                ("A0206", format!("{whose}{names} is accepted and has no effect yet: {what}"))
+
+    /// Notes a warning for each group, `part` before its keys, and forgets them.
+    fn say(&mut self, part: &str, faults: &mut Faults) {
+        for Group { support, keys, owners, places } in self.0.drain(..) {
+            let whose = match owners.as_slice() {
+                [] => part.to_owned(),
+                [one] => format!("service `{}`: ", shown(one)),
+                many => format!("services {}: ", names(many)),
+            };
+            let names = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+            let (is, has) = if keys.len() == 1 { ("is", "has") } else { ("are", "have") };
+            let (code, message) = match support {
+                Later(what) => {
+                    ("A0206", format!("{whose}{names} {is} accepted and {has} no effect yet: {what}"))
+                }
+                Ignored(why) => ("A0205", format!("{whose}{names} {has} no effect: {why}")),
+                Served => continue,
+            };
+            let Some((first, others)) = places.split_first() else { continue };
+            let mut fault = Fault::warning(code, *first, message);
+            for other in others {
+                fault = fault.also(*other, "");
             }
-            (Later(what), _) => {
-                ("A0206", format!("{whose}{names} are accepted and have no effect yet: {what}"))
-            }
-            (Ignored(why), 1) => ("A0205", format!("{whose}{names} has no effect: {why}")),
-            (Ignored(why), _) => ("A0205", format!("{whose}{names} have no effect: {why}")),
-            (Served, _) => continue,
-        };
-        let Some(((_, span), others)) = keys.split_first() else { continue };
-        let mut fault = Fault::warning(code, *span, message);
-        for (_, other) in others {
-            fault = fault.also(*other, "");
+            faults.add(fault);
         }
-        faults.add(fault);
+    }
+}
+
+/// The first of them by name, the others by number.
+fn names(owners: &[&str]) -> String {
+    let shown_names: Vec<String> =
+        owners.iter().take(MAX_NAMED).map(|name| format!("`{}`", shown(name))).collect();
+    match owners.len() - shown_names.len() {
+        0 => shown_names.join(", "),
+        more => format!("{} and {more} more", shown_names.join(", ")),
     }
 }
 

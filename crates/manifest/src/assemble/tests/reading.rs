@@ -111,6 +111,8 @@ fn syntax_errors_have_a_place_and_a_hint() {
         "a: *none",
         "a: &x [*x]",
         "a: &web 1\nb: *wbe",
+        "a: \u{1b}[31m",
+        "a: &y 1\nb: *x",
     ];
     let all: Vec<String> = texts.iter().map(|text| case(text).faults()).collect();
     insta::assert_snapshot!(all.join("\n"), @r#"
@@ -142,6 +144,10 @@ fn syntax_errors_have_a_place_and_a_hint() {
       hint: an alias can only repeat what is complete
     error[A0109] at compose.yaml:2:4 "*wbe": no anchor `&wbe` stands before this alias
       hint: did you mean `*web`?
+    error[A0105] at compose.yaml:1:4 "\u{1b}": the control character U+001B stands here
+      hint: take it out; between double quotes `\x1b` stands for one
+    error[A0109] at compose.yaml:2:4 "*x": no anchor `&x` stands before this alias
+      hint: write `&x` at the value this should repeat, further up in the file
     "#);
 }
 
