@@ -35,6 +35,11 @@ impl Checks {
         Self { driver, tasks, runs: AtomicU32::new(0), state: Mutex::default() }
     }
 
+    /// Runs up to this one belong to an earlier node.
+    pub(crate) fn count_from(&self, run: u32) {
+        self.runs.fetch_max(run, Ordering::Relaxed);
+    }
+
     /// An instance lives that may be checked.
     pub(crate) fn remember(&self, launch: Launch) {
         self.locked().launches.insert(launch.id.clone(), launch);

@@ -49,6 +49,9 @@ pub struct Fleet {
     pub prepares: BTreeMap<String, Prepare>,
     /// The run of each `prepare` command that is under way, by key.
     pub prepare_runs: BTreeMap<String, u32>,
+    /// The highest run of any replica that was forgotten: the next replica that is new starts behind it, so
+    /// that late news of a forgotten run are never taken for news of its successor.
+    pub forgotten: u32,
 }
 
 /// One replica.
@@ -195,6 +198,13 @@ impl Fleet {
     /// Whether anything of a service may live.
     pub fn any_alive(&self, service: &ServiceName) -> bool {
         self.of(service).any(|(_, replica)| replica.is_alive())
+    }
+
+    /// Forgets a replica that is not wanted.
+    pub fn forget(&mut self, place: &Place) {
+        if let Some(replica) = self.replicas.remove(place) {
+            self.forgotten = self.forgotten.max(replica.run);
+        }
     }
 
     /// The replica that this instance is a current run of.

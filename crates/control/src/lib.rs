@@ -14,6 +14,7 @@ pub mod order;
 pub mod plan;
 pub mod ports;
 mod reconciler;
+mod restarts;
 pub mod status;
 
 pub use checks::Checks;

@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kit::{Backoff, Timestamp};
-use manifest::spec::{InstanceId, ServiceName, Slot};
+use manifest::spec::{InstanceId, Slot};
 use registry::{Health, Observed};
-use runtime::{Event, Exit};
-use tokio::sync::oneshot;
+use runtime::{Event, Exit, Stop};
 
-use crate::controller::{Happening, Level, Outcome, RestartError, Target, Wish};
-use crate::desired::{Goal, changes};
+use crate::controller::{Happening, Level, Outcome, Wish};
+use crate::desired::{Desired, Goal, changes};
 use crate::fleet::{End, Phase, Place, Prepare};
 use crate::plan::restarts_after;
-use crate::reconciler::{PendingRestart, Reconciler, STOP_RETRY, release_port};
+use crate::reconciler::{Reconciler, STOP_RETRY};
 use crate::status;
 
 /// No restart waits longer than this.
@@ -24,11 +23,14 @@ impl Reconciler {
     /// Somebody wishes something.
     pub(crate) fn wished(&mut self, wish: Wish) {
         match wish {
+            // Whoever sent everything down waits for it; a wish that comes meanwhile is refused by silence.
+            Wish::Apply(..) | Wish::Scale(..) if self.is_going_down() => {}
             Wish::Apply(mut desired, answer) => {
                 let difference = changes(&self.desired, &desired);
                 desired.restarts = std::mem::take(&mut self.desired.restarts);
-                self.desired = desired;
+                let before = std::mem::replace(&mut self.desired, desired);
                 self.try_failed_again();
+                self.prepare_again(&before);
                 let _ = answer.send(difference); // the caller may have gone; the wish stands
             }
             Wish::Scale(replicas, answer) => {
@@ -44,12 +46,66 @@ impl Reconciler {
             }
             Wish::Restart(targets, answer) => self.restart(&targets, answer),
             Wish::Down(grace, answer) => {
-                self.desired.goal = Goal::Down { grace };
                 self.down_answers.push(answer);
-                if grace == Some(Duration::ZERO) {
-                    self.kill_all();
+                let before = match self.desired.goal {
+                    Goal::Down { grace } => grace,
+                    Goal::Run => None,
+                };
+                // A second wish may hasten the first, not slow it down.
+                let grace = [before, grace].into_iter().flatten().min();
+                self.desired.goal = Goal::Down { grace };
+                match grace {
+                    Some(Duration::ZERO) => self.kill_all(),
+                    Some(grace) => self.hasten(grace),
+                    None => {}
                 }
             }
+        }
+    }
+
+    pub(crate) fn is_going_down(&self) -> bool {
+        matches!(self.desired.goal, Goal::Down { .. })
+    }
+
+    /// What is on its way to its end gets no longer than this.
+    fn hasten(&self, grace: Duration) {
+        for (place, replica) in &self.fleet.replicas {
+            if matches!(replica.phase, Phase::Stopping { .. }) && grace < replica.stop_grace {
+                let stop = Stop { signal: replica.stop_signal.clone(), grace };
+                self.end(place.instance(replica.run), stop);
+            }
+        }
+    }
+
+    /// A change prepares anew what it replaces; what nobody wants any more is not prepared to its end.
+    fn prepare_again(&mut self, before: &Desired) {
+        let services = &self.desired.services;
+        let mut keys: BTreeMap<&String, bool> = BTreeMap::new();
+        for (name, want) in services {
+            let Some(key) = &want.prepare_key else { continue };
+            let changed = before.services.get(name).is_some_and(|old| old.revision != want.revision);
+            *keys.entry(key).or_default() |= changed;
+        }
+        let worthless: Vec<InstanceId> = self
+            .fleet
+            .prepare_runs
+            .iter()
+            .filter(|(key, _)| keys.get(key).is_none_or(|changed| *changed))
+            .filter_map(|(key, run)| match self.fleet.prepares.get(key)? {
+                Prepare::Running { service, .. } => {
+                    Some(InstanceId { service: service.clone(), slot: Slot::Prepare, run: *run })
+                }
+                Prepare::Done | Prepare::Failed { .. } => None,
+            })
+            .collect();
+        self.fleet.prepares.retain(|key, prepare| match (keys.get(key), prepare) {
+            (_, Prepare::Running { .. }) => true,
+            (Some(changed), _) => !changed,
+            (None, _) => false,
+        });
+        for id in worthless {
+            self.superseded.insert(id.run);
+            self.end_leftover(id);
         }
     }
 
@@ -62,59 +118,6 @@ impl Reconciler {
             {
                 *asked = true;
                 replica.failures = 0;
-            }
-        }
-    }
-
-    fn restart(&mut self, targets: &[Target], answer: oneshot::Sender<Result<Vec<Place>, RestartError>>) {
-        let mut runs = BTreeMap::new();
-        let all: Vec<Target> = self.desired.services.keys().cloned().map(Target::Service).collect();
-        for target in if targets.is_empty() { &all } else { targets } {
-            let (service, only) = match target {
-                Target::Service(service) => (service, None),
-                Target::Place(place) => (&place.service, Some(place.index)),
-            };
-            let Some(want) = self.desired.services.get(service) else {
-                let _ = answer.send(Err(RestartError::Unknown(service.to_string())));
-                return;
-            };
-            if only.is_some_and(|index| index == 0 || index > want.replicas) {
-                let name = Place { service: service.clone(), index: only.unwrap_or_default() }.to_string();
-                let _ = answer.send(Err(RestartError::Unknown(name)));
-                return;
-            }
-            self.add_restarts(service, only, &mut runs);
-            if only.is_none() {
-                let dependants: Vec<_> = self
-                    .desired
-                    .services
-                    .iter()
-                    .filter(|(_, w)| w.service.depends_on.get(service).is_some_and(|d| d.restart))
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                for name in dependants {
-                    self.add_restarts(&name, None, &mut runs);
-                }
-            }
-        }
-        self.fleet.prepares.retain(|_, prepare| !matches!(prepare, Prepare::Failed { .. }));
-        for (place, run) in &runs {
-            self.desired.restarts.insert(place.clone(), *run);
-            if let Some(replica) = self.fleet.replicas.get_mut(place)
-                && let Phase::Ended { asked, .. } = &mut replica.phase
-            {
-                *asked = true;
-                replica.failures = 0;
-            }
-        }
-        self.restarts.push(PendingRestart { runs, answer });
-    }
-
-    fn add_restarts(&self, service: &ServiceName, only: Option<u32>, runs: &mut BTreeMap<Place, u32>) {
-        for (index, replica) in self.fleet.of(service) {
-            let wanted = self.desired.services.get(service).is_some_and(|want| index <= want.replicas);
-            if wanted && only.is_none_or(|only| only == index) {
-                runs.insert(Place { service: service.clone(), index }, replica.run);
             }
         }
     }
@@ -188,12 +191,20 @@ impl Reconciler {
         let key = self.fleet.prepare_runs.iter().find(|(_, run)| **run == id.run).map(|(key, _)| key.clone());
         let Some(key) = key else { return };
         self.fleet.prepare_runs.remove(&key);
-        if exit.is_success() {
+        if self.superseded.remove(&id.run) || self.is_going_down() {
+            self.say(
+                Level::Info,
+                "service.prepare_stopped",
+                id,
+                format!("`prepare` of {} stopped", id.service),
+            );
+            self.fleet.prepares.remove(&key);
+        } else if exit.is_success() {
             self.say(Level::Info, "service.prepared", id, format!("{} is prepared", id.service));
             self.fleet.prepares.insert(key, Prepare::Done);
-            return;
+        } else {
+            self.prepare_failed(id, key, exit.to_string(), last_lines, "A0520", None);
         }
-        self.prepare_failed(id, key, exit.to_string(), last_lines, "A0520", None);
     }
 
     fn prepare_failed(
@@ -232,11 +243,18 @@ impl Reconciler {
                 );
                 let retry_at = self.with.clock.now() + STOP_RETRY;
                 self.stop_retry_at = Some(retry_at);
-                if let Some(replica) = self.fleet.current(&id)
-                    && let Phase::Stopping { pid, since, .. } = replica.phase
-                {
-                    let detail = format!("cannot be stopped: {why}");
-                    replica.phase = Phase::Running { pid, since, health: Health::Draining, detail };
+                let Some(replica) = self.fleet.current(&id) else { return };
+                match replica.phase {
+                    // It ended all the same.
+                    Phase::Stopping { ended: Some(_), .. } => {
+                        self.with.registry.deregister(&id).await;
+                        self.stopped(&id);
+                    }
+                    Phase::Stopping { pid, since, ended: None } => {
+                        let detail = format!("cannot be stopped: {why}");
+                        replica.phase = Phase::Running { pid, since, health: Health::Draining, detail };
+                    }
+                    _ => {}
                 }
             }
         }
@@ -284,6 +302,7 @@ impl Reconciler {
                     .map(|(key, _)| key.clone());
                 if let Some(key) = key {
                     self.fleet.prepare_runs.remove(&key);
+                    self.superseded.remove(&id.run);
                     self.prepare_failed(&id, key, why, Vec::new(), code, hint);
                 }
             }
@@ -302,7 +321,9 @@ impl Reconciler {
         }
         replica.phase = Phase::Ended { asked: true, at, retry_at: None };
         replica.failures = 0;
-        release_port(&self.with, replica.port.take(), self.desired.services.get(&id.service));
+        if let Some(port) = replica.port.take() {
+            self.with.ports.release(port);
+        }
         self.with.checks.forget(id);
         self.say(Level::Info, "instance.stopped", id, format!("{} stopped", id.name()));
     }
@@ -310,7 +331,8 @@ impl Reconciler {
     /// An instance ended and nobody had asked it to.
     pub(crate) fn ended_by_itself(&mut self, place: &Place, end: End) {
         let now = self.with.clock.now();
-        let want = self.desired.services.get(&place.service);
+        let going_down = self.is_going_down(); // then nobody is surprised, and nothing starts again
+        let want = self.desired.services.get(&place.service).filter(|_| !going_down);
         let Some(replica) = self.fleet.replicas.get_mut(place) else { return };
         let id = place.instance(replica.run);
         let ran = match replica.phase {
@@ -333,7 +355,9 @@ impl Reconciler {
                 replica.restarts = replica.restarts.saturating_add(1);
             }
         }
-        release_port(&self.with, replica.port.take(), want);
+        if let Some(port) = replica.port.take() {
+            self.with.ports.release(port);
+        }
         let success = end.is_success();
         let message = match retry_at {
             Some(at) => format!(
@@ -346,8 +370,8 @@ impl Reconciler {
         replica.last_end = Some(end);
         replica.phase = Phase::Ended { asked: false, at: now, retry_at };
         self.with.checks.forget(&id);
-        let level = if success { Level::Info } else { Level::Error };
-        let (code, hint) = if success {
+        let level = if success || going_down { Level::Info } else { Level::Error };
+        let (code, hint) = if success || going_down {
             (None, None)
         } else {
             (Some("A0521"), Some(format!("see `atoll logs {}`", place.service)))

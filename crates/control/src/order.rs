@@ -1,6 +1,8 @@
 //! What must be there before a service may start, and who must be gone before it may stop.
 
-use manifest::spec::{Condition, Dependency, ServiceName, Work};
+use std::collections::BTreeSet;
+
+use manifest::spec::{Condition, Dependency, RestartWhen, ServiceName, Work};
 
 use crate::desired::Desired;
 use crate::fleet::Fleet;
@@ -44,6 +46,9 @@ fn look(name: &ServiceName, dependency: Dependency, desired: &Desired, fleet: &F
     if want.replicas == 0 {
         return blocked(format!("depends on `{name}`, which is scaled to 0"));
     }
+    if dependency.condition == Condition::Completed && want.service.restart.when == RestartWhen::Always {
+        return blocked(format!("waits for `{name}` to complete, but `restart: always` never lets it"));
+    }
     let mut reached = 0;
     for (index, replica) in fleet.of(name) {
         if index > want.replicas {
@@ -74,26 +79,34 @@ fn look(name: &ServiceName, dependency: Dependency, desired: &Desired, fleet: &F
     Gate::Waits(format!("waits for `{name}` {state}"))
 }
 
-/// Whether `service` may stop when everything goes down: nobody who needs it lives. Those who depend on
-/// it or may call it go first; services that call each other in a circle stop together.
-pub fn may_stop(service: &ServiceName, desired: &Desired, fleet: &Fleet) -> bool {
-    let alive_users = |calls: bool| {
-        desired.services.iter().any(|(name, want)| {
-            let uses = want.service.depends_on.contains_key(service)
-                || (calls && want.service.calls.contains_key(service));
-            uses && name != service && fleet.any_alive(name)
+/// Whether anything that `service` depends on is still to be replaced.
+pub fn is_changing_below(service: &ServiceName, desired: &Desired, fleet: &Fleet) -> bool {
+    let Some(want) = desired.services.get(service) else { return false };
+    want.service.depends_on.keys().any(|name| {
+        desired.services.get(name).is_some_and(|want| {
+            fleet.of(name).any(|(index, replica)| index <= want.replicas && replica.revision != want.revision)
         })
-    };
-    if !alive_users(true) {
-        return true;
+    })
+}
+
+/// The services that may stop when everything goes down: nobody who needs them lives. Those who depend on a
+/// service or may call it go first; services that call each other in a circle stop together.
+pub fn may_stop(desired: &Desired, fleet: &Fleet) -> BTreeSet<ServiceName> {
+    let living = fleet.replicas.iter().filter(|(_, replica)| replica.is_alive());
+    let alive: BTreeSet<&ServiceName> = living.map(|(place, _)| &place.service).collect();
+    let mut depended_on = BTreeSet::new();
+    let mut called = BTreeSet::new();
+    for name in &alive {
+        let Some(want) = desired.services.get(*name) else { continue };
+        depended_on.extend(want.service.depends_on.keys().filter(|other| other != name));
+        called.extend(want.service.calls.keys().filter(|other| other != name));
     }
-    // `depends_on` has no circles (the manifest refuses them), `calls` may: when every living service
-    // has a living caller, only `depends_on` counts.
-    let stuck = desired.services.keys().filter(|name| fleet.any_alive(name)).all(|name| {
-        desired.services.iter().any(|(user, want)| {
-            let uses = want.service.depends_on.contains_key(name) || want.service.calls.contains_key(name);
-            uses && user != name && fleet.any_alive(user)
-        })
-    });
-    stuck && !alive_users(false)
+    let unneeded: BTreeSet<_> = alive.difference(&depended_on).copied().collect();
+    let free: BTreeSet<_> = unneeded.difference(&called).copied().cloned().collect();
+    if free.is_empty() {
+        // `depends_on` has no circles (the manifest refuses them), `calls` may: when every living service
+        // has a living user, only `depends_on` counts.
+        return unneeded.into_iter().cloned().collect();
+    }
+    free
 }

@@ -73,7 +73,9 @@ pub fn plan(desired: &Desired, fleet: &Fleet, now: Timestamp) -> Plan {
         return plan;
     }
     for (place, replica) in &fleet.replicas {
-        let wanted = desired.services.get(&place.service).is_some_and(|want| place.index <= want.replicas);
+        let wanted = desired.services.get(&place.service).is_some_and(|want| {
+            place.index <= want.replicas && !matches!(want.service.work, Work::Unsupported(_))
+        });
         if wanted {
             continue;
         }
@@ -91,11 +93,11 @@ pub fn plan(desired: &Desired, fleet: &Fleet, now: Timestamp) -> Plan {
         if matches!(want.service.work, Work::Unsupported(_)) || want.replicas == 0 {
             continue;
         }
-        let replace = replacements(name, want, desired, fleet);
+        let mut replace = replacements(name, want, desired, fleet);
         let missing: Vec<(u32, u32)> = (1..=want.replicas)
             .filter_map(|index| {
                 let place = Place { service: name.clone(), index };
-                match due(want, fleet.replicas.get(&place), now) {
+                match due(want, fleet.replicas.get(&place), fleet.forgotten, now) {
                     Due::Now { run } => Some((index, run)),
                     Due::At(at) => {
                         plan.look_again = Some(plan.look_again.map_or(at, |other| other.min(at)));
@@ -105,11 +107,18 @@ pub fn plan(desired: &Desired, fleet: &Fleet, now: Timestamp) -> Plan {
                 }
             })
             .collect();
-        let can_start = !missing.is_empty() && order::gate(name, desired, fleet) == Gate::Open;
-        if !can_start && replace.is_empty() {
+        if missing.is_empty() && replace.is_empty() {
             continue;
         }
-        // What is to be replaced goes on until its successor is prepared.
+        let can_start = order::gate(name, desired, fleet) == Gate::Open;
+        // What is to be replaced goes on until its successor may start and is prepared, and until what it
+        // depends on has been replaced: that may fail.
+        if !can_start || order::is_changing_below(name, desired, fleet) {
+            replace.clear();
+        }
+        if replace.is_empty() && (missing.is_empty() || !can_start) {
+            continue;
+        }
         match want.prepare_key.as_deref().map(|key| (key, fleet.prepares.get(key))) {
             None | Some((_, Some(Prepare::Done))) => {}
             Some((key, None)) => {
@@ -121,9 +130,6 @@ pub fn plan(desired: &Desired, fleet: &Fleet, now: Timestamp) -> Plan {
             Some((_, Some(Prepare::Running { .. } | Prepare::Failed { .. }))) => continue,
         }
         plan.steps.extend(replace);
-        if !can_start {
-            continue;
-        }
         for (index, run) in missing {
             if starting >= MAX_STARTING {
                 break; // the next end of a start is the next look
@@ -141,8 +147,9 @@ fn is_coming_up(replica: &Replica) -> bool {
 }
 
 fn plan_down(desired: &Desired, fleet: &Fleet, plan: &mut Plan) {
+    let may_stop = order::may_stop(desired, fleet);
     for (place, replica) in &fleet.replicas {
-        if matches!(replica.phase, Phase::Running { .. }) && order::may_stop(&place.service, desired, fleet) {
+        if matches!(replica.phase, Phase::Running { .. }) && may_stop.contains(&place.service) {
             plan.steps.push(Step::Stop { place: place.clone(), why: StopWhy::Down });
         }
     }
@@ -155,9 +162,9 @@ enum Due {
     Never,
 }
 
-fn due(want: &Want, replica: Option<&Replica>, now: Timestamp) -> Due {
+fn due(want: &Want, replica: Option<&Replica>, forgotten: u32, now: Timestamp) -> Due {
     let Some(replica) = replica else {
-        return Due::Now { run: 1 };
+        return Due::Now { run: forgotten.saturating_add(1) };
     };
     let Phase::Ended { asked, retry_at, .. } = replica.phase else {
         return Due::Never; // it lives

@@ -49,9 +49,19 @@ impl Ports {
         Err(NoFreePort)
     }
 
-    /// Marks a port as taken that was given out in an earlier life.
+    /// Marks a port as taken: one that was given out in an earlier life, or that a file names.
     pub fn keep(&self, port: u16) {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).taken.insert(port);
+    }
+
+    /// How many are given out or kept.
+    pub fn taken(&self) -> usize {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).taken.len()
+    }
+
+    /// Whether nobody listens on a port.
+    pub fn is_free(port: u16) -> bool {
+        is_free(port)
     }
 
     /// Takes a port back.

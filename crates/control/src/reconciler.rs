@@ -1,6 +1,6 @@
 //! The state of the controller and what it does with each piece of news.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,14 @@ use std::time::Duration;
 use kit::{Explain, OnError, Timestamp};
 use manifest::spec::{HealthCheck, InstanceId, ServiceName, Slot};
 use registry::Health;
-use runtime::Stop;
+use runtime::{Found, Stop};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::controller::{Happening, Level, Options, Outcome, RestartError};
-use crate::desired::{Desired, Goal, Want};
+use crate::controller::{Happening, Level, Options, Outcome};
+use crate::desired::{Desired, Goal};
 use crate::fleet::{End, Fleet, Phase, Place, Prepare, Replica};
 use crate::plan::{Step, StopWhy, plan};
+use crate::restarts::PendingRestart;
 use crate::status::{self, View};
 
 /// How long requests under way may hold up the end of an instance, at most; never longer than its own
@@ -27,6 +28,12 @@ pub(crate) const STOP_RETRY: Duration = Duration::from_secs(1);
 /// How long to wait for somebody to give back a port.
 const PORT_RETRY: Duration = Duration::from_secs(1);
 
+/// How long a check or a `prepare` of an earlier node may take to end once killed.
+const LEFTOVER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Where an instance is reached and how it is checked.
+type Watched = (Option<SocketAddr>, Option<HealthCheck>);
+
 /// The one owner of desired state and fleet.
 pub(crate) struct Reconciler {
     pub(crate) with: Options,
@@ -36,21 +43,18 @@ pub(crate) struct Reconciler {
     publish: watch::Sender<Arc<View>>,
     /// What the registry was last told to expect.
     expected: BTreeMap<ServiceName, bool>,
+    /// How the registry was told to watch each replica that may live.
+    watched: BTreeMap<Place, Watched>,
     /// Counts `prepare` runs.
     prepare_runs: u32,
+    /// `prepare` runs that are being ended because a change has made them worthless.
+    pub(crate) superseded: BTreeSet<u32>,
     /// The driver refused to stop something: no further attempt before this.
     pub(crate) stop_retry_at: Option<Timestamp>,
     /// No port was free: look again then.
     port_retry_at: Option<Timestamp>,
     pub(crate) down_answers: Vec<oneshot::Sender<()>>,
     pub(crate) restarts: Vec<PendingRestart>,
-}
-
-/// A restart that somebody waits for.
-pub(crate) struct PendingRestart {
-    /// Each place with the run that has to go.
-    pub(crate) runs: BTreeMap<Place, u32>,
-    pub(crate) answer: oneshot::Sender<Result<Vec<Place>, RestartError>>,
 }
 
 impl Reconciler {
@@ -67,7 +71,9 @@ impl Reconciler {
             results,
             publish,
             expected: BTreeMap::new(),
+            watched: BTreeMap::new(),
             prepare_runs: 0,
+            superseded: BTreeSet::new(),
             stop_retry_at: None,
             port_retry_at: None,
             down_answers: Vec::new(),
@@ -77,13 +83,19 @@ impl Reconciler {
 
     /// Takes over what lives from before. What it was started with decides later whether it stays.
     pub(crate) async fn adopt(&mut self) {
-        for found in std::mem::take(&mut self.with.found) {
+        let found = std::mem::take(&mut self.with.found);
+        self.end_unwatched(&found).await;
+        for found in found {
             let launch = found.launch;
             let id = launch.id.clone();
-            let Some(place) = Place::of(&id) else {
-                self.end_leftover(id); // a check or a `prepare` whose waiter is gone
-                continue;
-            };
+            let Some(place) = Place::of(&id) else { continue };
+            if let Some(want) = self.desired.services.get(&place.service)
+                && want.revision == launch.revision
+                && let Some(key) = &want.prepare_key
+            {
+                // It was prepared when it was started.
+                self.fleet.prepares.insert(key.clone(), Prepare::Done);
+            }
             if let Some(port) = launch.port {
                 self.with.ports.keep(port);
             }
@@ -116,6 +128,7 @@ impl Reconciler {
                     let (address, check) = self.how_to_watch(&place, launch.port);
                     self.say(Level::Info, "instance.adopted", &id, format!("{place} runs from before"));
                     replica.was_ready = true;
+                    self.watched.insert(place.clone(), (address, check.clone()));
                     self.fleet.replicas.insert(place, replica);
                     self.with.checks.remember(launch);
                     self.with.registry.register(id, address, check).await;
@@ -124,11 +137,35 @@ impl Reconciler {
         }
     }
 
+    /// Ends checks and `prepare` runs whose waiter is gone, before anything new starts in their place. New
+    /// runs are counted on from theirs, so that their ends are not mistaken for those of new ones.
+    async fn end_unwatched(&mut self, found: &[Found]) {
+        for found in found {
+            let id = &found.launch.id;
+            match id.slot {
+                Slot::Replica(_) => continue,
+                Slot::Prepare => self.prepare_runs = self.prepare_runs.max(id.run),
+                Slot::Check(_) => self.with.checks.count_from(id.run),
+            }
+            if found.exit.is_some() {
+                continue;
+            }
+            let stop = Stop { signal: "SIGKILL".into(), grace: Duration::ZERO };
+            match tokio::time::timeout(LEFTOVER_LIMIT, self.with.driver.stop(id, stop)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!("{error}"),
+                Err(_) => tracing::warn!("`{id}` of an earlier node does not end"),
+            }
+        }
+    }
+
     pub(crate) fn end_leftover(&self, id: InstanceId) {
+        self.end(id, Stop { signal: "SIGKILL".into(), grace: Duration::ZERO });
+    }
+
+    pub(crate) fn end(&self, id: InstanceId, stop: Stop) {
         let driver = Arc::clone(&self.with.driver);
-        self.with.tasks.spawn("control.stop", OnError::Log, |_| async move {
-            driver.stop(&id, Stop { signal: "SIGKILL".into(), grace: Duration::ZERO }).await
-        });
+        self.with.tasks.spawn("control.stop", OnError::Log, |_| async move { driver.stop(&id, stop).await });
     }
 
     /// Compares, plans, acts, and tells the world. Returns when to look again at the latest.
@@ -141,6 +178,7 @@ impl Reconciler {
         for step in plan.steps {
             self.act(step, now);
         }
+        self.watch_as_wanted().await;
         self.settle_restarts();
         self.publish_view().await;
         self.settle_down();
@@ -153,7 +191,8 @@ impl Reconciler {
             Step::Start { place, run } => self.act_start(place, run, now),
             Step::Stop { place, why } => self.act_stop(&place, why),
             Step::Forget { place } => {
-                self.fleet.replicas.remove(&place);
+                self.fleet.forget(&place);
+                self.watched.remove(&place);
                 self.desired.restarts.remove(&place);
             }
         }
@@ -198,6 +237,7 @@ impl Reconciler {
                 return;
             }
         };
+        self.with.ports.keep(port);
         let launch = self.with.surroundings.replica(want, id.clone(), port);
         let before = self.fleet.replicas.get(&place);
         let same_revision = before.is_some_and(|replica| replica.revision == want.revision);
@@ -215,6 +255,7 @@ impl Reconciler {
             was_ready: same_revision && before.is_some_and(|replica| replica.was_ready),
         };
         let (address, check) = self.how_to_watch(&place, Some(port));
+        self.watched.insert(place.clone(), (address, check.clone()));
         self.fleet.replicas.insert(place, replica);
         self.with.checks.remember(launch.clone());
         let driver = Arc::clone(&self.with.driver);
@@ -277,57 +318,35 @@ impl Reconciler {
         });
     }
 
+    /// Checks and routes change in place: tells the registry of instances that are to be checked in another
+    /// way than when they started, or are reached since.
+    async fn watch_as_wanted(&mut self) {
+        let mut changed = Vec::new();
+        for (place, replica) in &self.fleet.replicas {
+            if !matches!(replica.phase, Phase::Running { .. })
+                || !self.desired.services.contains_key(&place.service)
+            {
+                continue;
+            }
+            let wanted = self.how_to_watch(place, replica.port);
+            if self.watched.get(place) != Some(&wanted) {
+                changed.push((place.clone(), replica.run, wanted));
+            }
+        }
+        for (place, run, (address, check)) in changed {
+            self.watched.insert(place.clone(), (address, check.clone()));
+            self.with.registry.register(place.instance(run), address, check).await;
+        }
+    }
+
     /// Where an instance is reached and how it is checked.
-    fn how_to_watch(&self, place: &Place, port: Option<u16>) -> (Option<SocketAddr>, Option<HealthCheck>) {
+    fn how_to_watch(&self, place: &Place, port: Option<u16>) -> Watched {
         let Some(want) = self.desired.services.get(&place.service) else {
             return (None, None);
         };
         let address =
             port.filter(|_| want.listens).map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
         (address, want.service.healthcheck.clone())
-    }
-
-    /// Answers restarts that have come to their end.
-    fn settle_restarts(&mut self) {
-        let down = matches!(self.desired.goal, Goal::Down { .. });
-        let mut open = Vec::new();
-        for pending in std::mem::take(&mut self.restarts) {
-            match self.restart_result(&pending.runs, down) {
-                Some(result) => {
-                    let _ = pending.answer.send(result);
-                }
-                None => open.push(pending),
-            }
-        }
-        self.restarts = open;
-        let fleet = &self.fleet;
-        self.desired
-            .restarts
-            .retain(|place, run| fleet.replicas.get(place).is_some_and(|replica| replica.run <= *run));
-    }
-
-    fn restart_result(
-        &self,
-        runs: &BTreeMap<Place, u32>,
-        down: bool,
-    ) -> Option<Result<Vec<Place>, RestartError>> {
-        if down {
-            return Some(Err(RestartError::GoingDown));
-        }
-        for (place, run) in runs {
-            let Some(replica) = self.fleet.replicas.get(place) else { continue };
-            let renewed = replica.run > *run;
-            if renewed && (replica.is_ready() || replica.is_completed()) {
-                continue;
-            }
-            let hopeless = replica.has_given_up() || replica.failures >= status::FAILED_AFTER;
-            if renewed && hopeless {
-                let why = replica.last_end.as_ref().map_or_else(String::new, |end| end.why.clone());
-                return Some(Err(RestartError::Failed { place: place.clone(), why }));
-            }
-            return None;
-        }
-        Some(Ok(runs.keys().cloned().collect()))
     }
 
     fn settle_down(&mut self) {
@@ -353,6 +372,12 @@ impl Reconciler {
 
     async fn publish_view(&mut self) {
         let mut view = status::view(&self.desired, &self.fleet);
+        let gone = |name: &ServiceName| view.services.iter().all(|service| service.name != *name);
+        let gone: Vec<ServiceName> = self.expected.keys().filter(|name| gone(name)).cloned().collect();
+        for name in gone {
+            self.expected.remove(&name);
+            self.with.registry.expect(&name, false).await;
+        }
         for service in &view.services {
             let expected = status::is_expected(service, &self.fleet);
             if self.expected.get(&service.name) != Some(&expected) {
@@ -381,14 +406,5 @@ impl Reconciler {
             code: None,
             hint: None,
         });
-    }
-}
-
-/// Ports that Atoll picked go back; one that the file names was never taken.
-pub(crate) fn release_port(with: &Options, port: Option<u16>, want: Option<&Want>) {
-    if let Some(port) = port
-        && want.is_none_or(|want| want.service.port != Some(port))
-    {
-        with.ports.release(port);
     }
 }

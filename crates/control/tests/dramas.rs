@@ -1,6 +1,8 @@
 //! Small dramas for the planner: a world that does at once what the plan says, and a script of what goes
 //! wrong in it. Pure, without a clock of its own or a driver.
 
+#![allow(clippy::unwrap_used)] // helpers outside test functions
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -120,7 +122,7 @@ impl World {
                 _ => {}
             }
         }
-        for (_, prepare) in &mut self.fleet.prepares {
+        for prepare in self.fleet.prepares.values_mut() {
             if matches!(prepare, Prepare::Running { .. }) {
                 busy = true;
                 *prepare = Prepare::Done;
@@ -171,7 +173,7 @@ impl World {
                 format!("stop {place} ({why:?})")
             }
             Step::Forget { place } => {
-                self.fleet.replicas.remove(&place);
+                self.fleet.forget(&place);
                 format!("forget {place}")
             }
         }
@@ -421,6 +423,107 @@ fn differences_are_named_as_in_the_file() {
     Replace web [1, 2] ["environment.LOG", "user"]
     "#);
     assert_eq!(unchanged, 1);
+}
+
+#[test]
+fn what_runs_is_not_stopped_for_a_successor_that_may_not_start() {
+    let web = || after(service("web", 1), "db", Condition::Healthy);
+    let mut world = World::new(app(&[web(), service("db", 1)]));
+    world.settle();
+    let (mut changed_web, mut changed_db) = (web(), service("db", 1));
+    changed_web.environment.insert("LOG".into(), "debug".into());
+    changed_db.environment.insert("LOG".into(), "debug".into());
+    world.desired = app(&[changed_web, changed_db]);
+    insta::assert_snapshot!(world.settle(), @r"
+    stop db-1 (Changed)
+    db-1 gone
+    start db-1
+    stop web-1 (Changed)
+    web-1 gone
+    start web-1
+    ");
+}
+
+#[test]
+fn a_flapping_dependency_takes_nobody_with_it() {
+    let mut world = World::new(app(&[after(service("web", 1), "db", Condition::Healthy), service("db", 1)]));
+    world.settle();
+    for code in [1, 0, 1] {
+        world.dies("db", 1, code);
+        world.desired.restarts.insert(Place { service: "web".parse().unwrap(), index: 1 }, 1);
+        world.tick();
+        assert_eq!(world.state("web").0, ServiceState::Ready, "a restart waits until db is back");
+        let replica = world.fleet.replicas.get_mut(&Place { service: "db".parse().unwrap(), index: 1 });
+        if let Some(Replica { phase: Phase::Ended { asked, .. }, .. }) = replica {
+            *asked = true; // somebody starts it again
+        }
+        world.settle();
+    }
+    assert_eq!(world.state("web").0, ServiceState::Ready);
+}
+
+#[test]
+fn a_job_that_always_restarts_never_completes_and_its_dependants_say_so() {
+    let mut job = service("migrate", 1);
+    job.restart.when = RestartWhen::Always;
+    let mut world = World::new(app(&[after(service("web", 1), "migrate", Condition::Completed), job]));
+    world.settle();
+    assert_eq!(
+        world.state("web"),
+        (ServiceState::Failed, "waits for `migrate` to complete, but `restart: always` never lets it".into())
+    );
+}
+
+#[test]
+fn what_this_version_can_no_longer_run_is_stopped() {
+    let mut world = World::new(app(&[service("web", 2)]));
+    world.settle();
+    let mut web = service("web", 2);
+    web.work = Work::Unsupported("it has an `image`".into());
+    world.desired = app(&[web]);
+    insta::assert_snapshot!(world.settle(), @r"
+    stop web-1 (Surplus), stop web-2 (Surplus)
+    web-1 gone, web-2 gone
+    forget web-1, forget web-2
+    ");
+}
+
+#[test]
+fn a_run_number_is_never_used_twice() {
+    let mut world = World::new(app(&[service("web", 2)]));
+    world.settle();
+    let place = Place { service: "web".parse().unwrap(), index: 2 };
+    let before = world.fleet.replicas[&place].run;
+    world.desired = app(&[service("web", 1)]);
+    world.settle();
+    world.desired = app(&[service("web", 2)]);
+    world.settle();
+    assert!(world.fleet.replicas[&place].run > before);
+}
+
+#[test]
+fn three_hundred_services_in_a_chain_go_down_from_its_head() {
+    let name = |n: usize| format!("s{n:03}");
+    let services: Vec<Service> = (0..300)
+        .map(|n| {
+            let one = calling(service(&name(n), 1), &name((n + 1) % 300)); // a circle of calls …
+            if n < 299 { after(one, &name(n + 1), Condition::Started) } else { one } // … and a chain
+        })
+        .collect();
+    let mut world = World::new(app(&services));
+    while world.fleet.replicas.values().filter(|replica| replica.is_ready()).count() < 300 {
+        world.tick();
+    }
+    world.desired.goal = Goal::Down { grace: None };
+    let began = std::time::Instant::now();
+    let mut last = 300;
+    while last > 0 {
+        world.tick();
+        let alive: Vec<_> = world.fleet.replicas.iter().filter(|(_, replica)| replica.is_alive()).collect();
+        assert!(alive.len() <= last && last - alive.len() <= 1, "one after the other");
+        last = alive.len();
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?} for 600 looks", began.elapsed());
 }
 
 #[derive(Clone, Debug)]
