@@ -136,6 +136,28 @@ pub(crate) struct Finding {
     services: Vec<String>,
     /// What to do next.
     hint: Option<String>,
+    /// Other places that matter.
+    also: Vec<AlsoAt>,
+}
+
+/// Another place of a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct AlsoAt {
+    /// The file.
+    file: PathBuf,
+    /// The line, from 1.
+    line: usize,
+    /// The column in characters, from 1.
+    column: usize,
+    /// What it has to do with the fault; empty for one more of the same.
+    label: String,
+}
+
+impl AlsoAt {
+    fn of((span, label): &(manifest::Span, String), sources: &Sources) -> Option<Self> {
+        let (line, column) = sources.line_and_column(*span)?;
+        Some(Self { file: sources.get(span.source)?.path.clone(), line, column, label: label.clone() })
+    }
 }
 
 impl Finding {
@@ -152,6 +174,7 @@ impl Finding {
             column: place.map(|(_, column)| column),
             services: Vec::new(),
             hint: fault.hint.clone(),
+            also: fault.also.iter().filter_map(|other| AlsoAt::of(other, sources)).collect(),
         }
     }
 
@@ -167,6 +190,7 @@ impl Finding {
             column: None,
             services: services.iter().map(ToString::to_string).collect(),
             hint,
+            also: Vec::new(),
         }
     }
 }

@@ -72,6 +72,12 @@ pub(crate) fn look(directory: &Path) -> Start {
     if let Some(name) = COMPOSE.iter().copied().find(|name| there(name)) {
         return Start::HasCompose(name);
     }
+    let (file, from) = starter(directory);
+    Start::Write { file, from: from.to_owned() }
+}
+
+/// The guess, whatever application file is there already, and what it was made of.
+pub(crate) fn starter(directory: &Path) -> (String, &'static str) {
     let (mut guesses, from) = guess(directory);
     guesses.truncate(MOST_SERVICES);
     guesses.dedup_by(|a, b| a.name == b.name);
@@ -79,7 +85,7 @@ pub(crate) fn look(directory: &Path) -> Start {
     let app = app.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let app = app.and_then(|name| manifest::spec::AppName::normalize(&name));
     let app = app.as_ref().map_or("app", |name| name.as_str());
-    Start::Write { file: write(app, &guesses), from: from.to_owned() }
+    (write(app, &guesses), from)
 }
 
 /// The first that fits, the most explicit first.
@@ -109,8 +115,9 @@ fn guess(directory: &Path) -> (Vec<Guess>, &'static str) {
         let name = module.rsplit('/').next().unwrap_or(module);
         return (vec![Guess::new(name, Some("go build -o bin/app ."), &["bin/app"])], "go.mod");
     }
-    if directory.join("requirements.txt").exists() || directory.join("pyproject.toml").exists() {
-        let main = ["main.py", "app.py", "server.py"].into_iter().find(|name| directory.join(name).exists());
+    let main = ["main.py", "app.py", "server.py"].into_iter().find(|name| directory.join(name).exists());
+    let python = ["requirements.txt", "pyproject.toml"].iter().any(|name| directory.join(name).exists());
+    if python || main.is_some() {
         return (vec![Guess::new("web", None, &["python3", main.unwrap_or("main.py")])], "Python sources");
     }
     let serve = "python3 -m http.server --bind 127.0.0.1 $PORT";
@@ -325,6 +332,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_project_becomes_a_file_that_is_right() {
+        assert_eq!(written(&[("app.py", "")]), ["web: python3 app.py"]);
         assert_eq!(written(&[]), ["web: sh -c exec python3 -m http.server --bind 127.0.0.1 $PORT"]);
         assert_eq!(
             written(&[(

@@ -95,9 +95,21 @@ fn following_logs_ends_with_the_app_or_with_ctrl_c() {
     let done = logs.finish().ends_with(0);
     assert_eq!(done.out, "catalog-1 | one\n");
     let logs = project.start(&["logs", "-f"]);
-    eventually("the request", || (node.asked().len() == 2).then_some(()));
+    let followed = || node.asked().iter().filter(|asked| asked.contains("/v1/logs")).count();
+    eventually("the request", || (followed() == 2).then_some(()));
     drop(node);
     logs.finish().ends_with(0);
+}
+
+#[test]
+fn logs_of_what_the_app_does_not_have_are_refused() {
+    let mut script = Script::new(vec![ready()]);
+    script.logs = vec![said("catalog-1", "one"), said("gateway", "200 GET /")];
+    let (project, _node) = project(script);
+    let refused = project.run(&["logs", "catalgo"]).ends_with(2).err;
+    assert!(refused.starts_with("error[A0805]: the app has no service `catalgo`"), "{refused}");
+    // An instance that is gone still has its log; the gateway has one too.
+    project.run(&["logs", "catalog-7", "gateway"]).ends_with(0);
 }
 
 #[test]

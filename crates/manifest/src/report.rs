@@ -24,6 +24,9 @@ pub fn report(faults: &[Fault], sources: &Sources, color: bool) -> String {
     let mut text = String::new();
     for fault in faults {
         text.push_str(&renderer.render(&[group(fault, sources)]));
+        if let (None, Some(hint)) = (fault.span, &fault.hint) {
+            text.push_str(&format!("\n  hint: {hint}"));
+        }
         text.push_str("\n\n");
     }
     text
@@ -87,6 +90,7 @@ fn group<'a>(fault: &'a Fault, sources: &'a Sources) -> Group<'a> {
         group = group.element(Level::NOTE.message(format!("also at {places}")));
     }
     match &fault.hint {
+        Some(_) if fault.span.is_none() => group, // below no excerpt it would hang in the air
         Some(hint) => group.element(Level::HELP.with_name("hint").message(hint.as_str())),
         None => group,
     }

@@ -16,7 +16,7 @@ use crate::show::board::counted;
 ///
 /// Exit status 0: fine. 1: the linter found an error (with --strict: or anything at all). 2: the file has
 /// faults and cannot be used. Every finding has a code; `atoll explain` describes it. JSON: a list of
-/// `{severity, code, message, file, line, column, services, hint}`.
+/// `{severity, code, message, file, line, column, services, hint, also}`; `also` has further places.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct CheckArgs {
     /// Where the app is

@@ -5,13 +5,15 @@ use super::up::now;
 use crate::failure::{CliError, Failure, print};
 use crate::flags::{AppFlagsLong, FormatFlag};
 use crate::place::Place;
-use crate::show::Paint;
-use crate::show::line::{LogPrinter, LogStyle};
-use crate::show::time;
+use crate::show::line::{LogPrinter, LogStyle, service_of};
+use crate::show::{Paint, clean, time};
 use crate::signals::Signals;
 
 /// Lines shown in one piece at most while nobody waits for them.
 const BATCH: usize = 16 << 10;
+
+/// Under this name the requests from outside are in the log.
+const GATEWAY: &str = "gateway";
 
 /// Show what services say
 ///
@@ -64,8 +66,15 @@ pub(crate) fn run(args: LogsArgs, context: &Context) -> Result<u8, Failure> {
     context.block_on(async {
         let mut signals =
             Signals::catch().map_err(|source| CliError::Machine { what: "catch signals", source })?;
+        let status = client.status().await.ok();
+        if let Some(status) = &status {
+            check_targets(status, &targets)?;
+        }
         let mut lines = client.logs(&targets, args.tail.0, args.since, args.follow).await?;
         let mut printer = LogPrinter::new(style);
+        if let Some(status) = &status {
+            expect_names(&mut printer, status, &targets);
+        }
         let mut pending = String::new();
         loop {
             // `biased`, so that what is there already is printed in batches.
@@ -95,4 +104,27 @@ pub(crate) fn run(args: LogsArgs, context: &Context) -> Result<u8, Failure> {
         print(&pending)?;
         Ok(0)
     })
+}
+
+/// Refuses what has nothing to do with any service: it would be waited for in vain. An instance that is gone
+/// still has its log.
+fn check_targets(status: &api::Status, targets: &[String]) -> Result<(), Failure> {
+    let known = |name: &str| status.services.iter().any(|service| service.name == name);
+    match targets.iter().find(|name| *name != GATEWAY && !known(name) && !known(service_of(name))) {
+        Some(name) => Err(CliError::NoSuchService { name: clean::text(name), nearest: None }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Makes room for the names that may come by, so that the first lines are aligned with the later ones.
+fn expect_names(printer: &mut LogPrinter, status: &api::Status, targets: &[String]) {
+    let asked = |name: &str| targets.is_empty() || targets.iter().any(|target| target == name);
+    if asked(GATEWAY) {
+        printer.expect(GATEWAY);
+    }
+    for service in &status.services {
+        for instance in service.instances.iter().filter(|one| asked(&service.name) || asked(&one.name)) {
+            printer.expect(&instance.name);
+        }
+    }
 }

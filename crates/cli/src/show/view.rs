@@ -66,6 +66,8 @@ pub(crate) struct View {
     voices: BTreeMap<String, Voice>,
     held: VecDeque<LogLine>,
     lost: usize,
+    /// The hint of an event that was shown last: a service that ends again and again needs it once.
+    last_hint: Option<String>,
     /// Text that is there to stay and not written yet.
     above: String,
     dirty: bool,
@@ -85,6 +87,7 @@ impl View {
             voices: BTreeMap::new(),
             held: VecDeque::new(),
             lost: 0,
+            last_hint: None,
             above: String::new(),
             dirty: true,
         }
@@ -136,9 +139,16 @@ impl View {
             Stage::Starting | Stage::Stopping => event.level > Level::Info,
             Stage::Running => true,
         };
-        if shown {
-            self.above.push_str(&line::event(event, self.look.paint));
+        if !shown {
+            return;
         }
+        let mut event = event.clone();
+        if event.hint == self.last_hint {
+            event.hint = None;
+        } else if event.hint.is_some() {
+            self.last_hint.clone_from(&event.hint);
+        }
+        self.above.push_str(&line::event(&event, self.look.paint));
     }
 
     /// A service said something.
@@ -396,6 +406,17 @@ mod tests {
                 "  gateway  http://127.0.0.1:8080"
             ]
         );
+    }
+
+    #[test]
+    fn a_hint_is_not_repeated_line_after_line() {
+        let (mut view, now) = view(false);
+        for _ in 0..2 {
+            let hint = Some("see `atoll logs catalog`".to_owned());
+            view.event(&Event { hint, ..happened(Level::Error, "catalog-1 ended") });
+        }
+        let text = view.render(now, SIZE);
+        assert_eq!((text.matches("ended").count(), text.matches("hint:").count()), (2, 1), "{text}");
     }
 
     #[test]
