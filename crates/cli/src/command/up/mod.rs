@@ -148,7 +148,8 @@ impl Up {
         let Some(limit) = self.wait else {
             let status = self.client.status().await?;
             let node = self.client.node().await?;
-            let starts = if done.changes.is_empty() { "runs" } else { "starts" };
+            let all_new = !done.changes.is_empty() && done.unchanged == 0;
+            let starts = if all_new { "starts" } else { "runs" };
             let mut text = format!("{} {starts} (pid {})\n", paint.bold(&status.app), node.pid);
             text.push_str(&addresses(&status, paint));
             text.push_str("  follow it with `atoll logs -f`, stop it with `atoll down`\n");
