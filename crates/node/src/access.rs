@@ -65,7 +65,7 @@ impl AccessSink for AccessLog {
 
 /// One line: what a person scans first comes first, then `key=value` for tools.
 fn line(record: &AccessRecord) -> String {
-    let instance = record.instance.as_ref().map_or_else(|| "-".to_owned(), |id| id.name());
+    let instance = record.instance.as_ref().map_or_else(|| "-".to_owned(), manifest::spec::InstanceId::name);
     let mut line = format!(
         "{} {} {} {:.1}ms {instance}",
         record.status,

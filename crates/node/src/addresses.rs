@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use control::ports::{NoFreePort, Ports};
 use manifest::spec::{App, ServiceName};
@@ -12,6 +13,12 @@ use crate::state_dir::StateDir;
 
 /// The file in the state directory.
 const FILE: &str = "addresses.json";
+
+/// How long the sockets of a node that has just been killed may outlive its lock, for all of them together.
+const OLD_NODE: Duration = Duration::from_millis(100);
+
+/// Time between two looks at such a socket.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Who calls whom.
 pub(crate) type Pair = (ServiceName, ServiceName);
@@ -54,8 +61,24 @@ impl Addresses {
         state.write_whole(FILE, &serde_json::to_vec(&kept)?)
     }
 
-    /// The addresses `app` needs: those that are there stay, new pairs get new ports, the rest goes.
-    pub(crate) fn fitted(&self, app: &App, ports: &Ports) -> Result<Self, NoFreePort> {
+    /// Every port among them.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        self.mesh.values().chain(self.gateway.values()).copied()
+    }
+
+    /// The addresses `app` needs: those that are there stay, new pairs get new ports, the rest goes. Those of
+    /// an earlier life (`in_use` is false) stay only while nobody else has taken them.
+    pub(crate) fn fitted(&self, app: &App, ports: &Ports, in_use: bool) -> Result<Self, NoFreePort> {
+        let give_up = Instant::now() + OLD_NODE;
+        let stays = |port: u16| {
+            while !in_use && !Ports::is_free(port) {
+                if Instant::now() >= give_up {
+                    return false;
+                }
+                std::thread::sleep(LOOK);
+            }
+            true
+        };
         let pairs: BTreeSet<Pair> = app
             .services
             .values()
@@ -63,7 +86,7 @@ impl Addresses {
             .collect();
         let mut mesh = BTreeMap::new();
         for pair in pairs {
-            let port = match self.mesh.get(&pair) {
+            let port = match self.mesh.get(&pair).filter(|port| stays(**port)) {
                 Some(port) => {
                     ports.keep(*port);
                     *port
@@ -75,7 +98,8 @@ impl Addresses {
         let gateway = self
             .gateway
             .iter()
-            .filter(|(wanted, _)| app.gateway.listen.contains(wanted))
+            .filter(|(wanted, port)| app.gateway.listen.contains(wanted) && stays(**port))
+            .inspect(|(_, port)| ports.keep(**port))
             .map(|(wanted, port)| (*wanted, *port))
             .collect();
         Ok(Self { mesh, gateway })

@@ -1,7 +1,7 @@
 //! From an application file to listeners, routes and desired state. One wish at a time; a wish that
 //! cannot be met changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,9 @@ use tokio::sync::Mutex;
 use crate::addresses::{Addresses, loopback};
 use crate::port_holder;
 use crate::state_dir::StateDir;
+
+/// Instances of one service at most, as in a file.
+const MAX_REPLICAS: u32 = 1000;
 
 /// Applies wishes. Shared by reference; applications are in turn.
 pub(crate) struct Applier {
@@ -38,6 +41,8 @@ struct InForce {
     desired: Desired,
     /// Where the gateway listens.
     gateway: Vec<SocketAddr>,
+    /// Everything stops: no further wish is met.
+    going_down: bool,
 }
 
 /// A wish worked out: everything that will be put in force.
@@ -59,6 +64,8 @@ pub(crate) enum ApplyError {
     Select(String),
     #[error("there is no service `{name}`")]
     NoService { name: String },
+    #[error("{count} instances of `{name}` are more than {MAX_REPLICAS}")]
+    TooMany { name: String, count: u32 },
     #[error("cannot listen on {address}{}", held_by(.holder))]
     Listen { address: SocketAddr, holder: Option<port_holder::Holder>, source: std::io::Error },
     #[error(transparent)]
@@ -83,6 +90,7 @@ impl Explain for ApplyError {
             Self::Select(_) | Self::NoService { .. } => {
                 Help::code("A0612").hint("`atoll config --services` lists the services")
             }
+            Self::TooMany { .. } => Help::code("A0617").hint("ask for fewer"),
             Self::Listen { .. } => Help::code("A0613")
                 .hint("stop what holds the port, set `gateway.listen`, or run with `--isolated`"),
             Self::Ports(_) => Help::code("A0614").hint("stop services of other apps on this machine"),
@@ -105,10 +113,20 @@ impl Applier {
         Self { state, detached, directory, ports, proxy, in_force }
     }
 
-    /// Works a wish out without doing anything.
+    /// Works a wish out without doing anything: new addresses in it are made up.
     pub(crate) async fn prepare(&self, app_name: &str, apply: Apply) -> Result<Prepared, ApplyError> {
         let in_force = self.in_force.lock().await;
-        self.prepare_with(&in_force, app_name, apply)
+        let prepared = self.prepare_with(&in_force, app_name, apply)?;
+        self.give_back(&prepared.addresses, &in_force.addresses); // nothing will listen there
+        Ok(prepared)
+    }
+
+    /// Gives back the ports of `from` that are not in `kept`.
+    fn give_back(&self, from: &Addresses, kept: &Addresses) {
+        let kept: BTreeSet<u16> = kept.ports().collect();
+        for port in from.ports().filter(|port| !kept.contains(port)) {
+            self.ports.release(port);
+        }
     }
 
     fn prepare_with(
@@ -117,12 +135,12 @@ impl Applier {
         app_name: &str,
         mut apply: Apply,
     ) -> Result<Prepared, ApplyError> {
-        let app = resolve(&mut apply, in_force.app.as_ref())?;
+        let app = resolve(&mut apply, in_force)?;
         if app.name.as_str() != app_name {
             return Err(ApplyError::OtherApp { running: app_name.into(), wanted: app.name.to_string() });
         }
         let replicas = replicas(&app, &apply.scale)?;
-        let addresses = in_force.addresses.fitted(&app, &self.ports)?;
+        let addresses = in_force.addresses.fitted(&app, &self.ports, in_force.app.is_some())?;
         let desired = Desired::of(&app, &replicas, &addresses.urls());
         Ok(Prepared { apply, app, addresses, desired })
     }
@@ -158,15 +176,23 @@ impl Applier {
         controller: &Controller,
     ) -> Result<Plan, ApplyError> {
         let mut in_force = self.in_force.lock().await;
+        if in_force.going_down {
+            return Err(ApplyError::Stopping);
+        }
         let mut prepared = self.prepare_with(&in_force, app_name, apply)?;
         let desired = prepared.desired.clone();
-        let (gateway, failed) = self.listen(&mut prepared).await?;
-        let outcome = match failed.into_iter().next() {
-            Some(error) => Err(error),
-            None => self.put_in_force(&mut in_force, prepared, gateway),
+        let listening = self.listen(&mut prepared).await;
+        let made = prepared.addresses.clone();
+        let outcome = match listening {
+            Err(error) => Err(error),
+            Ok((gateway, failed)) => match failed.into_iter().next() {
+                Some(error) => Err(error),
+                None => self.put_in_force(&mut in_force, prepared, gateway),
+            },
         };
         if let Err(error) = outcome {
             self.proxy.listen(listeners(&in_force.gateway, &in_force.addresses)).await;
+            self.give_back(&made, &in_force.addresses);
             return Err(error);
         }
         let (changes, unchanged) = controller.apply(desired).await.map_err(|_| ApplyError::Stopping)?;
@@ -180,6 +206,9 @@ impl Applier {
         controller: &Controller,
     ) -> Result<Plan, ApplyError> {
         let mut in_force = self.in_force.lock().await;
+        if in_force.going_down {
+            return Err(ApplyError::Stopping);
+        }
         let Some(app) = &in_force.app else {
             return Err(ApplyError::Select("nothing runs yet".into()));
         };
@@ -210,7 +239,8 @@ impl Applier {
             .and_then(|()| self.state.keep_wish(&apply, self.detached))
             .map_err(ApplyError::Keep)?;
         self.proxy.publish(RouteTable::compile(&app, &self.directory));
-        *in_force = InForce { apply, app: Some(app), addresses, desired, gateway };
+        self.give_back(&in_force.addresses, &addresses);
+        *in_force = InForce { apply, app: Some(app), addresses, desired, gateway, going_down: false };
         Ok(())
     }
 
@@ -242,9 +272,10 @@ impl Applier {
         Ok((gateway, failed.collect()))
     }
 
-    /// Stops taking new connections from outside; services may go on calling each other.
-    pub(crate) async fn close_gateway(&self) {
-        let in_force = self.in_force.lock().await;
+    /// Meets no further wish and takes no new connections from outside; services may go on calling each other.
+    pub(crate) async fn go_down(&self) {
+        let mut in_force = self.in_force.lock().await;
+        in_force.going_down = true;
         self.proxy.listen(listeners(&[], &in_force.addresses)).await;
     }
 
@@ -310,7 +341,7 @@ pub(crate) struct Outline {
 
 /// The app that a wish asks for. A wish for some services leaves the others as they are, as `docker compose
 /// up NAME` does.
-fn resolve(apply: &mut Apply, in_force: Option<&App>) -> Result<App, ApplyError> {
+fn resolve(apply: &mut Apply, in_force: &InForce) -> Result<App, ApplyError> {
     let loaded = manifest::parse_resolved(&apply.file, Path::new("<application>"));
     let Some(app) = loaded.app else {
         return Err(ApplyError::Faults { report: manifest::report(&loaded.faults, &loaded.sources, false) });
@@ -324,9 +355,12 @@ fn resolve(apply: &mut Apply, in_force: Option<&App>) -> Result<App, ApplyError>
     }
     let mut chosen = manifest::select(&app, &names, !apply.no_deps)
         .map_err(|error| ApplyError::Select(error.to_string()))?;
-    for (name, service) in in_force.iter().flat_map(|app| &app.services) {
+    for (name, service) in in_force.app.iter().flat_map(|app| &app.services) {
         if app.services.contains_key(name) && !chosen.services.contains_key(name) {
             chosen.services.insert(name.clone(), service.clone());
+            if let Some(count) = in_force.apply.scale.get(name.as_str()) {
+                apply.scale.entry(name.to_string()).or_insert(*count);
+            }
         }
     }
     apply.services = chosen.services.keys().map(ToString::to_string).collect();
@@ -339,6 +373,9 @@ fn replicas(app: &App, counts: &BTreeMap<String, u32>) -> Result<BTreeMap<Servic
     for (name, count) in counts {
         let known = name.parse().ok().filter(|name| app.services.contains_key(name));
         let name: ServiceName = known.ok_or_else(|| ApplyError::NoService { name: name.clone() })?;
+        if *count > MAX_REPLICAS {
+            return Err(ApplyError::TooMany { name: name.to_string(), count: *count });
+        }
         replicas.insert(name, *count);
     }
     Ok(replicas)
@@ -369,4 +406,83 @@ fn to_plan(changes: Vec<Change>, unchanged: u32) -> Plan {
         })
         .collect();
     Plan { changes, unchanged }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nowhere;
+
+    impl proxy::AccessSink for Nowhere {
+        fn record(&self, _: proxy::AccessRecord) {}
+    }
+
+    fn applier(dir: &Path) -> Applier {
+        let access = Arc::new(Nowhere);
+        let proxy = proxy::Proxy::start(proxy::Options { access, ..proxy::Options::default() }).unwrap();
+        let ports = Arc::new(Ports::new(std::process::id().into()));
+        Applier::new(StateDir::open(dir).unwrap(), true, Directory::default(), ports, proxy)
+    }
+
+    fn wish(services: &str) -> Apply {
+        Apply { file: format!("name: x\nservices:\n{services}"), ..Apply::default() }
+    }
+
+    const PAIR: &str = "  front: { command: [front], calls: { back: {} } }\n  back: { command: [back] }\n";
+
+    #[tokio::test]
+    async fn looking_at_a_plan_takes_no_ports() {
+        let dir = tempfile::tempdir().unwrap();
+        let applier = applier(dir.path());
+        for _ in 0..3 {
+            applier.prepare("x", wish(PAIR)).await.unwrap();
+        }
+        assert_eq!(applier.ports.taken(), 0);
+        applier.resume("x", wish(PAIR)).await.unwrap();
+        let in_force = applier.ports.taken();
+        applier.prepare("x", wish(PAIR)).await.unwrap();
+        assert_eq!(applier.ports.taken(), in_force);
+        // What is no longer called gives its address back.
+        applier.resume("x", wish("  back: { command: [back] }\n")).await.unwrap();
+        assert_eq!(applier.ports.taken(), in_force - 1);
+    }
+
+    #[tokio::test]
+    async fn an_address_of_an_earlier_life_that_somebody_has_taken_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = || ("front".parse().unwrap(), "back".parse().unwrap());
+        let first = applier(dir.path());
+        first.resume("x", wish(PAIR)).await.unwrap();
+        let port = first.in_force.lock().await.addresses.mesh[&pair()];
+        first.proxy.listen(Vec::new()).await;
+        drop(first);
+        let somebody = std::net::TcpListener::bind(loopback(port)).unwrap();
+        let second = applier(dir.path());
+        let (desired, failed) = second.resume("x", wish(PAIR)).await.unwrap();
+        assert!(failed.is_empty());
+        assert_ne!(desired.services[&"front".parse().unwrap()].urls[&pair().1].port(), port);
+        drop(somebody);
+    }
+
+    #[tokio::test]
+    async fn a_wish_for_some_services_leaves_the_counts_of_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let applier = applier(dir.path());
+        let mut all = wish(PAIR);
+        all.scale.insert("back".into(), 3);
+        applier.resume("x", all).await.unwrap();
+        let some = Apply { services: vec!["front".into()], no_deps: true, ..wish(PAIR) };
+        let prepared = applier.prepare("x", some).await.unwrap();
+        assert_eq!(prepared.desired.services[&"back".parse().unwrap()].replicas, 3);
+    }
+
+    #[tokio::test]
+    async fn a_count_with_a_digit_too_many_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut many = wish(PAIR);
+        many.scale.insert("back".into(), u32::MAX);
+        let error = applier(dir.path()).prepare("x", many).await.err().unwrap();
+        assert_eq!(error.to_string(), "4294967295 instances of `back` are more than 1000");
+    }
 }

@@ -58,6 +58,21 @@ impl Events {
         let _ = self.live.send(event); // nobody follows
     }
 
+    /// What a follower is told who was so slow that `count` events have passed it by.
+    pub(crate) fn missed(&self, count: u64) -> Event {
+        Event {
+            seq: 0,
+            at: self.clock.now(),
+            level: Level::Warning,
+            kind: "events.missed".to_owned(),
+            service: None,
+            instance: None,
+            message: format!("{count} events came faster than they were read"),
+            code: None,
+            hint: None,
+        }
+    }
+
     /// Those kept after `since`, and live ones from exactly there on.
     pub(crate) fn since(&self, since: u64) -> (Vec<Event>, broadcast::Receiver<Event>) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

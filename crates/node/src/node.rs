@@ -164,7 +164,7 @@ impl Parts {
             state_dir::OpenError::Unusable { path, source } => NodeError::StateDir { path, source },
         })?;
         let unusable = |source| NodeError::StateDir { path: options.state_dir.clone(), source };
-        let kept = state.kept_wish().map_err(unusable)?;
+        let kept = state.kept_wish().map_err(|error| NodeError::Resume(error.to_string()))?;
         let tasks = Tasks::new();
         let clock = SystemClock::new();
         let events = Arc::new(Events::new(clock.clone()));
@@ -191,7 +191,6 @@ impl Parts {
             exec: checks.clone(),
         });
 
-        std::fs::create_dir_all(state.logs()).map_err(unusable)?;
         let access = Arc::new(AccessLog::start(&state.logs(), &tasks));
         let proxy =
             proxy::Proxy::start(proxy::Options { access: access.clone(), ..proxy::Options::default() })

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use api::Apply;
@@ -13,8 +13,14 @@ use tokio::net::UnixListener;
 /// The wish that is in force; a detached node that was killed starts from it.
 const WISH: &str = "app.json";
 
+/// Where output is kept.
+const LOGS: &str = "logs";
+
 /// Held for as long as a node lives; has its process id in it.
 const LOCK: &str = "node.lock";
+
+/// Connections to the admin socket that may wait to be taken.
+const MAX_WAITING: i32 = 128;
 
 /// Version of the files in here. A node refuses a directory of a later version.
 const FORMAT: u32 = 1;
@@ -38,6 +44,12 @@ pub(crate) struct KeptWish {
     pub(crate) apply: Apply,
 }
 
+/// What can be read of a file of any format.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
@@ -56,6 +68,8 @@ impl StateDir {
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        let logs = path.join(LOGS);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&logs).map_err(unusable)?;
         let handle = File::open(path).map_err(unusable)?;
         let mut lock = OpenOptions::new()
             .create(true)
@@ -77,10 +91,13 @@ impl StateDir {
 
     /// Where output is kept.
     pub(crate) fn logs(&self) -> PathBuf {
-        self.path.join("logs")
+        self.path.join(LOGS)
     }
 
     /// Binds the admin socket. A socket file from before belongs to nobody: the lock is ours.
+    ///
+    /// Whoever may connect may run anything as this user, so nobody else may, also where the directory was
+    /// made by somebody with other permissions.
     pub(crate) fn bind_admin(&self) -> io::Result<UnixListener> {
         let socket = self.path.join(api::SOCKET);
         match fs::remove_file(&socket) {
@@ -89,7 +106,7 @@ impl StateDir {
         }
         // Through `/proc/self/fd`, because the path of a socket may have only 107 bytes.
         let short = format!("/proc/self/fd/{}/{}", self.handle.as_raw_fd(), api::SOCKET);
-        UnixListener::bind(short)
+        listen_privately(Path::new(&short))
     }
 
     /// Takes the admin socket away.
@@ -104,11 +121,14 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let kept: KeptWish = serde_json::from_slice(&text)?;
-        if kept.format > FORMAT {
-            let text = format!("`{WISH}` is of format {}, this version knows {FORMAT}", kept.format);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+        let Format { format } = serde_json::from_slice(&text)
+            .map_err(|error| invalid(format!("`{WISH}` is damaged: {error}")))?;
+        if format > FORMAT {
+            return Err(invalid(format!("`{WISH}` is of format {format}, this version knows {FORMAT}")));
         }
+        let kept: KeptWish = serde_json::from_slice(&text)
+            .map_err(|error| invalid(format!("`{WISH}` is damaged: {error}")))?;
         Ok(Some(kept).filter(|kept| kept.detached))
     }
 
@@ -152,6 +172,17 @@ pub fn left_behind(state_dir: &Path) -> Option<String> {
     Some(app.map_or_else(|| "app".to_owned(), |app| app.name.to_string()))
 }
 
+/// A socket that is this user's alone from the first moment on: it listens only once it is.
+fn listen_privately(path: &Path) -> io::Result<UnixListener> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    listen(&socket, MAX_WAITING)?;
+    UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +207,35 @@ mod tests {
         assert_eq!(state.kept_wish().unwrap().unwrap().apply, apply);
         state.keep_wish(&apply, false).unwrap();
         assert!(state.kept_wish().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_or_of_a_later_version_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let said = |text: &str| {
+            fs::write(dir.path().join(WISH), text).unwrap();
+            state.kept_wish().unwrap_err().to_string()
+        };
+        assert_eq!(said(""), "`app.json` is damaged: EOF while parsing a value at line 1 column 0");
+        assert_eq!(
+            said(r#"{"format":1,"detached":true}"#),
+            "`app.json` is damaged: missing field `apply` at line 1 column 28"
+        );
+        assert_eq!(
+            said(r#"{"format":7,"everything":"else"}"#),
+            "`app.json` is of format 7, this version knows 1"
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_else_may_connect_wherever_the_socket_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let _listener = state.bind_admin().unwrap();
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(api::SOCKET), mode(LOGS)), (0o600, 0o700));
     }
 
     #[tokio::test]

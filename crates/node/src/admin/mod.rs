@@ -175,7 +175,7 @@ async fn stop_all(State(admin): Shared, wish: Result<Json<api::Stop>, JsonReject
     let grace = body(wish)?.timeout_s.map(Duration::from_secs);
     detached(async move {
         let running = running_instances(&admin);
-        admin.applier.close_gateway().await;
+        admin.applier.go_down().await;
         admin.controller.down(grace).await.map_err(|_| problem::stopping())?;
         let stop = admin.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(stop) = stop {
@@ -208,16 +208,17 @@ async fn events(State(admin): Shared, Query(query): Query<Since>) -> Response {
         return lines(kept);
     }
     let live = futures_util::stream::unfold((admin, live), |(admin, mut live)| async move {
-        loop {
-            let next = tokio::select! {
-                next = live.recv() => next,
-                () = admin.ending.cancelled() => return None,
-            };
-            match next {
-                Ok(event) => return Some((event, (admin, live))),
-                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                Err(tokio::sync::broadcast::error::RecvError::Closed) => return None,
+        let next = tokio::select! {
+            biased; // what has happened is told before the end is
+            next = live.recv() => next,
+            () = admin.ending.cancelled() => return None,
+        };
+        match next {
+            Ok(event) => Some((event, (admin, live))),
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(missed)) => {
+                Some((admin.events.missed(missed), (admin, live)))
             }
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => None,
         }
     });
     lines(kept.chain(live))

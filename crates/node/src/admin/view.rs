@@ -45,7 +45,9 @@ fn phase(services: &[api::Service]) -> Phase {
     if services.iter().any(|s| matches!(s.state, ServiceState::Failed | ServiceState::Degraded)) {
         return Phase::Degraded;
     }
-    if services.iter().all(|s| is_settled(s.state)) { Phase::Ready } else { Phase::Starting }
+    // Without an app there is nothing that could be ready.
+    let ready = !services.is_empty() && services.iter().all(|s| is_settled(s.state));
+    if ready { Phase::Ready } else { Phase::Starting }
 }
 
 fn to_service(
