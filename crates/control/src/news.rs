@@ -31,7 +31,7 @@ impl Reconciler {
                 let before = std::mem::replace(&mut self.desired, desired);
                 self.try_failed_again();
                 self.prepare_again(&before);
-                let _ = answer.send(difference); // the caller may have gone; the wish stands
+                self.change_answers.push((answer, difference));
             }
             Wish::Scale(replicas, answer) => {
                 let mut desired = self.desired.clone();
@@ -42,7 +42,7 @@ impl Reconciler {
                 }
                 let difference = changes(&self.desired, &desired);
                 self.desired = desired;
-                let _ = answer.send(difference);
+                self.change_answers.push((answer, difference));
             }
             Wish::Restart(targets, answer) => self.restart(&targets, answer),
             Wish::Down(grace, answer) => {

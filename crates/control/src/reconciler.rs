@@ -12,7 +12,7 @@ use runtime::{Found, Stop};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::controller::{Happening, Level, Options, Outcome};
-use crate::desired::{Desired, Goal};
+use crate::desired::{Change, Desired, Goal};
 use crate::fleet::{End, Fleet, Phase, Place, Prepare, Replica};
 use crate::plan::{Step, StopWhy, plan};
 use crate::restarts::PendingRestart;
@@ -34,6 +34,9 @@ const LEFTOVER_LIMIT: Duration = Duration::from_secs(5);
 /// Where an instance is reached and how it is checked.
 type Watched = (Option<SocketAddr>, Option<HealthCheck>);
 
+/// Whom to tell what a wish changes.
+pub(crate) type ChangeAnswer = (oneshot::Sender<(Vec<Change>, u32)>, (Vec<Change>, u32));
+
 /// The one owner of desired state and fleet.
 pub(crate) struct Reconciler {
     pub(crate) with: Options,
@@ -53,6 +56,8 @@ pub(crate) struct Reconciler {
     pub(crate) stop_retry_at: Option<Timestamp>,
     /// No port was free: look again then.
     port_retry_at: Option<Timestamp>,
+    /// Answers to changes of the wish, told once the view shows them: whoever looks next sees the new wish.
+    pub(crate) change_answers: Vec<ChangeAnswer>,
     pub(crate) down_answers: Vec<oneshot::Sender<()>>,
     pub(crate) restarts: Vec<PendingRestart>,
 }
@@ -76,6 +81,7 @@ impl Reconciler {
             superseded: BTreeSet::new(),
             stop_retry_at: None,
             port_retry_at: None,
+            change_answers: Vec::new(),
             down_answers: Vec::new(),
             restarts: Vec::new(),
         }
@@ -181,6 +187,9 @@ impl Reconciler {
         self.watch_as_wanted().await;
         self.settle_restarts();
         self.publish_view().await;
+        for (answer, difference) in self.change_answers.drain(..) {
+            let _ = answer.send(difference); // the caller may have gone; the wish stands
+        }
         self.settle_down();
         [plan.look_again, self.stop_retry_at, self.port_retry_at.take()].into_iter().flatten().min()
     }

@@ -237,6 +237,7 @@ fn why_not_ready(replica: &Replica) -> String {
     match &replica.phase {
         Phase::Running { detail, .. } => detail.clone(),
         Phase::Ended { asked: false, .. } => how_it_ended(replica),
+        Phase::Starting { .. } if replica.run == 1 => String::new(),
         Phase::Stopping { .. } | Phase::Ended { .. } | Phase::Starting { .. } => "restarting".into(),
     }
 }
