@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use http::Version;
 use tokio::sync::Notify;
 
-use crate::engine::Flow;
+use crate::engine::{Flow, Lines};
 use crate::exchange::Entrance;
 use crate::limits::Limits;
 use crate::thread::Occupied;
@@ -54,6 +54,7 @@ impl Connection {
         occupied: Occupied,
     ) -> Rc<Self> {
         let now = Instant::now();
+        flow.expect_head();
         Rc::new(Self {
             peer,
             entrance,
@@ -79,8 +80,10 @@ impl Connection {
         &self.entrance
     }
 
-    pub(crate) fn speaks(&self, version: Version) {
+    /// The head of a request has come, in this version. What its lines were like.
+    pub(crate) fn head_came(&self, version: Version) -> Lines {
         self.http2.set(version == Version::HTTP_2);
+        self.flow.take_lines()
     }
 
     /// It has never carried a request.
@@ -107,6 +110,9 @@ impl Connection {
             self.answering.set(self.answering.get().saturating_sub(1));
         }
         self.quiet.set((Instant::now(), self.flow.read()));
+        if !self.http2.get() {
+            self.flow.expect_head();
+        }
     }
 
     /// Tells the connection to end.

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 use manifest::spec::ServiceName;
 
 use crate::body::Body;
-use crate::engine::Upgrade;
+use crate::engine::{Lines, Upgrade};
 use crate::failure::{Failure, Kind};
 use crate::filter::Verdict;
 use crate::record::Recorder;
@@ -51,6 +51,8 @@ pub(crate) struct Head {
     pub(crate) uri: Uri,
     pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
+    /// What its lines were like before they were parsed.
+    pub(crate) lines: Lines,
     /// Lower case, without its port. Known once the head was checked.
     pub(crate) host: Option<String>,
     /// As the client wrote it: what `Host` says to the service.

@@ -9,6 +9,7 @@ use http::header::{
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
+use crate::engine::Lines;
 use crate::exchange::{Entrance, Exchange, Head};
 use crate::failure::{Failure, Kind};
 use crate::limits::Limits;
@@ -52,16 +53,33 @@ pub(crate) fn check(head: &mut Head, limits: &Limits) -> Result<(), Failure> {
     if head.method == Method::CONNECT {
         return Err(Failure::new(Kind::ConnectRefused, "a gateway opens no tunnels for CONNECT"));
     }
+    let listed = head.headers.len() - head.headers.get_all(COOKIE).into_iter().count();
+    if listed > limits.headers {
+        // HTTP/1's parser has refused these already; HTTP/2's counts bytes only. There a cookie may come in
+        // many crumbs (RFC 9113 §8.2.3), which are one line to everybody else.
+        let detail = format!("the request's head has more than {} lines", limits.headers);
+        return Err(Failure::new(Kind::HeadTooLarge, detail));
+    }
     let lines: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if lines + target > limits.header_bytes {
         let detail = format!("the request's head is longer than {} bytes", limits.header_bytes);
         return Err(Failure::new(Kind::HeadTooLarge, detail));
     }
-    // RFC 9112 §6.1: both at once is an attempt to smuggle a request, or might as well be.
-    if head.headers.contains_key(CONTENT_LENGTH) && head.headers.contains_key(TRANSFER_ENCODING) {
-        return Err(bad("both Content-Length and Transfer-Encoding are given"));
+    match head.lines {
+        Lines::Fine => {}
+        // RFC 9112 §6.1: both at once is an attempt to smuggle a request, or might as well be.
+        Lines::TwoFramings => return Err(bad("both Content-Length and Transfer-Encoding are given")),
+        Lines::BareLineFeed => return Err(bad("a line of the head ends in a bare line feed")), // §2.2
     }
+    // The body goes on without any coding that was around it; `chunked` is the one that is undone here.
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).into_iter();
+    if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || codings.next().is_some()
+    {
+        return Err(bad("Transfer-Encoding is not just `chunked`"));
+    }
+    target_form(head)?;
     let mut hosts = head.headers.get_all(HOST).into_iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -92,18 +110,67 @@ pub(crate) fn check(head: &mut Head, limits: &Limits) -> Result<(), Failure> {
     Ok(())
 }
 
+/// RFC 9112 §3.2: a path, a URL of this protocol, or for `OPTIONS` an asterisk.
+fn target_form(head: &Head) -> Result<(), Failure> {
+    let bad = |detail: &str| Err(Failure::new(Kind::BadRequest, detail));
+    match (head.uri.scheme_str(), head.uri.authority()) {
+        (Some("http" | "https"), _) | (None, None) => {}
+        (Some(_), _) => return bad("the target's scheme is neither http nor https"),
+        (None, Some(_)) => return bad("the target is neither a path nor a URL"),
+    }
+    let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+    if target == "*" && head.method != Method::OPTIONS {
+        return bad("the target `*` is for OPTIONS only");
+    }
+    // The parser lets UTF-8 pass, and with it what a terminal takes for a command.
+    if !target.is_ascii() && target.chars().any(char::is_control) {
+        return bad("the target has a control character");
+    }
+    Ok(())
+}
+
 /// Drops what a client may not say: Atoll's own headers everywhere, and at the gateway claims about whom
 /// the client speaks for.
 pub(crate) fn distrust(headers: &mut HeaderMap, entrance: &Entrance) {
-    let ours: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(OURS)).cloned().collect();
-    for name in ours {
+    let dropped: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(OURS) || is_disguised(name))
+        .cloned()
+        .collect();
+    for name in dropped {
         headers.remove(name);
     }
     if *entrance == Entrance::Gateway {
         for name in CLAIMS {
             headers.remove(name);
         }
+    }
+}
+
+/// CGI, and what took over its names (WSGI, Rack, PHP), reads `X_Real_IP` and `X-Real-IP` as one. So a name
+/// that is ours to write, or that frames a message, must not come with an underscore either.
+fn is_disguised(name: &HeaderName) -> bool {
+    if !name.as_str().contains('_') {
+        return false;
+    }
+    let plain = name.as_str().replace('_', "-");
+    let framing = [CONTENT_LENGTH, TRANSFER_ENCODING, REQUEST_ID];
+    plain.starts_with(OURS) || framing.iter().chain(&CLAIMS).any(|name| *name == plain.as_str())
+}
+
+/// Drops from trailers what does not belong there: many servers merge them into the head (RFC 9110 §6.5.1).
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap, entrance: &Entrance) {
+    distrust(trailers, entrance);
+    let misplaced = |name: &&HeaderName| {
+        is_hop_by_hop(name)
+            || CLAIMS.contains(name)
+            || [HOST, CONTENT_LENGTH, TRAILER, COOKIE, VIA, EXPECT, http::header::AUTHORIZATION]
+                .contains(name)
+            || [REQUEST_ID, TRACEPARENT, TRACESTATE].contains(name)
+    };
+    let dropped: Vec<HeaderName> = trailers.keys().filter(misplaced).cloned().collect();
+    for name in dropped {
+        trailers.remove(name);
     }
 }
 

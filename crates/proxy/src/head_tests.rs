@@ -16,6 +16,7 @@ fn head(uri: &'static str, lines: &[(&'static str, &'static str)]) -> Head {
         uri: Uri::from_static(uri),
         version: Version::HTTP_11,
         headers: headers(lines),
+        lines: Lines::Fine,
         host: None,
         authority: None,
     }
@@ -51,9 +52,60 @@ fn the_target_wins_over_host_when_it_is_absolute() {
 }
 
 #[test]
-fn two_lengths_are_refused() {
-    let both = head("/", &[("host", "a"), ("content-length", "3"), ("transfer-encoding", "chunked")]);
-    assert_eq!(refusal(both).unwrap(), "both Content-Length and Transfer-Encoding are given");
+fn a_coding_that_is_not_undone_is_refused() {
+    assert!(refusal(head("/", &[("host", "a"), ("transfer-encoding", "Chunked")])).is_none());
+    for coding in ["gzip, chunked", "chunked, chunked", "identity"] {
+        let coded = head("/", &[("host", "a"), ("transfer-encoding", coding)]);
+        assert_eq!(refusal(coded).unwrap(), "Transfer-Encoding is not just `chunked`");
+    }
+    let twice = [("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
+    assert!(refusal(head("/", &twice)).is_some());
+}
+
+#[test]
+fn a_target_is_a_path_or_a_url_of_ours() {
+    for target in ["*", "a:80", "ftp://a/x", "/\u{9b}31m"] {
+        assert!(refusal(head(target, &[("host", "a")])).is_some(), "{target:?}");
+    }
+    for target in ["/", "/ü", "http://a", "HTTPS://a/x?y"] {
+        assert!(refusal(head(target, &[("host", "a")])).is_none(), "{target:?}");
+    }
+    assert!(refusal(Head { method: Method::OPTIONS, ..head("*", &[("host", "a")]) }).is_none());
+}
+
+#[test]
+fn lines_are_counted_whatever_the_version_but_crumbs_of_a_cookie_are_one() {
+    let many = |name: &'static str| {
+        let mut many = Head { version: Version::HTTP_2, ..head("http://a/", &[]) };
+        for _ in 0..101 {
+            many.headers.append(name, HeaderValue::from_static("x"));
+        }
+        refusal(many)
+    };
+    assert!(many("x").unwrap().ends_with("more than 100 lines"));
+    assert_eq!(many("cookie"), None);
+}
+
+#[test]
+fn a_name_does_not_pass_in_disguise() {
+    let lines =
+        [("x_atoll_caller", "root"), ("x_real-ip", "1.1.1.1"), ("content_length", "7"), ("x_id", "1")];
+    let mut edge = headers(&lines);
+    distrust(&mut edge, &Entrance::Gateway);
+    assert_eq!(edge, headers(&[("x_id", "1")]));
+}
+
+#[test]
+fn trailers_say_nothing_that_is_for_the_head() {
+    let mut trailers = headers(&[
+        ("x-atoll-caller", "root"),
+        ("x-forwarded-for", "1.1.1.1"),
+        ("traceparent", "00"),
+        ("content-length", "7"),
+        ("grpc-status", "0"),
+    ]);
+    clean_trailers(&mut trailers, &Entrance::Gateway);
+    assert_eq!(trailers, headers(&[("grpc-status", "0")]));
 }
 
 #[test]

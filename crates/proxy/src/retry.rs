@@ -40,7 +40,7 @@ pub(crate) async fn forward(
     exchange: &mut Exchange,
     target: &Target,
 ) -> Result<Answer, Failure> {
-    let upload = Upload::new(exchange.take_body());
+    let upload = Upload::new(exchange.take_body(), Rc::clone(&exchange.entrance));
     exchange.record.upload(&upload);
     let repeatable = is_idempotent(exchange.method()) && upload.is_empty();
     let mut budget = Budget::new(&thread.limits, target, repeatable);

@@ -233,8 +233,20 @@ impl Node {
 /// resolve to a path that another route guards.
 pub(crate) fn normal_path(path: &str) -> Option<std::borrow::Cow<'_, str>> {
     let normal = if path.contains('%') { decoded(path).into() } else { std::borrow::Cow::Borrowed(path) };
-    let dotted = normal.contains("/.") && normal.split('/').any(|segment| segment == "." || segment == "..");
-    (!dotted).then_some(normal)
+    (!is_dotted(&normal)).then_some(normal)
+}
+
+/// Whether somebody would see a `.` or `..` segment in a path whose escapes are in upper case. There are
+/// services to which an escaped slash or a backslash parts segments, and `;` begins what does not count.
+fn is_dotted(path: &str) -> bool {
+    if !path.contains('.') {
+        return false;
+    }
+    let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
+    if !path.contains(['%', '\\']) {
+        return path.split('/').any(dots);
+    }
+    path.replace("%2F", "/").replace("%5C", "/").replace("%3B", ";").split(['/', '\\']).any(dots)
 }
 
 fn decoded(path: &str) -> String {

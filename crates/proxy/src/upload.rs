@@ -13,20 +13,24 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::body::{Body, BodyError, Pause};
+use crate::exchange::Entrance;
 use crate::failure::Kind;
+use crate::head;
 
 /// What the attempts of one exchange share.
 pub(crate) struct Upload {
     body: RefCell<Body>,
+    entrance: Rc<Entrance>,
     taken: Cell<bool>,
     bytes: Cell<u64>,
     fault: Cell<Option<Kind>>,
 }
 
 impl Upload {
-    pub(crate) fn new(body: Body) -> Rc<Self> {
+    pub(crate) fn new(body: Body, entrance: Rc<Entrance>) -> Rc<Self> {
         Rc::new(Self {
             body: RefCell::new(body),
+            entrance,
             taken: Cell::new(false),
             bytes: Cell::new(0),
             fault: Cell::new(None),
@@ -105,9 +109,12 @@ impl http_body::Body for Sending {
         }
         let upload = &this.upload;
         match Pin::new(&mut *upload.body.borrow_mut()).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 this.pause.moved();
                 upload.taken.set(true);
+                if let Some(trailers) = frame.trailers_mut() {
+                    head::clean_trailers(trailers, &upload.entrance);
+                }
                 let size = frame.data_ref().map_or(0, Bytes::len) as u64;
                 upload.bytes.set(upload.bytes.get() + size);
                 Poll::Ready(Some(Ok(frame)))

@@ -352,6 +352,31 @@ async fn trailers_arrive_where_they_are_wanted() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_carry_no_claims() {
+    let (told, mut heard) = tokio::sync::mpsc::channel(1);
+    let server = Server::raw(move |mut stream| {
+        let told = told.clone();
+        async move {
+            read_head(&mut stream).await;
+            let body = read_head(&mut stream).await; // the last chunk, then trailers up to an empty line
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            told.send(body).await.unwrap();
+        }
+    })
+    .await;
+    let harness = Harness::web(server.address).await;
+    let mut client = harness.client().await;
+    client
+        .send(
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum, x-atoll-caller\r\n\r\n\
+             2\r\nok\r\n0\r\nX-Atoll-Caller: admin\r\nX-Sum: 7\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.reply().await.status, 200);
+    assert_eq!(within(heard.recv()).await.unwrap(), "2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n");
+}
+
+#[tokio::test]
 async fn an_answer_that_comes_before_the_request_is_whole_is_passed_on() {
     let server = Server::raw(|mut stream| async move {
         read_head(&mut stream).await;

@@ -151,6 +151,18 @@ async fn ambiguous_requests_are_refused() {
         "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /public/../admin HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /public/%2e%2E/admin HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /public/..%2Fadmin HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /public/..;/admin HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /\u{9b}31m HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\n\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nX: 1\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
         "GET / HTTP/3.7\r\nHost: a\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
     ] {
@@ -163,20 +175,26 @@ async fn ambiguous_requests_are_refused() {
 }
 
 #[tokio::test]
-async fn two_lengths_smuggle_nothing() {
-    // The parser of this engine lets the transfer coding win, forgets the length, and closes (RFC 9112
-    // §6.3 allows that): the service sees one request, framed once.
-    for lengths in
-        ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"]
-    {
-        let request = format!(
-            "POST /one HTTP/1.1\r\nHost: a\r\n{lengths}\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
-        );
-        let (answers, heads) = smuggle(&request).await;
-        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
-        assert_eq!(heads.len(), 1, "{heads:?}");
-        assert!(heads[0].starts_with("POST /one") && !heads[0].contains("smuggled"), "{heads:?}");
-    }
+async fn two_framings_are_refused_in_a_later_request_as_well_and_smuggle_nothing_in_a_pipelined_one() {
+    let server = Server::saying("ok").await;
+    let harness = Harness::web(server.address).await;
+    let two = "POST /two HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n";
+    let mut client = harness.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na\nb").await;
+    assert_eq!(client.reply().await.status, 200);
+    assert_eq!(client.get("/").await.status, 200);
+    client.send(two).await;
+    client.reply().await.is_problem(400, "A0703", "http_request_error");
+    assert!(client.is_closed().await);
+    // Sent ahead it is not read along; the parser then lets the transfer coding win, and closes (RFC 9112
+    // §6.3): the service sees a request that is framed once.
+    let ahead = format!(
+        "GET /one HTTP/1.1\r\nHost: a\r\n\r\n{two}0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+    );
+    let (answers, heads) = smuggle(&ahead).await;
+    assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{answers}");
+    assert_eq!(heads.len(), 2, "{heads:?}");
+    assert!(heads[1].starts_with("POST /two") && !heads[1].contains("content-length"), "{heads:?}");
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
-//! A TCP stream that counts what moves.
+//! A TCP stream that counts what moves and reads along while a head comes in.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::lines::{Lines, Reader};
 
 /// Bytes that have moved over a connection. Atomic only because the engine wants streams that could
 /// change threads; they don't.
@@ -15,6 +17,10 @@ use tokio::net::TcpStream;
 pub(crate) struct Flow {
     read: AtomicU64,
     written: AtomicU64,
+    /// A head is waited for: it is to be read along.
+    expects_head: AtomicBool,
+    /// What was wrong with the last one ([`Lines`]).
+    lines: AtomicU8,
 }
 
 impl Flow {
@@ -25,18 +31,32 @@ impl Flow {
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
+
+    /// From now on a head of HTTP/1 may come.
+    pub(crate) fn expect_head(&self) {
+        self.lines.store(Lines::Fine.as_u8(), Ordering::Relaxed);
+        self.expects_head.store(true, Ordering::Relaxed);
+    }
+
+    /// A head has come. What was wrong with its lines, as far as they were seen.
+    pub(crate) fn take_lines(&self) -> Lines {
+        self.expects_head.store(false, Ordering::Relaxed);
+        Lines::from_u8(self.lines.swap(Lines::Fine.as_u8(), Ordering::Relaxed))
+    }
 }
 
 /// The stream.
 pub(crate) struct Metered {
     stream: TcpStream,
     flow: Arc<Flow>,
+    /// The head that is being read along.
+    head: Reader,
 }
 
 impl Metered {
     pub(crate) fn new(stream: TcpStream) -> (Self, Arc<Flow>) {
         let flow = Arc::new(Flow::default());
-        (Self { stream, flow: Arc::clone(&flow) }, flow)
+        (Self { stream, flow: Arc::clone(&flow), head: Reader::default() }, flow)
     }
 
     fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -57,6 +77,13 @@ impl AsyncRead for Metered {
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let bytes = buffer.filled().len() - before;
         self.flow.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.flow.expects_head.load(Ordering::Relaxed)
+            && let Some(lines) = self.head.feed(&buffer.filled()[before..])
+        {
+            self.head = Reader::default();
+            self.flow.lines.store(lines.as_u8(), Ordering::Relaxed);
+            self.flow.expects_head.store(false, Ordering::Relaxed);
+        }
         outcome
     }
 }

@@ -7,6 +7,7 @@
 
 mod client;
 mod io;
+mod lines;
 pub(crate) mod server;
 
 use std::pin::Pin;
@@ -22,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use client::{AnswerStream, Broken, Reply, UpstreamConnection};
 pub(crate) use io::Flow;
+pub(crate) use lines::Lines;
 
 use crate::body::BodyError;
 use crate::failure::{Failure, Kind};

@@ -132,10 +132,10 @@ async fn answer(
         uri: parts.uri,
         version: parts.version,
         headers: parts.headers,
+        lines: connection.head_came(parts.version),
         host: None,
         authority: None,
     };
-    connection.speaks(head.version);
     let traceparents = head.headers.get_all("traceparent").into_iter().map(http::HeaderValue::as_bytes);
     let trace = Trace::of(traceparents);
     let request_id = head::request_id(&head.headers);
