@@ -5,7 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Request, StatusCode};
@@ -33,6 +33,12 @@ const MAX_LINE: usize = 4 << 20;
 
 /// How long the node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a node that goes away may take until its socket is closed.
+const GOING_AWAY: Duration = Duration::from_secs(2);
+
+/// Time between two looks at a node that goes away.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Talks to the node of one app.
 #[derive(Clone, Debug)]
@@ -104,6 +110,20 @@ impl Client {
     /// Which node answers.
     pub async fn node(&self) -> Result<Node, ClientError> {
         self.get("/v1/node").await
+    }
+
+    /// Whether a node serves. One that goes away at this very moment (its connections break, its socket is
+    /// still there) is given 2 s to be gone.
+    pub async fn is_running(&self) -> Result<bool, ClientError> {
+        let give_up = Instant::now() + GOING_AWAY;
+        loop {
+            match self.node().await {
+                Ok(_) => return Ok(true),
+                Err(ClientError::NotRunning { .. }) => return Ok(false),
+                Err(ClientError::Broken(_)) if Instant::now() < give_up => tokio::time::sleep(LOOK).await,
+                Err(other) => return Err(other),
+            }
+        }
     }
 
     /// Everything there is to see now.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use api::{Client, ClientError};
+use api::Client;
 
 use super::Context;
 use super::up::last_event;
@@ -101,9 +101,8 @@ fn adopt(client: &Client, app: String) -> Result<node::Node, Failure> {
 }
 
 async fn last_event_if_running(client: &Client) -> Result<Option<u64>, Failure> {
-    match client.node().await {
-        Ok(_) => Ok(Some(last_event(client).await?)),
-        Err(ClientError::NotRunning { .. }) => Ok(None),
-        Err(other) => Err(other.into()),
+    if !client.is_running().await? {
+        return Ok(None);
     }
+    Ok(Some(last_event(client).await?))
 }

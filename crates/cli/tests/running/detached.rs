@@ -89,9 +89,13 @@ fn sigterm_to_a_detached_node_stops_the_app_in_order() {
 #[test]
 fn a_node_comes_up_again_although_somebody_has_taken_the_port_of_its_gateway() {
     let world = World::new(APP);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let file = std::fs::read_to_string(world.path().join("atoll.yaml")).unwrap();
+    std::fs::write(world.path().join("atoll.yaml"), file.replace("127.0.0.1:0", &address)).unwrap();
     world.ok(&["up", "-d", "--wait"]);
     let before = world.pids();
-    let address = world.status().unwrap().gateway[0].trim_start_matches("http://").to_owned();
     kill(world.node_pid(), "KILL");
     let deadline = std::time::Instant::now() + crate::world::LIMIT;
     let holder = loop {

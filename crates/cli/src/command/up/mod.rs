@@ -7,7 +7,7 @@ mod node_process;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use api::{Apply, Client, ClientError, Plan, Status};
+use api::{Apply, Client, Plan, Status};
 
 pub(crate) use node_process::{NODE, NodeArgs, run as run_node};
 
@@ -94,11 +94,7 @@ pub(crate) fn run(args: UpArgs, context: &Context) -> Result<u8, Failure> {
 
 impl Up {
     async fn run(self) -> Result<u8, Failure> {
-        let runs = match self.client.node().await {
-            Ok(_) => true,
-            Err(ClientError::NotRunning { .. }) => false,
-            Err(other) => return Err(other.into()),
-        };
+        let runs = self.client.is_running().await?;
         if self.detach {
             // Signals keep their meaning: Ctrl-C ends the wait and leaves the node alone.
             return if runs { self.change_and_leave().await } else { detached::run(self).await };
