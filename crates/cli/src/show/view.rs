@@ -60,6 +60,8 @@ pub(crate) struct View {
     began: Instant,
     stage: Stage,
     stage_since: Instant,
+    /// Since when services could have become ready: preparing does not count.
+    start_since: Instant,
     live: Live,
     printer: LogPrinter,
     status: Option<Status>,
@@ -81,6 +83,7 @@ impl View {
             began: now,
             stage: Stage::Starting,
             stage_since: now,
+            start_since: now,
             live: Live::default(),
             printer: LogPrinter::new(LogStyle { paint: look.paint, prefix: true, timestamps: false }),
             status: None,
@@ -119,6 +122,9 @@ impl View {
         for service in &status.services {
             let voice = self.voices.entry(service.name.clone()).or_default();
             let prepares = service.state == ServiceState::Preparing;
+            if prepares || voice.preparing.is_some() {
+                self.start_since = now; // building takes as long as it takes
+            }
             voice.preparing = prepares.then(|| voice.preparing.unwrap_or(now));
             for instance in &service.instances {
                 self.printer.expect(&clean::text(&instance.name));
@@ -176,8 +182,8 @@ impl View {
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.dirty = true;
+        let late = now.duration_since(self.start_since) > BOARD_PATIENCE;
         let prepares = self.voices.values().any(|voice| voice.preparing.is_some());
-        let late = now.duration_since(self.stage_since) > BOARD_PATIENCE;
         if self.stage == Stage::Starting && late && !prepares && self.look.live {
             self.give_way(now);
         }
@@ -406,6 +412,19 @@ mod tests {
                 "  gateway  http://127.0.0.1:8080"
             ]
         );
+    }
+
+    #[test]
+    fn a_long_prepare_does_not_wear_out_the_patience() {
+        let (mut view, now) = view(true);
+        let at = |seconds| now + Duration::from_secs(seconds);
+        view.status(status(Phase::Starting, vec![service("a", ServiceState::Preparing, "", vec![])]), now);
+        view.tick(at(300));
+        view.status(status(Phase::Starting, vec![service("a", ServiceState::Starting, "", vec![])]), at(301));
+        view.tick(at(302));
+        assert!(!view.is_running());
+        view.tick(at(347));
+        assert!(view.is_running());
     }
 
     #[test]
