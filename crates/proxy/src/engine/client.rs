@@ -63,6 +63,7 @@ impl UpstreamConnection {
     /// Opens a connection.
     pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
+        refuse_itself(&stream)?;
         stream.set_nodelay(true)?;
         let (io, flow) = Metered::new(stream);
         let mut builder = http1::Builder::new();
@@ -140,6 +141,17 @@ impl UpstreamConnection {
         let (parts, incoming) = response.into_parts();
         Ok(Reply { status: parts.status, headers: parts.headers, connection: self, incoming, upgrade })
     }
+}
+
+/// A connection to a local port from the range of ephemeral ports on which nobody listens may be given that
+/// very port as its own, and TCP's simultaneous open then joins it to itself (RFC 9293 §3.5). It goes without
+/// a trace, or the instance could not bind its port for a minute.
+fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
+    if stream.local_addr()? != stream.peer_addr()? {
+        return Ok(());
+    }
+    let _ = stream.set_zero_linger();
+    Err(io::ErrorKind::ConnectionRefused.into())
 }
 
 impl Reply {
@@ -226,5 +238,23 @@ impl AnswerStream {
                 self.pool.put(lease.endpoint(), connection);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    #[tokio::test]
+    async fn a_connection_joined_to_itself_is_a_refused_one_and_leaves_the_port_free() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let own = socket.local_addr().unwrap();
+        let stream = socket.connect(own).await.unwrap();
+        assert_eq!(refuse_itself(&stream).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        drop(stream);
+        let listener = TcpListener::bind(own).await.unwrap();
+        assert!(refuse_itself(&TcpStream::connect(listener.local_addr().unwrap()).await.unwrap()).is_ok());
     }
 }
