@@ -1,7 +1,7 @@
 //! The proxy as others see it: threads that are started, told where to listen, given tables, and stopped.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::thread::{self, Command, Shared};
 /// Commands that may wait for a thread.
 const COMMANDS: usize = 256;
 /// Connections the kernel completes before they are accepted, per listener and thread.
-const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 /// Most threads by default.
 const THREADS_MAX: usize = 8;
 
@@ -220,12 +220,19 @@ impl Handle {
     }
 }
 
-/// Opens one listener per thread on the same address (`SO_REUSEPORT`).
+/// Opens one listener per thread on the same address (`SO_REUSEPORT`). `::` takes IPv4 as well, and stands
+/// for `0.0.0.0` on a machine without IPv6.
 ///
 /// Sockets that share a port would also share it with somebody else's that allow it, and requests would
 /// go now here, now there. So the address is bound without sharing first: that fails if anybody has it.
 fn bind(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
-    let probe = socket(address, false)?;
+    let (probe, address) = match socket(address, false) {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && has_no_ipv6(&error) => {
+            let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            (socket(address, false)?, address)
+        }
+        probe => (probe?, address),
+    };
     let address = probe.local_addr()?.as_socket().unwrap_or(address);
     drop(probe);
     let listener = |_| {
@@ -237,9 +244,18 @@ fn bind(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, Sock
     Ok((sockets, address))
 }
 
+/// Whether a socket failed because the machine has no IPv6: it was left out of the kernel, or switched off.
+fn has_no_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?; // `::` means everywhere, whatever net.ipv6.bindv6only says
+    }
     socket.set_reuse_address(true)?; // a port whose connections linger in TIME_WAIT is free
     socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
@@ -255,5 +271,18 @@ async fn wait_until_free(address: SocketAddr) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_ipv6_is_told_from_a_port_in_use() {
+        let no_family = io::Error::from_raw_os_error(97); // EAFNOSUPPORT: not in the kernel
+        let no_address = io::Error::from_raw_os_error(99); // EADDRNOTAVAIL: switched off
+        let in_use = io::Error::from_raw_os_error(98); // EADDRINUSE
+        assert!(has_no_ipv6(&no_family) && has_no_ipv6(&no_address) && !has_no_ipv6(&in_use));
     }
 }

@@ -24,6 +24,7 @@ use crate::connection::{Connection, Wish};
 use crate::engine::server::{self, Settings};
 use crate::exchange::Entrance;
 use crate::limits::Limits;
+use crate::listen;
 use crate::pool::Pool;
 use crate::respond;
 use crate::stats::Counters;
@@ -259,7 +260,8 @@ async fn accept(
     }
     // The runtime may not have heard of the latest yet: the kernel has.
     if let Ok(listener) = listener.into_std() {
-        while let Ok((stream, peer)) = listener.accept() {
+        for _ in 0..listen::BACKLOG {
+            let Ok((stream, peer)) = listener.accept() else { return };
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream {
                 welcome(&thread, stream, peer, &entrance);
@@ -278,6 +280,7 @@ async fn refused(error: &io::Error) {
 }
 
 fn welcome(thread: &Rc<Thread>, stream: TcpStream, peer: SocketAddr, entrance: &Rc<Entrance>) {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port()); // IPv4 by way of `::` is IPv4
     let Some(occupied) = Occupied::take(thread) else {
         // As much as fits at once; the client is not waited for.
         let _ = stream.try_write(&respond::too_many_connections(thread.limits.connections));

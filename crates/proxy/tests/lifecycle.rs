@@ -174,6 +174,21 @@ async fn a_port_that_somebody_holds_is_refused_even_if_they_would_share_it() {
 }
 
 #[tokio::test]
+async fn everywhere_is_both_families_and_a_client_of_the_older_one_is_named_as_such() {
+    let server = Server::mirror().await;
+    let harness = Harness::web(server.address).await;
+    let everywhere = Listener { address: "[::]:0".parse().unwrap(), entrance: Entrance::Gateway };
+    assert!(harness.proxy.listen(vec![everywhere]).await.is_empty());
+    let port = harness.proxy.addresses()[0].1.port();
+    let mut older = Client::connect(([127, 0, 0, 1], port).into()).await;
+    assert_eq!(older.get("/").await.seen("x-forwarded-for"), ["127.0.0.1"]);
+    assert!(harness.records.nth(1).await.peer.is_ipv4());
+    if let Ok(stream) = tokio::net::TcpStream::connect(("::1", port)).await {
+        assert_eq!(Client { stream }.get("/").await.seen("x-forwarded-for"), ["::1"]);
+    }
+}
+
+#[tokio::test]
 async fn a_listener_that_goes_keeps_its_connections() {
     let server = Server::saying("ok").await;
     let harness = Harness::web(server.address).await;
