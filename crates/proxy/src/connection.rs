@@ -39,7 +39,9 @@ pub(crate) struct Connection {
     quiet: Cell<(Instant, u64)>,
     /// When a sweep first saw bytes after that: a head is on its way.
     head_since: Cell<Option<Instant>>,
-    /// When a sweep last saw bytes move, and how many had.
+    /// Counts what the client has taken of answers. On HTTP/2 its pings move bytes, too, whatever it reads.
+    taken: Cell<u64>,
+    /// When a sweep last saw something move, and how much had.
     moved: Cell<(Instant, u64)>,
     wish: Cell<Option<Wish>>,
     wished: Notify,
@@ -65,11 +67,17 @@ impl Connection {
             answering: Cell::new(0),
             quiet: Cell::new((now, 0)),
             head_since: Cell::new(None),
+            taken: Cell::new(0),
             moved: Cell::new((now, 0)),
             wish: Cell::new(None),
             wished: Notify::new(),
             _occupied: occupied,
         })
+    }
+
+    /// A request will not be read to its end: see [`Flow::linger`].
+    pub(crate) fn linger(&self) {
+        self.flow.linger();
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {
@@ -101,6 +109,12 @@ impl Connection {
     /// The head of an exchange's answer is there: from now on bytes should move.
     pub(crate) fn answering(&self) {
         self.answering.set(self.answering.get() + 1);
+        self.taken(1);
+    }
+
+    /// The client has room for more of an answer and was given so many bytes.
+    pub(crate) fn taken(&self, bytes: u64) {
+        self.taken.set(self.taken.get() + bytes);
     }
 
     /// An exchange has ended.
@@ -133,9 +147,10 @@ impl Connection {
 
     /// Looks whether its time is used up, and tells it so.
     pub(crate) fn sweep(&self, now: Instant, limits: &Limits) {
-        let (read, written) = (self.flow.read(), self.flow.written());
-        if self.moved.get().1 != read + written {
-            self.moved.set((now, read + written));
+        let read = self.flow.read();
+        let moved = if self.http2.get() { self.taken.get() } else { read + self.flow.written() };
+        if self.moved.get().1 != moved {
+            self.moved.set((now, moved));
         }
         let (quiet_since, read_then) = self.quiet.get();
         let head_on_its_way = self.in_flight.get() == 0 && !self.http2.get() && read != read_then;
@@ -170,7 +185,7 @@ struct Seen {
 fn judge(seen: &Seen, limits: &Limits) -> Option<Wish> {
     if seen.exchanges > 0 {
         // Bodies have pauses of their own; this catches a client that no longer reads.
-        let stuck = seen.answering == seen.exchanges && seen.still > limits.body_idle;
+        let stuck = seen.answering == seen.exchanges && seen.still > limits.answer_idle;
         return stuck.then_some(Wish::Abort);
     }
     let head_late = seen.head.is_some_and(|time| time > limits.header_read);
@@ -210,7 +225,7 @@ mod tests {
     #[test]
     fn a_client_that_stops_reading_is_cut_off_but_a_slow_service_is_waited_for() {
         let limits = Limits::default();
-        let waiting = Seen { exchanges: 1, still: at(300), quiet: at(300), ..idle() };
+        let waiting = Seen { exchanges: 1, still: at(301), quiet: at(301), ..idle() };
         assert_eq!(judge(&waiting, &limits), None);
         assert_eq!(judge(&Seen { answering: 1, ..waiting }, &limits), Some(Wish::Abort));
     }

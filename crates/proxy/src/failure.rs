@@ -67,7 +67,7 @@ pub enum Kind {
     BadAnswer,
     /// The answer broke off in its body. Never seen as a status: the client's connection is aborted.
     AnswerIncomplete,
-    /// The answer's body paused longer than `Limits::body_idle`. As above.
+    /// The answer's body paused longer than `Limits::answer_idle`. As above.
     AnswerStalled,
     /// The upstream switched protocols in a way nobody asked for.
     UpgradeFailed,

@@ -18,8 +18,11 @@ pub struct Limits {
     pub header_read: Duration,
     /// How long a client connection may stay open between two requests.
     pub keep_alive: Duration,
-    /// How long a body may pause, in either direction, before the exchange is given up.
+    /// How long the body of a request may pause before the exchange is given up.
     pub body_idle: Duration,
+    /// How long the body of an answer may pause, whether its service does not write or its client does not
+    /// read. Much longer than [`Self::body_idle`]: events from a server come when there is news.
+    pub answer_idle: Duration,
     /// How long an upgraded connection (WebSocket) may be silent in both directions.
     pub tunnel_idle: Duration,
     /// Requests that wait for an instance of one upstream, per thread. One more is answered 503.
@@ -49,6 +52,7 @@ impl Default for Limits {
             header_read: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             body_idle: Duration::from_secs(60),
+            answer_idle: Duration::from_secs(300),
             tunnel_idle: Duration::from_secs(600),
             waiting: 1024,
             connect: Duration::from_secs(2),

@@ -64,6 +64,21 @@ impl Recorder {
         self.upload = Some(Rc::clone(upload));
     }
 
+    /// The body of the request, if it was to be passed on.
+    pub(crate) fn upload_of(&self) -> Option<Rc<Upload>> {
+        self.upload.clone()
+    }
+
+    /// Whether anything has gone wrong so far.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.error.is_some())
+    }
+
+    /// The connection closes after the answer, with some of the request unread.
+    pub(crate) fn linger(&self) {
+        self.connection.linger();
+    }
+
     pub(crate) fn failed(&mut self, failure: &Failure) {
         if let Some(inside) = &failure.inside {
             tracing::debug!(code = failure.kind.code(), "{failure}: {}", inside.for_log());
@@ -92,6 +107,7 @@ impl Recorder {
     /// Some of the answer's body was passed on.
     pub(crate) fn passed(&mut self, bytes: u64) {
         self.with(|record| record.bytes_out += bytes);
+        self.connection.taken(bytes);
     }
 
     /// The connection is a tunnel from now on, with nothing for HTTP to watch.

@@ -33,7 +33,8 @@ enum Phase {
     Answer,
 }
 
-/// Gets an answer from an instance of the target. Its timeout is that of one try: attempts that provably
+/// Gets an answer from an instance of the target. Its timeout, which begins with the last byte of the request,
+/// is that of one try: attempts that provably
 /// did not reach a service share it, a declared retry gets one of its own.
 pub(crate) async fn forward(
     thread: &Rc<Thread>,
@@ -54,8 +55,8 @@ pub(crate) async fn forward(
         exchange.record.attempt(endpoint.id());
         let phase = Cell::new(Phase::Answer);
         let attempt = attempt(thread, exchange, lease, &upload, &phase);
-        let outcome = tokio::time::timeout_at(deadline, attempt).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(too_late(phase.get(), target)));
+        let outcome = in_time(attempt, deadline, target.timeout, &upload).await;
+        let outcome = outcome.unwrap_or_else(|| Err(too_late(phase.get(), target)));
         match &outcome {
             Ok(_) => endpoint.record_success(),
             Err(failure) if failure.kind.is_of_the_connection() => endpoint.record_failure(),
@@ -82,6 +83,24 @@ pub(crate) async fn forward(
             let until = deadline.min(Instant::now() + PAUSE.draw(budget.failed));
             let _ = tokio::time::timeout_at(until, changed.changed()).await;
         }
+    }
+}
+
+/// Waits for an attempt up to its deadline, which moves as long as the client sends its body: a service owes
+/// no answer before the request is whole. How long a body may pause is bounded elsewhere.
+async fn in_time<T>(
+    attempt: impl Future<Output = T>,
+    mut deadline: Instant,
+    timeout: Duration,
+    upload: &Upload,
+) -> Option<T> {
+    let mut attempt = std::pin::pin!(attempt);
+    loop {
+        if let Ok(outcome) = tokio::time::timeout_at(deadline, attempt.as_mut()).await {
+            return Some(outcome);
+        }
+        let now = Instant::now();
+        deadline = upload.client_was_last_at(now).map(|last| last + timeout).filter(|later| *later > now)?;
     }
 }
 
@@ -190,7 +209,8 @@ fn answer(
     answer.headers = std::mem::take(&mut reply.headers);
     head::from_upstream(&mut answer.headers, switching);
     if !switching {
-        answer.body = Body::answer(reply.into_body(lease, Rc::clone(&thread.pool), thread.limits.body_idle));
+        answer.body =
+            Body::answer(reply.into_body(lease, Rc::clone(&thread.pool), thread.limits.answer_idle));
         return Ok(answer);
     }
     if exchange.upgrade.is_none() || head::wants_upgrade(&exchange.head).is_none() {

@@ -40,7 +40,7 @@ pub(crate) enum Action {
 /// The service behind a route, and how patiently it is asked.
 pub(crate) struct Target {
     pub(crate) upstream: Arc<Upstream>,
-    /// From the last byte of the request's head to the head of the answer, for each try.
+    /// From the last byte of the request to the head of the answer, for each try.
     pub(crate) timeout: Duration,
     /// Further tries where a repeat is harmless, beyond those that provably did not reach the service.
     pub(crate) retries: u32,
@@ -63,7 +63,7 @@ pub struct Shown {
     pub headers: Vec<(HeaderName, Option<String>)>,
     /// The service behind it; `None`: Atoll answers.
     pub service: Option<ServiceName>,
-    /// From the last byte of the request's head to the head of the answer.
+    /// From the last byte of the request to the head of the answer.
     pub timeout: Duration,
 }
 

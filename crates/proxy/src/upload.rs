@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::body::{Body, BodyError, Pause};
 use crate::exchange::Entrance;
@@ -22,6 +23,11 @@ pub(crate) struct Upload {
     body: RefCell<Body>,
     entrance: Rc<Entrance>,
     taken: Cell<bool>,
+    ended: Cell<bool>,
+    /// It is the client that is waited for.
+    waits: Cell<bool>,
+    /// When the client sent something last.
+    moved: Cell<Option<Instant>>,
     bytes: Cell<u64>,
     fault: Cell<Option<Kind>>,
 }
@@ -32,6 +38,9 @@ impl Upload {
             body: RefCell::new(body),
             entrance,
             taken: Cell::new(false),
+            ended: Cell::new(false),
+            waits: Cell::new(false),
+            moved: Cell::new(None),
             bytes: Cell::new(0),
             fault: Cell::new(None),
         })
@@ -54,6 +63,22 @@ impl Upload {
     /// Bytes passed on.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()
+    }
+
+    /// All of it has come.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.ended.get() || self.body.borrow().is_empty()
+    }
+
+    /// Until when the service could not answer for the client's sake; `None`: it was given nothing to wait
+    /// for.
+    pub(crate) fn client_was_last_at(&self, now: Instant) -> Option<Instant> {
+        if self.waits.get() { Some(now) } else { self.moved.get() }
+    }
+
+    /// What nobody has taken of it, once no attempt sends it any more.
+    pub(crate) fn rest(&self) -> Body {
+        self.body.take()
     }
 
     /// What went wrong on the client's side of it.
@@ -108,11 +133,14 @@ impl http_body::Body for Sending {
             this.gate = None;
         }
         let upload = &this.upload;
+        upload.waits.set(false);
         match Pin::new(&mut *upload.body.borrow_mut()).poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 this.pause.moved();
                 upload.taken.set(true);
+                upload.moved.set(Some(Instant::now()));
                 if let Some(trailers) = frame.trailers_mut() {
+                    upload.ended.set(true);
                     head::clean_trailers(trailers, &upload.entrance);
                 }
                 let size = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -124,9 +152,13 @@ impl http_body::Body for Sending {
                 upload.fault.set(Some(error.kind));
                 Poll::Ready(Some(Err(error)))
             }
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                upload.ended.set(true);
+                Poll::Ready(None)
+            }
             Poll::Pending => {
                 if this.pause.poll_still(cx).is_pending() {
+                    upload.waits.set(true);
                     return Poll::Pending;
                 }
                 upload.fault.set(Some(Kind::RequestStalled));

@@ -244,7 +244,7 @@ async fn an_answer_that_stalls_is_given_up() {
         std::future::pending::<()>().await;
     })
     .await;
-    let limits = Limits { body_idle: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { answer_idle: Duration::from_millis(100), ..Limits::default() };
     let harness = Harness::with(&web(&["/"], PATIENCE), limits).await;
     harness.ready("web", &[server.address]);
     assert!(!harness.get("/").await.whole);
@@ -254,7 +254,7 @@ async fn an_answer_that_stalls_is_given_up() {
 #[tokio::test]
 async fn a_client_that_no_longer_reads_is_cut_off() {
     let server = Server::http(|_| async { text(vec![0; 50_000_000]) }).await;
-    let limits = Limits { body_idle: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { answer_idle: Duration::from_millis(300), ..Limits::default() };
     let harness = Harness::with(&web(&["/"], PATIENCE), limits).await;
     harness.ready("web", &[server.address]);
     let mut client = harness.client().await;
@@ -349,6 +349,91 @@ async fn trailers_arrive_where_they_are_wanted() {
     let mut answer = String::new();
     within(client.stream.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.ends_with("0\r\nx-sum: 7\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_long_upload_takes_its_time_and_the_services_time_begins_when_it_is_whole() {
+    let server = Server::http(|request| async move {
+        let path = request.uri().path().to_owned();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        if path == "/never" {
+            std::future::pending::<()>().await;
+        }
+        text(body)
+    })
+    .await;
+    let timeout = Duration::from_millis(200);
+    let harness = Harness::start(&web(&["/{*rest}"], timeout)).await;
+    harness.ready("web", &[server.address]);
+    for path in ["/", "/never"] {
+        let mut client = harness.client().await;
+        client.send(&format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\n")).await;
+        for byte in ["u", "p", "l", "o", "a", "d"] {
+            tokio::time::sleep(timeout / 2).await;
+            client.send(byte).await;
+        }
+        let whole = std::time::Instant::now();
+        let reply = client.reply().await;
+        if path == "/" {
+            assert_eq!((reply.status, reply.text()), (200, "upload"));
+        } else {
+            reply.is_problem(504, "A0715", "http_response_timeout");
+            assert!(whole.elapsed() >= timeout / 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_read_has_no_more_time_than_one_that_does_not_answer() {
+    let server = Server::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let harness = Harness::start(&web(&["/{*rest}"], Duration::from_millis(200))).await;
+    harness.ready("web", &[server.address]);
+    let (mut read, mut write) = harness.client().await.stream.into_split();
+    go(async move {
+        let _ = write.write_all(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n").await;
+        while write.write_all(&[b'x'; 65536]).await.is_ok() {}
+    });
+    let mut answer = vec![0; 12];
+    within(read.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 504");
+}
+
+#[tokio::test]
+async fn a_client_that_is_still_sending_gets_its_answer_and_is_told_to_close() {
+    let harness = Harness::start(&web(&["/here"], PATIENCE)).await;
+    let mut client = harness.client().await;
+    client.send("POST /nowhere HTTP/1.1\r\nHost: test\r\nContent-Length: 20000000\r\n\r\n").await;
+    // The connection lingers: a reset would make these fail, and destroy the answer.
+    for _ in 0..200 {
+        within(client.stream.write_all(&[b'x'; 100_000])).await.unwrap();
+    }
+    let reply = client.reply().await;
+    reply.is_problem(404, "A0701", "http_request_error");
+    assert_eq!(reply.header("connection"), Some("close"));
+    assert!(client.is_closed().await);
+    drop(client);
+    until("nothing is open", || harness.proxy.stats().connections == 0).await;
+}
+
+#[tokio::test]
+async fn a_small_body_that_nobody_wants_costs_no_connection() {
+    let harness = Harness::start(&web(&["/here"], PATIENCE)).await;
+    let mut client = harness.client().await;
+    for path in ["/nowhere", "/here"] {
+        client.send(&format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\n")).await;
+        client.send("abc").await;
+        let reply = client.reply().await;
+        assert_eq!(reply.status, if path == "/here" { 503 } else { 404 });
+        assert_eq!(reply.header("connection"), None);
+    }
+    // One that waits for the word to send is not asked to.
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status, reply.header("connection")), (404, Some("close")));
 }
 
 #[tokio::test]

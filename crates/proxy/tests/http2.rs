@@ -158,6 +158,27 @@ async fn an_answer_that_breaks_off_resets_its_stream() {
 }
 
 #[tokio::test]
+async fn a_client_that_answers_pings_but_does_not_read_is_cut_off() {
+    let server = Server::http(|_| async move { text(vec![b'x'; 4 << 20]) }).await;
+    let limits = proxy::Limits { answer_idle: Duration::from_millis(300), ..proxy::Limits::default() };
+    let harness = Harness::with(&web(&["/{*rest}"], PATIENCE), limits).await;
+    let endpoints = harness.ready("web", &[server.address]);
+    let stream = tokio::net::TcpStream::connect(harness.gateway).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(hyper_util::rt::TokioTimer::new())
+        .keep_alive_interval(Duration::from_millis(50)) // bytes move all the time
+        .keep_alive_while_idle(true)
+        .handshake::<_, Body>(TokioIo::new(stream))
+        .await
+        .unwrap();
+    go(async move { drop(connection.await) });
+    let _unread = within(sender.send_request(request("GET", "/", ""))).await.unwrap();
+    assert_eq!(endpoints[0].in_flight(), 1);
+    until("the place is free again", || endpoints[0].in_flight() == 0).await;
+    assert!(harness.records.nth(1).await.error.is_some());
+}
+
+#[tokio::test]
 async fn a_shutdown_lets_streams_finish() {
     let server = Server::http(|_| async {
         tokio::time::sleep(Duration::from_millis(200)).await;

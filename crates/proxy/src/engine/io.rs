@@ -1,15 +1,24 @@
 //! A TCP stream that counts what moves and reads along while a head comes in.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use super::lines::{Lines, Reader};
+
+/// How long a connection lingers for the client to see that it ends.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes read at once meanwhile.
+const LINGER_BUFFER: usize = 16 * 1024;
 
 /// Bytes that have moved over a connection. Atomic only because the engine wants streams that could
 /// change threads; they don't.
@@ -17,6 +26,8 @@ use super::lines::{Lines, Reader};
 pub(crate) struct Flow {
     read: AtomicU64,
     written: AtomicU64,
+    /// The end of the connection is to be a slow one.
+    lingers: AtomicBool,
     /// A head is waited for: it is to be read along.
     expects_head: AtomicBool,
     /// What was wrong with the last one ([`Lines`]).
@@ -30,6 +41,12 @@ impl Flow {
 
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// The connection will be closed while the client is sending. Closed at once it would be reset, and the
+    /// client might lose the answer with it (RFC 9112 §9.6): so what still comes is read for a while.
+    pub(crate) fn linger(&self) {
+        self.lingers.store(true, Ordering::Relaxed);
     }
 
     /// From now on a head of HTTP/1 may come.
@@ -51,12 +68,14 @@ pub(crate) struct Metered {
     flow: Arc<Flow>,
     /// The head that is being read along.
     head: Reader,
+    /// When the wait for the client's end is over.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl Metered {
     pub(crate) fn new(stream: TcpStream) -> (Self, Arc<Flow>) {
         let flow = Arc::new(Flow::default());
-        (Self { stream, flow: Arc::clone(&flow), head: Reader::default() }, flow)
+        (Self { stream, flow: Arc::clone(&flow), head: Reader::default(), lingering: None }, flow)
     }
 
     fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -112,6 +131,24 @@ impl AsyncWrite for Metered {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            if !self.flow.lingers.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let over = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        if over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut waste = [MaybeUninit::uninit(); LINGER_BUFFER];
+        loop {
+            let mut waste = ReadBuf::uninit(&mut waste);
+            // The budget of the task bounds this loop: a read is pending now and then, whatever comes.
+            match std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut waste)) {
+                Ok(()) if !waste.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }

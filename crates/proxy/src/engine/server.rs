@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,6 +31,12 @@ use crate::{head, tunnel};
 const HEAD_SLACK: usize = 16 * 1024;
 /// How often a silent HTTP/2 connection is asked whether anybody is there.
 const H2_PING: Duration = Duration::from_secs(30);
+/// Bytes of answers that may wait for a client, per stream of HTTP/2.
+const H2_SEND_BUFFER: usize = 64 * 1024;
+/// Of a request's body that nobody wants this much is read, so that its connection can be used again.
+const SKIM_BYTES: usize = 64 * 1024;
+/// And for no longer than this.
+const SKIM_TIME: Duration = Duration::from_millis(100);
 /// When the process begins to drain, a connection that has never carried a request gets this long to
 /// send one that is on its way already.
 const FRESH_GRACE: Duration = Duration::from_millis(250);
@@ -62,6 +68,7 @@ impl Settings {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
+            .max_send_buf_size(H2_SEND_BUFFER)
             .max_header_list_size(u32::try_from(limits.header_bytes + HEAD_SLACK).unwrap_or(u32::MAX))
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(limits.header_read);
@@ -89,19 +96,15 @@ pub(crate) async fn serve(
     let mut serving = std::pin::pin!(serving);
     loop {
         tokio::select! {
-            outcome = serving.as_mut() => {
-                if let Err(error) = outcome {
-                    thread.counters.connection_failed(unreadable(&*error));
-                    tracing::debug!(%peer, "client connection: {error}");
-                }
-                return;
-            }
+            outcome = serving.as_mut() => return ended(&thread, peer, outcome),
             wish = connection.wish() => match wish {
                 Wish::Abort => return,
                 Wish::Close => serving.as_mut().graceful_shutdown(),
                 Wish::Drain => {
                     if connection.is_fresh() {
-                        let _ = tokio::time::timeout(FRESH_GRACE, serving.as_mut()).await;
+                        if let Ok(outcome) = tokio::time::timeout(FRESH_GRACE, serving.as_mut()).await {
+                            return ended(&thread, peer, outcome);
+                        }
                         if connection.is_fresh() {
                             return;
                         }
@@ -110,6 +113,13 @@ pub(crate) async fn serve(
                 }
             },
         }
+    }
+}
+
+fn ended(thread: &Thread, peer: SocketAddr, outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = outcome {
+        thread.counters.connection_failed(unreadable(&*error));
+        tracing::debug!(%peer, "client connection: {error}");
     }
 }
 
@@ -169,8 +179,36 @@ async fn answer(
     let record = Box::new(Recorder::new(Rc::clone(&thread), connection, record));
     let body = Body::request(RequestStream(incoming));
     let mut exchange = Exchange { head, body, upgrade, peer, entrance, request_id, trace, record };
-    let answer = exchange::run(&thread, &mut exchange).await;
+    let mut answer = exchange::run(&thread, &mut exchange).await;
+    if exchange.version() < Version::HTTP_2
+        && answer.upgrade.is_none()
+        && !is_read(&mut exchange, &answer).await
+    {
+        answer.set_header(header::CONNECTION, HeaderValue::from_static("close"));
+        exchange.record.linger();
+    }
     finish(&thread, exchange, answer)
+}
+
+/// Whether all of a request has been read by the time its answer begins, if need be by reading the rest of it.
+/// Where it has not, the connection is of no more use.
+async fn is_read(exchange: &mut Exchange, answer: &Answer) -> bool {
+    let upload = exchange.record.upload_of();
+    let size = match &upload {
+        Some(upload) if upload.is_finished() => return true,
+        Some(_) if !exchange.record.has_failed() => return false, // it may still be on its way to the service
+        Some(upload) => upload.size(),
+        None if exchange.body.is_empty() => return true,
+        None => exchange.body.size(),
+    };
+    // Who waits for `100 Continue` would be told so by reading.
+    let near = size.is_some_and(|size| size <= SKIM_BYTES as u64) && !head::expects_continue(&exchange.head);
+    if !near || answer.header(&header::CONNECTION).is_some() {
+        return false;
+    }
+    let mut rest = upload.map_or_else(|| exchange.take_body(), |upload| upload.rest());
+    let end = async { while rest.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+    tokio::time::timeout(SKIM_TIME, end).await.is_ok() && rest.is_empty()
 }
 
 /// Hands the answer over: its body carries the record, or a tunnel does.
