@@ -71,6 +71,8 @@ pub struct Replica {
     pub phase: Phase,
     /// Failures in a row, without a time of health between them.
     pub failures: u32,
+    /// Ends by itself in a row, well or badly, each after a short life: the next start waits accordingly.
+    pub short_lives: u32,
     /// Restarts after failures, ever.
     pub restarts: u32,
     /// How the last run that ended did, with its last lines.

@@ -321,6 +321,7 @@ impl Reconciler {
         }
         replica.phase = Phase::Ended { asked: true, at, retry_at: None };
         replica.failures = 0;
+        replica.short_lives = 0;
         if let Some(port) = replica.port.take() {
             self.with.ports.release(port);
         }
@@ -342,6 +343,8 @@ impl Reconciler {
         let mut retry_at = None;
         if let Some(want) = want {
             let policy = want.service.restart;
+            replica.short_lives =
+                if ran >= policy.window { 1 } else { replica.short_lives.saturating_add(1) };
             if end.is_success() {
                 replica.failures = 0;
             } else if ran >= policy.window {
@@ -351,7 +354,7 @@ impl Reconciler {
             }
             if restarts_after(want, replica.failures, &end) {
                 let backoff = Backoff { first: policy.delay, max: MAX_RESTART_DELAY.max(policy.delay) };
-                retry_at = Some(now + backoff.draw(replica.failures.max(1)));
+                retry_at = Some(now + backoff.draw(replica.failures.max(replica.short_lives)));
                 replica.restarts = replica.restarts.saturating_add(1);
             }
         }

@@ -118,12 +118,34 @@ impl Reconciler {
                     detail: String::new(),
                 },
                 failures: 0,
+                short_lives: 0,
                 restarts: 0,
                 last_end: None,
                 ready_after: None,
                 was_ready: false,
             };
             match found.exit {
+                Some(_) if found.asked => {
+                    let at = self.with.clock.now();
+                    replica.phase = Phase::Ended { asked: true, at, retry_at: None };
+                    if let Some(port) = replica.port.take() {
+                        self.with.ports.release(port);
+                    }
+                    self.fleet.replicas.insert(place, replica);
+                }
+                None if found.asked => {
+                    self.say(
+                        Level::Info,
+                        "instance.adopted",
+                        &id,
+                        format!("{place} is on its way to its end"),
+                    );
+                    let stop = Stop { signal: replica.stop_signal.clone(), grace: replica.stop_grace };
+                    replica.phase =
+                        Phase::Stopping { pid: found.started.pid, since: found.started.at, ended: None };
+                    self.fleet.replicas.insert(place, replica);
+                    self.stop(id, stop);
+                }
                 Some(exit) => {
                     let at = self.with.clock.now();
                     let end = End { why: exit.to_string(), exit: Some(exit), last_lines: Vec::new(), at };
@@ -258,6 +280,7 @@ impl Reconciler {
             stop_grace: want.service.stop_grace,
             phase: Phase::Starting { ended_early: None },
             failures: before.filter(|_| same_revision).map_or(0, |replica| replica.failures),
+            short_lives: before.filter(|_| same_revision).map_or(0, |replica| replica.short_lives),
             restarts: before.map_or(0, |replica| replica.restarts),
             last_end: before.and_then(|replica| replica.last_end.clone()),
             ready_after: None,
@@ -307,11 +330,16 @@ impl Reconciler {
             StopWhy::Restart => "restart",
         };
         self.say(Level::Info, "instance.stopping", &id, format!("{place} is stopping: {reason}"));
+        self.stop(id, stop);
+    }
+
+    /// Drains an instance and ends it.
+    fn stop(&self, id: InstanceId, stop: Stop) {
         let driver = Arc::clone(&self.with.driver);
         let registry = self.with.registry.clone();
         let results = self.results.clone();
         self.with.tasks.spawn("control.stop", OnError::Log, |_| async move {
-            let left = registry.drain(&id, grace.min(DRAIN_LIMIT)).await;
+            let left = registry.drain(&id, stop.grace.min(DRAIN_LIMIT)).await;
             if left > 0 {
                 tracing::info!(instance = %id, left, "stopped with requests under way");
             }

@@ -155,6 +155,9 @@ fn service(name: &ServiceName, want: &Want, desired: &Desired, fleet: &Fleet, st
     let counted = || fleet.of(name).filter(|(index, _)| *index <= wanted).map(|(_, replica)| replica);
     let ready = counted().filter(|r| r.is_ready()).count() as u32;
     let (state, detail) = service_state(name, want, desired, fleet, stopping, ready);
+    for instance in instances.iter_mut().filter(|instance| instance.state == InstanceState::Waiting) {
+        instance.detail.clone_from(&detail); // whatever keeps them from starting keeps the service
+    }
     let ready_after =
         if ready == wanted && wanted > 0 { counted().filter_map(|r| r.ready_after).max() } else { None };
     ServiceView { name: name.clone(), state, detail, desired: wanted, ready, ready_after, instances }

@@ -343,7 +343,7 @@ fn leave(driver: &MockDriver, clock: &SystemClock, desired: &Desired, prepare: b
         let id = InstanceId { service: name, slot: Slot::Replica(1), run: 4 };
         around.replica(want, id, 20_001)
     };
-    driver.add_found(Found { launch, started, exit: None });
+    driver.add_found(Found { launch, started, exit: None, asked: false });
 }
 
 #[tokio::test]
@@ -402,4 +402,39 @@ async fn ports_come_back_whatever_happens_to_instances() {
     assert_eq!(world.ports.taken(), 2);
     soon(world.controller.down(None)).await.unwrap();
     assert_eq!(world.ports.taken(), 0);
+}
+
+#[tokio::test]
+async fn what_an_earlier_node_has_asked_to_end_starts_again_however_it_ended() {
+    // `web-1` ended well while nobody was there, `web-2` is still at it.
+    let desired = app(&[service("web", 2)]);
+    let world = World::start_with(desired.clone(), |driver, clock| {
+        let want = &desired.services[&"web".parse().unwrap()];
+        let around = Surroundings { app: "drama".into(), environment: BTreeMap::new() };
+        let started = Started { pid: 7, at: clock.now() };
+        for (index, exit) in [(1, Some(Exit::Code(0))), (2, None)] {
+            let id = InstanceId { service: "web".parse().unwrap(), slot: Slot::Replica(index), run: 3 };
+            let launch = around.replica(want, id, 20_001 + index as u16);
+            driver.add_found(Found { launch, started, exit, asked: true });
+        }
+    })
+    .await;
+    world
+        .until("the next runs are ready", |view| {
+            view.services.iter().any(|s| s.ready == 2 && s.instances.iter().all(|i| i.run == 4))
+        })
+        .await;
+    assert!(!world.kinds().contains(&"instance.exited"));
+    assert_eq!(world.ports.taken(), 2);
+}
+
+#[tokio::test]
+async fn a_job_that_always_restarts_does_not_spin() {
+    let mut job = service("job", 1);
+    job.restart = Restart { when: RestartWhen::Always, delay: Duration::from_millis(20), ..job.restart };
+    let world =
+        World::start_with(app(&[job]), |driver, _| driver.script("job", ends(Duration::ZERO, 0))).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let runs = world.launched(&Slot::Replica(1));
+    assert!((2..=7).contains(&runs), "{runs} runs: the delay between them doubles");
 }

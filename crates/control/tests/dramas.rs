@@ -158,6 +158,7 @@ impl World {
                     stop_grace: Duration::ZERO,
                     phase: Phase::Starting { ended_early: None },
                     failures: before.map_or(0, |replica| replica.failures),
+                    short_lives: 0,
                     restarts: 0,
                     last_end: None,
                     ready_after: None,

@@ -89,6 +89,8 @@ pub struct Found {
     pub started: Started,
     /// How it ended, if it did while no node was there.
     pub exit: Option<Exit>,
+    /// An earlier node has asked it to end: its end is no word about how it was doing.
+    pub asked: bool,
 }
 
 /// How to end an instance.

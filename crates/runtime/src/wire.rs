@@ -44,16 +44,51 @@ pub(crate) enum ToKeeper {
 /// From the keeper.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToNode {
-    Welcome { pid: i32 },
-    Refused { refusal: Refusal },
-    Started { seq: u64, pid: u32, at: u64 },
-    NotStarted { seq: u64, error: WireStartError },
-    Stopped { seq: u64 },
-    Found { seq: u64, launch: Box<WireLaunch>, pid: u32, at: u64, exit: Option<WireExit> },
-    Recovered { seq: u64 },
-    Usage { seq: u64, list: Vec<WireUsage> },
-    Exited { id: String, exit: WireExit, at: u64, last_lines: Vec<String> },
-    Notice { code: String, message: String, hint: Option<String> },
+    Welcome {
+        pid: i32,
+    },
+    Refused {
+        refusal: Refusal,
+    },
+    Started {
+        seq: u64,
+        pid: u32,
+        at: u64,
+    },
+    NotStarted {
+        seq: u64,
+        error: WireStartError,
+    },
+    Stopped {
+        seq: u64,
+    },
+    Found {
+        seq: u64,
+        launch: Box<WireLaunch>,
+        pid: u32,
+        at: u64,
+        exit: Option<WireExit>,
+        #[serde(default)] // a keeper of an earlier version does not say
+        asked: bool,
+    },
+    Recovered {
+        seq: u64,
+    },
+    Usage {
+        seq: u64,
+        list: Vec<WireUsage>,
+    },
+    Exited {
+        id: String,
+        exit: WireExit,
+        at: u64,
+        last_lines: Vec<String>,
+    },
+    Notice {
+        code: String,
+        message: String,
+        hint: Option<String>,
+    },
 }
 
 /// Why a node is not served.
@@ -222,9 +257,15 @@ impl WireUsage {
 }
 
 /// An instance from before, in domain types.
-pub(crate) fn found(launch: WireLaunch, pid: u32, at: u64, exit: Option<WireExit>) -> Option<Found> {
+pub(crate) fn found(
+    launch: WireLaunch,
+    pid: u32,
+    at: u64,
+    exit: Option<WireExit>,
+    asked: bool,
+) -> Option<Found> {
     let started = Started { pid, at: Timestamp::from_micros(at) };
-    Some(Found { launch: launch.into_domain()?, started, exit: exit.map(WireExit::into_domain) })
+    Some(Found { launch: launch.into_domain()?, started, exit: exit.map(WireExit::into_domain), asked })
 }
 
 /// Whether instances outlive the node.

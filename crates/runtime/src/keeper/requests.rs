@@ -207,6 +207,7 @@ impl Keeper {
                 pid: started.pid,
                 at: started.at.as_micros(),
                 exit,
+                asked: instance.stopping.is_some(),
             });
         }
         for message in found {

@@ -279,8 +279,8 @@ impl Reader {
             ToNode::NotStarted { seq, error } => self.answer(seq, Answer::NotStarted(error)),
             ToNode::Stopped { seq } => self.answer(seq, Answer::Stopped),
             ToNode::Usage { seq, list } => self.answer(seq, Answer::Usage(list)),
-            ToNode::Found { seq, launch, pid, at, exit } => {
-                let found = wire::found(*launch, pid, at, exit);
+            ToNode::Found { seq, launch, pid, at, exit, asked } => {
+                let found = wire::found(*launch, pid, at, exit, asked);
                 locked(&self.waiting).found.entry(seq).or_default().extend(found);
             }
             ToNode::Recovered { seq } => {
