@@ -54,7 +54,13 @@ pub enum ClientError {
     NotRunning {
         /// The state directory.
         state_dir: PathBuf,
-        /// What the socket said.
+    },
+    /// Somebody may, but the socket cannot be reached.
+    #[error("cannot reach the node of `{}`", .state_dir.display())]
+    Unreachable {
+        /// The state directory.
+        state_dir: PathBuf,
+        /// Why.
         source: io::Error,
     },
     /// The node is there and said no.
@@ -77,6 +83,7 @@ impl Explain for ClientError {
     fn help(&self) -> Help {
         match self {
             Self::NotRunning { .. } => Help::code("A0801").hint("start it with `atoll up -d`"),
+            Self::Unreachable { .. } => Help::code("A0815").hint("run this as the user who started the app"),
             Self::Refused(problem) => {
                 let code = kit::Code::new(known_code(&problem.code));
                 Help { code, hint: problem.hint.clone(), exit: kit::report::Exit::Failed }
@@ -245,10 +252,16 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Answer), ClientError> {
-        let stream = self
-            .connect()
-            .await
-            .map_err(|source| ClientError::NotRunning { state_dir: self.state_dir.clone(), source })?;
+        let stream = self.connect().await.map_err(|source| {
+            let state_dir = self.state_dir.clone();
+            match source.kind() {
+                // No directory, no socket, or one that a killed node has left.
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    ClientError::NotRunning { state_dir }
+                }
+                _ => ClientError::Unreachable { state_dir, source },
+            }
+        })?;
         let (mut sender, connection) =
             http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(broken)?;
         #[allow(clippy::disallowed_methods)] // owned: aborted when the answer is dropped
