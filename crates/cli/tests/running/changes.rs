@@ -74,3 +74,34 @@ fn a_restart_gives_new_processes_and_comes_back_when_they_are_ready() {
     assert!(world.fails(1, &["restart", "nobody"]).contains("A0622"));
     world.ok(&["down"]);
 }
+
+#[test]
+fn a_route_added_while_it_runs_reaches_what_runs_already() {
+    let world =
+        World::new("services: { web: { command: [ECHO] }, other: { command: [ECHO], routes: [/o] } }");
+    world.ok(&["up", "-d", "--wait"]);
+    let before = pid(&world, "web-1");
+    world.write(
+        "services: { web: { command: [ECHO], routes: [/] }, other: { command: [ECHO], routes: [/o] } }",
+    );
+    world.ok(&["up", "-d", "--wait"]);
+    assert_eq!(world.get("/").status, 200);
+    assert_eq!(pid(&world, "web-1"), before);
+    world.ok(&["down"]);
+}
+
+#[test]
+fn a_wish_that_comes_while_all_goes_down_is_refused_and_the_end_comes_all_the_same() {
+    let deaf = r#"services: { web: { command: [sh, -c, "trap '' TERM; while :; do sleep 0.1; done"] } }"#;
+    let world = World::new(deaf);
+    world.ok(&["up", "-d", "--wait"]);
+    let mut down = world.command(&["down"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    world.until("going down", |status| status.phase == api::Phase::Stopping);
+    let said = world.fails(1, &["up", "-d"]);
+    assert!(said.contains("A0616"), "{said}");
+    let said = world.fails(1, &["scale", "web=2"]);
+    assert!(said.contains("A0616"), "{said}");
+    world.ok(&["down", "--timeout", "0"]); // hastens the first
+    assert!(down.wait().unwrap().success());
+    world.until_nothing_lives();
+}

@@ -1,6 +1,9 @@
 //! `atoll up -d`: the node goes on without a terminal; instances outlive a node that is killed.
 
-use crate::world::{World, kill};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::world::{LIMIT, World, is_alive, kill};
 
 const APP: &str = r#"
 services:
@@ -113,4 +116,90 @@ fn a_node_comes_up_again_although_somebody_has_taken_the_port_of_its_gateway() {
     assert_eq!(world.get("/").status, 200);
     world.ok(&["down"]);
     world.until_nothing_lives();
+}
+
+#[test]
+fn what_was_being_restarted_when_its_node_was_killed_comes_back() {
+    // It takes its time to end, and ends well: no failure that a policy would start it again for.
+    let slow = r#"services:
+  web:
+    command: [sh, -c, "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done"]
+"#;
+    let world = World::new(slow);
+    world.ok(&["up", "-d", "--wait"]);
+    let mut restart = world.command(&["restart", "web"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    world.until("stopping", |status| {
+        status.services.iter().flat_map(|s| &s.instances).any(|i| i.state == api::InstanceState::Stopping)
+    });
+    kill(world.node_pid(), "KILL");
+    restart.wait().unwrap();
+    world.ok(&["up", "-d", "--wait"]);
+    world.until("web is back", |status| {
+        status.services[0].ready == 1 && status.services[0].instances[0].run == 2
+    });
+    world.ok(&["down"]);
+    world.until_nothing_lives();
+}
+
+#[test]
+fn whoever_is_killed_the_next_up_mends_it_and_there_are_never_two_copies() {
+    let app = "services: { front: { command: [ECHO], calls: { back: {} }, routes: [/] }, \
+               back: { command: [ECHO], scale: 3 } }";
+    let world = World::new(app);
+    world.ok(&["up", "-d", "--wait"]);
+    for round in 0..9 {
+        let node = world.node_pid();
+        let service = world.pids()[round % 4].1;
+        let warden = parent(service);
+        match round % 3 {
+            0 => kill(node, "KILL"),
+            1 => kill(warden, "KILL"),
+            _ => kill(parent(warden), "KILL"), // the keeper, and with it all
+        }
+        if round % 3 != 1 {
+            until("the node ends", || !is_alive(node));
+        }
+        world.ok(&["up", "-d", "--wait"]);
+        until("every instance lives once", || {
+            let names = instance_names(&world);
+            let once: BTreeSet<&String> = names.iter().collect();
+            assert_eq!(once.len(), names.len(), "round {round}: two copies: {names:?}");
+            names == ["back-1", "back-2", "back-3", "front-1"]
+        });
+        world.until_ready();
+        assert_eq!(world.get("/").status, 200);
+    }
+    world.ok(&["down"]);
+    world.until_nothing_lives();
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The parent of a process.
+fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = stat.rsplit(") ").next().unwrap();
+    after_name.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// The instances that live, by what stands in the environment of their processes.
+fn instance_names(world: &World) -> Vec<String> {
+    let mut names = Vec::new();
+    for pid in world.processes() {
+        let read = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        if !read("cmdline").starts_with(crate::world::echo().display().to_string().as_bytes()) {
+            continue;
+        }
+        let environment = crate::world::text(&read("environ"));
+        let name = environment.split("service.instance.id=").nth(1).unwrap_or_default();
+        names.push(name.split(['\0', ',']).next().unwrap_or_default().to_owned());
+    }
+    names.sort();
+    names
 }
