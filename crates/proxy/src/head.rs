@@ -72,11 +72,7 @@ pub(crate) fn check(head: &mut Head, limits: &Limits) -> Result<(), Failure> {
         Lines::TwoFramings => return Err(bad("both Content-Length and Transfer-Encoding are given")),
         Lines::BareLineFeed => return Err(bad("a line of the head ends in a bare line feed")), // §2.2
     }
-    // The body goes on without any coding that was around it; `chunked` is the one that is undone here.
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).into_iter();
-    if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        || codings.next().is_some()
-    {
+    if !is_plain(&head.headers) {
         return Err(bad("Transfer-Encoding is not just `chunked`"));
     }
     target_form(head)?;
@@ -108,6 +104,13 @@ pub(crate) fn check(head: &mut Head, limits: &Limits) -> Result<(), Failure> {
     head.host = Some(authority.host().trim_end_matches('.').to_ascii_lowercase());
     head.authority = HeaderValue::from_str(authority.as_str()).ok();
     Ok(())
+}
+
+/// Whether a body has no transfer coding but `chunked`, the one that is undone here: it goes on without any.
+pub(crate) fn is_plain(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
+    codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
 }
 
 /// RFC 9112 §3.2: a path, a URL of this protocol, or for `OPTIONS` an asterisk.

@@ -156,7 +156,12 @@ async fn attempt(
     let go = gate.as_ref().map(Gate::key);
     let sending = upload.attempt(limits.body_idle, gate);
     match connection.send(request, sending, go).await {
-        Ok(reply) => Ok((reply, lease)),
+        Ok(reply) if head::is_plain(&reply.headers) => Ok((reply, lease)),
+        Ok(_) => {
+            let detail =
+                format!("`{}` answered in a transfer coding nobody asked for", lease.endpoint().id());
+            Err(Failure::new(Kind::BadAnswer, detail))
+        }
         Err(broken) => Err(no_answer(lease.endpoint().id(), broken, upload, reused)),
     }
 }

@@ -141,7 +141,12 @@ async fn a_connection_that_closes_without_an_answer_is_a_502_and_is_not_repeated
 
 #[tokio::test]
 async fn what_is_not_http_is_a_502() {
-    for nonsense in ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 20", "HTTP/1.1 200 OK\r\nbad header\r\n\r\n"] {
+    for nonsense in [
+        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        "HTTP/1.1 20",
+        "HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    ] {
         let server = Server::raw(move |mut stream| async move {
             read_head(&mut stream).await;
             stream.write_all(nonsense.as_bytes()).await.unwrap();
