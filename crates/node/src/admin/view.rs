@@ -27,10 +27,18 @@ pub(crate) async fn status(admin: &Admin) -> api::Status {
         app: admin.node.app.clone(),
         root: outline.root,
         phase: if view.stopping { Phase::Stopping } else { phase(&services) },
-        gateway: outline.gateway.iter().map(|address| format!("http://{address}")).collect(),
+        gateway: outline.gateway.iter().map(|address| url(*address)).collect(),
         console: None,
         services,
     }
+}
+
+/// Where somebody on this machine reaches an address: what listens everywhere is `localhost` to them.
+fn url(address: std::net::SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        return format!("http://localhost:{}", address.port());
+    }
+    format!("http://{address}")
 }
 
 /// Where a service stays unless something changes, and nothing is wrong.
@@ -107,5 +115,21 @@ fn to_instance(view: &InstanceView, in_flight: u32) -> api::Instance {
         restarts: view.restarts,
         last_exit: view.last_end.clone(),
         in_flight,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::url;
+
+    #[test]
+    fn an_address_is_shown_as_somebody_here_can_use_it() {
+        for (address, shown) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("0.0.0.0:8080", "http://localhost:8080"),
+            ("[::]:80", "http://localhost:80"),
+        ] {
+            assert_eq!(url(address.parse().unwrap()), shown);
+        }
     }
 }
