@@ -240,7 +240,7 @@ fn why_not_ready(replica: &Replica) -> String {
     match &replica.phase {
         Phase::Running { detail, .. } => detail.clone(),
         Phase::Ended { asked: false, .. } => how_it_ended(replica),
-        Phase::Starting { .. } if replica.run == 1 => String::new(),
+        Phase::Starting { .. } if replica.last_end.is_none() => String::new(), // its first start
         Phase::Stopping { .. } | Phase::Ended { .. } | Phase::Starting { .. } => "restarting".into(),
     }
 }
