@@ -2,18 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)] // helpers outside test functions
 
+mod apps;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use apps::app;
 use control::launch::Surroundings;
 use control::ports::Ports;
 use control::status::{ServiceState, View};
 use control::{Checks, Controller, Desired, Gone, Happening, Options, Place, RestartError, Target};
-use kit::units::Bytes;
 use kit::{Clock, SystemClock, Tasks};
-use manifest::spec::{App, Gateway, InstanceId, Logging, Restart, RestartWhen, Scale, Service, Slot, Work};
+use manifest::spec::{InstanceId, Restart, RestartWhen, Service, Slot};
 use registry::{Directory, Registry};
 use runtime::mock::{MockDriver, Script};
 use runtime::{Driver, Exit, Found, Started};
@@ -95,33 +96,12 @@ async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, work).await.expect("an answer in time")
 }
 
+/// A service that starts again at once and may take long to end.
 fn service(name: &str, replicas: u32) -> Service {
-    Service {
-        name: name.parse().unwrap(),
-        work: Work::Process(vec![name.into()]),
-        prepare: None,
-        environment: BTreeMap::new(),
-        working_dir: PathBuf::from("/app"),
-        port: None,
-        user: None,
-        ulimits: BTreeMap::new(),
-        limits: Default::default(),
-        restart: Restart {
-            when: RestartWhen::OnFailure,
-            max_attempts: None,
-            delay: Duration::from_millis(1),
-            window: Duration::from_secs(10),
-        },
-        stop_signal: "SIGTERM".into(),
-        stop_grace: Duration::from_secs(60),
-        depends_on: BTreeMap::new(),
-        healthcheck: None,
-        scale: Scale { replicas, min: replicas, max: replicas, target: BTreeMap::new(), predict: false },
-        routes: Vec::new(),
-        calls: BTreeMap::new(),
-        logging: Logging { max_size: Bytes(1 << 20), max_files: 3 },
-        labels: BTreeMap::new(),
-    }
+    let mut service = apps::service(name, replicas);
+    service.restart.delay = Duration::from_millis(1);
+    service.stop_grace = Duration::from_secs(60);
+    service
 }
 
 fn prepared(mut service: Service, argument: &str) -> Service {
@@ -132,16 +112,6 @@ fn prepared(mut service: Service, argument: &str) -> Service {
 fn changed(mut service: Service) -> Service {
     service.environment.insert("LOG".into(), "debug".into());
     service
-}
-
-fn app(services: &[Service]) -> Desired {
-    let app = App {
-        name: "drama".parse().unwrap(),
-        root: PathBuf::from("/app"),
-        services: services.iter().map(|s| (s.name.clone(), s.clone())).collect(),
-        gateway: Gateway { listen: Vec::new() },
-    };
-    Desired::of(&app, &BTreeMap::new(), &BTreeMap::new())
 }
 
 fn ends(after: Duration, code: i32) -> Script {

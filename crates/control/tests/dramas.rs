@@ -3,52 +3,20 @@
 
 #![allow(clippy::unwrap_used)] // helpers outside test functions
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod apps;
+
 use std::time::Duration;
 
+use apps::{app, service};
 use control::desired::{Desired, Goal};
 use control::fleet::{End, Fleet, Phase, Place, Prepare, Replica};
 use control::plan::{Step, plan, restarts_after};
 use control::status::{self, ServiceState};
 use kit::Timestamp;
-use kit::units::Bytes;
-use manifest::spec::{
-    App, Call, Condition, Dependency, Gateway, Logging, Restart, RestartWhen, Scale, Service, ServiceName,
-    Work,
-};
+use manifest::spec::{Call, Condition, Dependency, RestartWhen, Service, ServiceName, Work};
 use proptest::prelude::*;
 use registry::Health;
 use runtime::Exit;
-
-fn service(name: &str, replicas: u32) -> Service {
-    Service {
-        name: name.parse().unwrap(),
-        work: Work::Process(vec![name.into()]),
-        prepare: None,
-        environment: BTreeMap::new(),
-        working_dir: PathBuf::from("/app"),
-        port: None,
-        user: None,
-        ulimits: BTreeMap::new(),
-        limits: Default::default(),
-        restart: Restart {
-            when: RestartWhen::OnFailure,
-            max_attempts: None,
-            delay: Duration::from_millis(100),
-            window: Duration::from_secs(10),
-        },
-        stop_signal: "SIGTERM".into(),
-        stop_grace: Duration::from_secs(10),
-        depends_on: BTreeMap::new(),
-        healthcheck: None,
-        scale: Scale { replicas, min: replicas, max: replicas, target: BTreeMap::new(), predict: false },
-        routes: Vec::new(),
-        calls: BTreeMap::new(),
-        logging: Logging { max_size: Bytes(1 << 20), max_files: 3 },
-        labels: BTreeMap::new(),
-    }
-}
 
 fn after(mut service: Service, other: &str, condition: Condition) -> Service {
     service
@@ -61,16 +29,6 @@ fn calling(mut service: Service, other: &str) -> Service {
     let call = Call { timeout: Duration::from_secs(1), timeout_written: true, retries: 0 };
     service.calls.insert(other.parse().unwrap(), call);
     service
-}
-
-fn app(services: &[Service]) -> Desired {
-    let app = App {
-        name: "drama".parse().unwrap(),
-        root: PathBuf::from("/app"),
-        services: services.iter().map(|s| (s.name.clone(), s.clone())).collect(),
-        gateway: Gateway { listen: Vec::new() },
-    };
-    Desired::of(&app, &BTreeMap::new(), &BTreeMap::new())
 }
 
 /// A world in which steps take one tick: what is started runs, what is stopped ends.

@@ -1,7 +1,5 @@
 //! `atoll up` in the foreground: its instances end with it, whatever ends it.
 
-use std::time::Duration;
-
 use crate::world::{World, is_alive, kill};
 
 const APP: &str = r#"
@@ -49,7 +47,6 @@ services:
     world.until("the service to be deaf", |_| world.ok(&["logs"]).contains("deaf"));
     up.signal("INT");
     world.until("stopping", |status| status.phase == api::Phase::Stopping);
-    std::thread::sleep(Duration::from_millis(50)); // two signals in one go count as one
     up.signal("INT");
     up.wait();
     world.until_nothing_lives();
