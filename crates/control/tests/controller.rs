@@ -164,7 +164,7 @@ async fn a_service_that_is_reached_from_now_on_gets_requests_without_a_restart()
     let upstream = world.directory.upstream(&"back".parse().unwrap());
     assert!(upstream.load().ready.is_empty(), "nobody may call it yet");
     let mut front = service("front", 1);
-    let call = manifest::spec::Call { timeout: Duration::from_secs(1), timeout_written: true, retries: 0 };
+    let call = manifest::spec::Call::default();
     front.calls.insert("back".parse().unwrap(), call);
     let _listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap(); // as `back` would
     let (_, unchanged) = soon(world.controller.apply(app(&[front, service("back", 1)]))).await.unwrap();

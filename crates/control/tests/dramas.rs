@@ -26,7 +26,7 @@ fn after(mut service: Service, other: &str, condition: Condition) -> Service {
 }
 
 fn calling(mut service: Service, other: &str) -> Service {
-    let call = Call { timeout: Duration::from_secs(1), timeout_written: true, retries: 0 };
+    let call = Call::default();
     service.calls.insert(other.parse().unwrap(), call);
     service
 }

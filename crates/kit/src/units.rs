@@ -124,6 +124,65 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A share of a whole, from nothing to all of it, in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Share(u32);
+
+impl Share {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// All.
+    pub const ALL: Self = Self(1_000_000);
+
+    /// So many hundredths, at most all.
+    pub const fn percent(hundredths: u32) -> Self {
+        if hundredths >= 100 { Self::ALL } else { Self(hundredths * 10_000) }
+    }
+
+    /// In millionths.
+    pub const fn millionths(self) -> u32 {
+        self.0
+    }
+
+    /// As a number from 0 to 1.
+    pub fn fraction(self) -> f64 {
+        f64::from(self.0) / 1e6
+    }
+
+    /// Whether `part` of `whole` is at least this share; never for an empty whole.
+    pub fn is_reached(self, part: u64, whole: u64) -> bool {
+        whole > 0 && u128::from(part) * 1_000_000 >= u128::from(whole) * u128::from(self.0)
+    }
+}
+
+impl FromStr for Share {
+    type Err = BadUnit;
+
+    /// Parses `25%`, `0.5%`, and a bare number from 0 to 1.
+    fn from_str(text: &str) -> Result<Self, BadUnit> {
+        let bad = || BadUnit { text: text.to_owned(), expected: "a share such as `25%` or `0.25`" };
+        let trimmed = text.trim();
+        let (number, whole) = match trimmed.strip_suffix('%') {
+            Some(number) => (number.trim_end(), 100.0),
+            None => (trimmed, 1.0),
+        };
+        let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let amount: f64 = number.parse().ok().filter(|_| plain).ok_or_else(bad)?;
+        let millionths = (amount / whole * 1e6).round();
+        if !(0.0..=1e6).contains(&millionths) {
+            return Err(bad());
+        }
+        Ok(Self(millionths as u32))
+    }
+}
+
+impl fmt::Display for Share {
+    /// In hundredths, as few digits as are needed: `25%`, `0.5%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", f64::from(self.0) / 10_000.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +205,22 @@ mod tests {
         assert_eq!("64kb".parse(), Ok(Bytes(65_536)));
         assert!("64q".parse::<Bytes>().is_err());
         assert_eq!(Bytes(12 * 1024 * 1024 + 512 * 1024).to_string(), "12.5 MiB");
+    }
+
+    #[test]
+    fn shares_are_hundredths_or_a_fraction() {
+        for (text, millionths) in
+            [("25%", 250_000), ("0.5%", 5_000), ("0.25", 250_000), ("1", 1_000_000), ("0", 0)]
+        {
+            assert_eq!(text.parse::<Share>().map(Share::millionths), Ok(millionths), "{text}");
+        }
+        for text in ["", "%", "101%", "1.5", "-1%", "ten", "nan", "inf", "1e1%"] {
+            assert!(text.parse::<Share>().is_err(), "{text}");
+        }
+        assert_eq!(Share::percent(50).to_string(), "50%");
+        assert_eq!("0.5%".parse::<Share>().unwrap().to_string(), "0.5%");
+        assert!(Share::percent(50).is_reached(10, 20) && !Share::percent(50).is_reached(9, 20));
+        assert!(!Share::NONE.is_reached(0, 0));
     }
 
     proptest! {

@@ -98,7 +98,9 @@ impl Addresses {
         let gateway = self
             .gateway
             .iter()
-            .filter(|(wanted, port)| app.gateway.listen.contains(wanted) && stays(**port))
+            .filter(|(wanted, port)| {
+                app.gateway.listen.iter().any(|listen| listen.address == **wanted) && stays(**port)
+            })
             .inspect(|(_, port)| ports.keep(**port))
             .map(|(wanted, port)| (*wanted, *port))
             .collect();

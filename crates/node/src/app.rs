@@ -253,13 +253,13 @@ impl Applier {
         let addresses = &mut prepared.addresses;
         let mut gateway = Vec::new();
         for wanted in &prepared.app.gateway.listen {
-            let mut address = *wanted;
+            let mut address = wanted.address;
             if address.port() == 0 {
-                let port = match addresses.gateway.get(wanted) {
+                let port = match addresses.gateway.get(&wanted.address) {
                     Some(port) => *port,
                     None => self.ports.pick()?,
                 };
-                addresses.gateway.insert(*wanted, port);
+                addresses.gateway.insert(wanted.address, port);
                 address.set_port(port);
             }
             gateway.push(address);
@@ -308,7 +308,7 @@ impl Applier {
                     address: gateway.join(", "),
                     route: route.name.clone(),
                     service: service.name.to_string(),
-                    timeout_ms: route.timeout.as_millis() as u64,
+                    timeout_ms: route.guard.timeout.as_millis() as u64,
                 });
             }
             let names = service.routes.iter().map(|route| route.name.clone()).collect();
@@ -321,7 +321,7 @@ impl Applier {
                     address: port.map_or_else(String::new, |port| loopback(*port).to_string()),
                     route: "*".into(),
                     service: callee.to_string(),
-                    timeout_ms: call.timeout.as_millis() as u64,
+                    timeout_ms: call.guard.timeout.as_millis() as u64,
                 });
             }
         }

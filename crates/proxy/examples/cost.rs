@@ -136,8 +136,8 @@ fn app(web: &ServiceName) -> manifest::spec::App {
         path: "/books/{id}".to_owned(),
         host: None,
         headers: Vec::new(),
-        timeout: Duration::from_secs(15),
-        timeout_written: false,
+        auth: None,
+        guard: manifest::spec::Guard::default(),
         strip_prefix: None,
     };
     let mut service = example_service(web);
@@ -146,7 +146,7 @@ fn app(web: &ServiceName) -> manifest::spec::App {
         name: "cost".parse().unwrap(),
         root: "/".into(),
         services: [(web.clone(), service)].into(),
-        gateway: manifest::spec::Gateway { listen: Vec::new() },
+        gateway: manifest::spec::Gateway::default(),
     }
 }
 
@@ -173,6 +173,8 @@ fn example_service(name: &ServiceName) -> manifest::spec::Service {
         depends_on: [].into(),
         healthcheck: None,
         scale: spec::Scale { replicas: 1, min: 1, max: 1, target: [].into(), predict: false },
+        wire: spec::Wire::default(),
+        balance: spec::Balance::default(),
         routes: Vec::new(),
         calls: [].into(),
         logging: spec::Logging { max_size: kit::units::Bytes(1 << 20), max_files: 1 },

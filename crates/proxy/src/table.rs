@@ -89,7 +89,8 @@ impl RouteTable {
         for service in app.services.values() {
             for route in &service.routes {
                 let upstream = directory.upstream(&service.name);
-                let target = Target { upstream, timeout: route.timeout, retries: 0 };
+                let target =
+                    Target { upstream, timeout: route.guard.timeout, retries: route.guard.retry.attempts };
                 let mut compiled = Route::of_gateway(route, Action::Forward(target), Some(&service.name));
                 if let Some(filters) = &additions.filters {
                     compiled.filters.extend(filters(&service.name, route));
@@ -155,7 +156,7 @@ impl Route {
             methods: route.methods.clone(),
             headers: headers.collect(),
             service: service.cloned(),
-            timeout: route.timeout,
+            timeout: route.guard.timeout,
         };
         Self {
             name: route.name.as_str().into(),
@@ -168,8 +169,11 @@ impl Route {
 
     fn of_mesh(caller: &ServiceName, callee: &ServiceName, call: &Call, directory: &Directory) -> Self {
         let name = format!("{caller} -> {callee}");
-        let target =
-            Target { upstream: directory.upstream(callee), timeout: call.timeout, retries: call.retries };
+        let target = Target {
+            upstream: directory.upstream(callee),
+            timeout: call.guard.timeout,
+            retries: call.guard.retry.attempts,
+        };
         let shown = Shown {
             name: name.clone(),
             caller: Some(caller.clone()),
@@ -178,7 +182,7 @@ impl Route {
             methods: Vec::new(),
             headers: Vec::new(),
             service: Some(callee.clone()),
-            timeout: call.timeout,
+            timeout: call.guard.timeout,
         };
         Self {
             name: name.into(),

@@ -31,6 +31,8 @@ pub(crate) fn service(name: &str, replicas: u32) -> Service {
         depends_on: BTreeMap::new(),
         healthcheck: None,
         scale: Scale { replicas, min: replicas, max: replicas, target: BTreeMap::new(), predict: false },
+        wire: Default::default(),
+        balance: Default::default(),
         routes: Vec::new(),
         calls: BTreeMap::new(),
         logging: Logging { max_size: Bytes(1 << 20), max_files: 3 },
@@ -44,7 +46,7 @@ pub(crate) fn app(services: &[Service]) -> Desired {
         name: "drama".parse().unwrap(),
         root: PathBuf::from("/app"),
         services: services.iter().map(|s| (s.name.clone(), s.clone())).collect(),
-        gateway: Gateway { listen: Vec::new() },
+        gateway: Gateway::default(),
     };
     Desired::of(&app, &BTreeMap::new(), &BTreeMap::new())
 }

@@ -97,16 +97,16 @@ fn inner_timeouts(app: &App, findings: &mut Vec<Finding>) {
         .collect();
     for service in app.services.values() {
         // The tightest route stands for all of them.
-        let Some(route) = service.routes.iter().min_by_key(|route| route.timeout) else { continue };
-        if longest.get(&service.name).is_none_or(|longest| *longest <= route.timeout) {
+        let Some(route) = service.routes.iter().min_by_key(|route| route.guard.timeout) else { continue };
+        if longest.get(&service.name).is_none_or(|longest| *longest <= route.guard.timeout) {
             continue;
         }
-        for (callee, call) in service.calls.iter().filter(|(_, call)| worst(call) > route.timeout) {
+        for (callee, call) in service.calls.iter().filter(|(_, call)| worst(call) > route.guard.timeout) {
             let takes = may_take(&service.name, callee, call);
             let message = format!(
                 "{takes}, but the route `{}` ends after {}",
                 route.name,
-                format_duration(route.timeout)
+                format_duration(route.guard.timeout)
             );
             found.push((message, vec![service.name.clone(), callee.clone()]));
             if found.len() >= MAX_PER_RULE {
@@ -117,12 +117,14 @@ fn inner_timeouts(app: &App, findings: &mut Vec<Finding>) {
     'all: for caller in app.services.values() {
         for (middle, outer) in &caller.calls {
             let Some(service) = app.services.get(middle) else { continue };
-            if longest.get(middle).is_none_or(|longest| *longest <= outer.timeout) {
+            if longest.get(middle).is_none_or(|longest| *longest <= outer.guard.timeout) {
                 continue;
             }
-            for (callee, inner) in service.calls.iter().filter(|(_, inner)| worst(inner) > outer.timeout) {
+            for (callee, inner) in
+                service.calls.iter().filter(|(_, inner)| worst(inner) > outer.guard.timeout)
+            {
                 let takes = may_take(middle, callee, inner);
-                let ends = format_duration(outer.timeout);
+                let ends = format_duration(outer.guard.timeout);
                 let message = format!("{takes}, but `{}` → `{middle}` ends after {ends}", caller.name);
                 found.push((message, vec![caller.name.clone(), middle.clone(), callee.clone()]));
                 if found.len() >= MAX_PER_RULE {
@@ -138,13 +140,13 @@ fn inner_timeouts(app: &App, findings: &mut Vec<Finding>) {
 
 /// How long a call may take with all its tries.
 fn worst(call: &Call) -> Duration {
-    call.timeout.saturating_mul(call.retries.saturating_add(1))
+    call.guard.timeout.saturating_mul(call.guard.retry.attempts.saturating_add(1))
 }
 
 fn may_take(caller: &ServiceName, callee: &ServiceName, call: &Call) -> String {
-    let tries = match call.retries {
+    let tries = match call.guard.retry.attempts {
         0 => String::new(),
-        retries => format!(" ({} tries of {})", u64::from(retries) + 1, format_duration(call.timeout)),
+        retries => format!(" ({} tries of {})", u64::from(retries) + 1, format_duration(call.guard.timeout)),
     };
     format!("`{caller}` → `{callee}` may take {}{tries}", format_duration(worst(call)))
 }
@@ -159,10 +161,10 @@ fn routes_without_timeout(app: &App, findings: &mut Vec<Finding>) {
         let bare: Vec<&str> = service
             .routes
             .iter()
-            .filter(|route| !route.timeout_written)
+            .filter(|route| !route.guard.timeout_written)
             .map(|route| route.name.as_str())
             .collect();
-        let Some(first) = service.routes.iter().find(|route| !route.timeout_written) else { continue };
+        let Some(first) = service.routes.iter().find(|route| !route.guard.timeout_written) else { continue };
         found += 1;
         let mut list = bare.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         if bare.len() > SHOWN {
@@ -171,7 +173,7 @@ fn routes_without_timeout(app: &App, findings: &mut Vec<Finding>) {
         let message = format!("`{}` has routes without a timeout: {list}", service.name);
         let hint = format!(
             "say how long a user waits, for one (`timeout: 2s`) or for all (`gateway: {{ timeout: 5s }}`); until then it is {}",
-            format_duration(first.timeout)
+            format_duration(first.guard.timeout)
         );
         findings.push(Finding::new("A0404", Severity::Warning, message, vec![service.name.clone()], &hint));
     }

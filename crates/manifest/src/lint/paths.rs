@@ -66,8 +66,8 @@ fn settle<'a>(
                 waiting = true;
                 continue;
             };
-            let attempts = below.attempts.saturating_mul(u64::from(call.retries) + 1);
-            let levels = below.levels + u32::from(call.retries > 0);
+            let attempts = below.attempts.saturating_mul(u64::from(call.guard.retry.attempts) + 1);
+            let levels = below.levels + u32::from(call.guard.retry.attempts > 0);
             if (attempts, levels) > (best.attempts, best.levels) {
                 best = Worst { attempts, levels, next: Some(callee) };
             }
@@ -96,8 +96,11 @@ fn described(app: &App, path: &[&ServiceName]) -> String {
     let mut text = arrows(path.first().copied());
     for pair in path.windows(2) {
         let [from, to] = pair else { continue };
-        let retries =
-            app.services.get(*from).and_then(|from| from.calls.get(*to)).map_or(0, |call| call.retries);
+        let retries = app
+            .services
+            .get(*from)
+            .and_then(|from| from.calls.get(*to))
+            .map_or(0, |call| call.guard.retry.attempts);
         text.push_str(&format!(" → {to}"));
         if retries > 0 {
             text.push_str(&format!(" ({} tries)", u64::from(retries) + 1));

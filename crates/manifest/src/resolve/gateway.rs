@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::fault::{Fault, Span};
-use crate::spec::{App, ServiceName};
+use crate::spec::{App, Listen, ServiceName};
 use crate::text::File;
 use crate::text::decode::{Faults, shown};
 
@@ -14,10 +14,10 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 const MAX_LISTEN: usize = 16;
 
 /// Where the gateway listens; empty when no service has routes.
-pub(crate) fn listen(file: &File, has_routes: bool, faults: &mut Faults) -> Vec<SocketAddr> {
+pub(crate) fn listen(file: &File, has_routes: bool, faults: &mut Faults) -> Vec<Listen> {
     let written = file.gateway.as_ref().and_then(|gateway| gateway.listen.as_ref());
     let Some(written) = written else {
-        return if has_routes { vec![DEFAULT_LISTEN] } else { Vec::new() };
+        return if has_routes { vec![Listen { address: DEFAULT_LISTEN, tls: false }] } else { Vec::new() };
     };
     let mut list: Vec<SocketAddr> = Vec::new();
     for item in &written.0 {
@@ -40,7 +40,8 @@ pub(crate) fn listen(file: &File, has_routes: bool, faults: &mut Faults) -> Vec<
             "listen on `:8080` instead",
         );
     }
-    if has_routes { list } else { Vec::new() }
+    let plain = |address| Listen { address, tls: false };
+    if has_routes { list.into_iter().map(plain).collect() } else { Vec::new() }
 }
 
 /// Reads `8080`, `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `:8080`.
@@ -85,7 +86,7 @@ pub(crate) fn check_ports(app: &App, places: &BTreeMap<ServiceName, Span>, file:
             continue;
         }
         holders.insert(port, name);
-        if app.gateway.listen.iter().any(|address| address.port() == port) {
+        if app.gateway.listen.iter().any(|listen| listen.address.port() == port) {
             let message = format!("`{name}` wants port {port}, which the gateway has");
             let mut fault = Fault::error("A0310", span, message);
             if let Some(listen) = listen {

@@ -19,7 +19,9 @@ pub use select::{SelectError, select};
 pub(crate) use settle::{Surroundings, settle};
 
 use crate::fault::{Fault, Severity, Span};
-use crate::spec::{App, AppName, Call, Condition, Dependency, Gateway, Scale, Service, ServiceName, Work};
+use crate::spec::{
+    App, AppName, Call, Condition, Dependency, Gateway, Guard, Retry, Scale, Service, ServiceName, Work,
+};
 use crate::text::decode::{Faults, shown};
 use crate::text::service::DependencyCondition;
 use crate::text::shape::Form;
@@ -31,7 +33,6 @@ const MAX_REPLICAS: u32 = 1000;
 /// How long an instance may take to end where the file says nothing; Compose's default.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// The timeout of a call where the file says nothing.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Retries of a call at most.
 const MAX_RETRIES: u32 = 10;
 
@@ -46,12 +47,7 @@ pub(crate) fn resolve(file: &File, name: AppName, root: &Path, faults: &mut Faul
         port_places: BTreeMap::new(),
         faults,
     };
-    let mut app = App {
-        name,
-        root: root.to_owned(),
-        services: BTreeMap::new(),
-        gateway: Gateway { listen: Vec::new() },
-    };
+    let mut app = App { name, root: root.to_owned(), services: BTreeMap::new(), gateway: Gateway::default() };
     for (name, service) in services {
         if let Some(service) = resolver.service(name, service) {
             app.services.insert(service.name.clone(), service);
@@ -131,6 +127,8 @@ impl Resolver<'_> {
             stop_grace: written.stop_grace_period.as_ref().map_or(STOP_GRACE, |grace| grace.value.0),
             depends_on: self.dependencies(&name, written),
             healthcheck: health::check(written, self.faults),
+            wire: crate::spec::Wire::default(),
+            balance: crate::spec::Balance::default(),
             scale: self.scale(written),
             routes: routes::of_service(written, self.gateway_timeout, self.faults),
             calls: self.calls(&name, written),
@@ -226,11 +224,17 @@ impl Resolver<'_> {
                     "retries multiply along a path: two are many",
                 );
             }
-            let call = Call {
-                timeout: options.timeout.as_ref().map_or(CALL_TIMEOUT, |timeout| timeout.value.0),
-                timeout_written: options.timeout.is_some(),
-                retries: options.retry.as_ref().map_or(0, |retry| retry.value),
+            let retry = Retry {
+                attempts: options.retry.as_ref().map_or(Retry::default().attempts, |retry| retry.value),
+                ..Retry::default()
             };
+            let guard = Guard {
+                timeout: options.timeout.as_ref().map_or(Guard::TIMEOUT, |timeout| timeout.value.0),
+                timeout_written: options.timeout.is_some(),
+                retry,
+                ..Guard::default()
+            };
+            let call = Call { guard };
             calls.insert(callee, call);
         }
         calls

@@ -1,17 +1,14 @@
 //! `routes` → what the gateway matches on, and no two of them alike.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use crate::fault::{Fault, Span};
-use crate::spec::{HeaderMatch, Route};
+use crate::spec::{Guard, HeaderMatch, Route};
 use crate::text::decode::{Faults, nearest, shown};
 use crate::text::routing::RouteText;
 use crate::text::scalar::Time;
 use crate::text::{At, Service};
 
-/// The timeout of a route where neither it nor the gateway has one.
-pub(crate) const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Segments of a path pattern at most.
 const MAX_SEGMENTS: usize = 64;
 
@@ -67,8 +64,12 @@ fn one(written: &RouteText, gateway: Option<&At<Time>>, faults: &mut Faults) -> 
         path: pattern.path,
         host,
         headers,
-        timeout: timeout.map_or(ROUTE_TIMEOUT, |timeout| timeout.value.0),
-        timeout_written: timeout.is_some(),
+        auth: None,
+        guard: Guard {
+            timeout: timeout.map_or(Guard::TIMEOUT, |timeout| timeout.value.0),
+            timeout_written: timeout.is_some(),
+            ..Guard::default()
+        },
         strip_prefix,
     })
 }

@@ -1,6 +1,7 @@
 //! The resolved form: what an app asks for, in domain types, every default filled in. It has never
 //! heard of YAML; [`crate::load`] makes it, the planes of the platform read it.
 
+mod guard;
 mod instance;
 mod name;
 
@@ -10,6 +11,10 @@ use std::time::Duration;
 
 use kit::units::Bytes;
 
+pub use guard::{
+    Adaptive, Balance, BalanceBy, Breaker, Bulkhead, Certificate, EdgeLimits, Fallback, Fault, Guard,
+    HashKey, Hedge, Jwt, JwtKeys, LimitKey, Mirror, Outlier, Priority, RateLimit, Retry, Slow, Split, Wire,
+};
 pub use instance::{BadInstanceId, InstanceId, Slot};
 pub use name::{AppName, BadName, ServiceName};
 
@@ -60,6 +65,10 @@ pub struct Service {
     pub healthcheck: Option<HealthCheck>,
     /// How many instances.
     pub scale: Scale,
+    /// What it speaks on its port.
+    pub wire: Wire,
+    /// How requests are spread over its instances.
+    pub balance: Balance,
     /// What the gateway sends here, in file order.
     pub routes: Vec<Route>,
     /// Whom it may call.
@@ -218,10 +227,10 @@ pub struct Route {
     pub host: Option<String>,
     /// Headers the request must carry.
     pub headers: Vec<HeaderMatch>,
-    /// From the last byte of the request head to the head of the answer.
-    pub timeout: Duration,
-    /// Whether `timeout` was written for this route or its gateway, rather than the default.
-    pub timeout_written: bool,
+    /// Who may come in: a name under `gateway.auth`; `None`: everybody.
+    pub auth: Option<String>,
+    /// What guards it.
+    pub guard: Guard,
     /// Taken off the front of the path before the service sees it (`/shop`).
     pub strip_prefix: Option<String>,
 }
@@ -236,21 +245,36 @@ pub struct HeaderMatch {
 }
 
 /// One entry of `calls`: an edge of the app's graph.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Call {
-    /// From the last byte of the request head to the head of the answer.
-    pub timeout: Duration,
-    /// Whether `timeout` was written rather than the default.
-    pub timeout_written: bool,
-    /// Further tries after a failed one, where a repeat is safe.
-    pub retries: u32,
+    /// What guards it.
+    pub guard: Guard,
 }
 
 /// The edge of the app.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gateway {
     /// Where it listens. Empty when no service has routes.
-    pub listen: Vec<std::net::SocketAddr>,
+    pub listen: Vec<Listen>,
+    /// The certificates of listeners that speak TLS; the first is for clients that name no host.
+    pub certificates: Vec<Certificate>,
+    /// Who may come in, by the name that routes use.
+    pub auth: BTreeMap<String, Jwt>,
+    /// What is allowed at most.
+    pub limits: EdgeLimits,
+    /// Whether each exchange has a line in the access log.
+    pub access_log: bool,
+    /// Whether answers say in `Server-Timing` how much of their time was the platform's own.
+    pub server_timing: bool,
+}
+
+/// One address of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Listen {
+    /// Where.
+    pub address: std::net::SocketAddr,
+    /// TLS, with HTTP/1.1 and HTTP/2 by ALPN; else both in the clear.
+    pub tls: bool,
 }
 
 /// How output is kept: per instance `max_files` files of `max_size`.

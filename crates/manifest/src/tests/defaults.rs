@@ -27,7 +27,7 @@ fn a_service_of_one_line_has_every_default() {
 fn the_gateway_listens_only_when_there_are_routes() {
     let listen = |keys: &str, rest: &str| {
         let app = app(&(one_service(keys) + rest));
-        app.gateway.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        app.gateway.listen.iter().map(|listen| listen.address.to_string()).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(listen("", ""), "");
     assert_eq!(listen("", "gateway: { listen: 80 }"), "");
@@ -43,7 +43,7 @@ fn a_route_takes_its_timeout_from_itself_then_the_gateway_then_the_default() {
         service
             .routes
             .iter()
-            .map(|route| (route.timeout.as_secs(), route.timeout_written))
+            .map(|route| (route.guard.timeout.as_secs(), route.guard.timeout_written))
             .collect::<Vec<_>>()
     };
     assert_eq!(timeouts(""), [(15, false), (1, true)]);

@@ -60,8 +60,8 @@ pub fn route(text: &str, timeout: Duration) -> spec::Route {
         path: String::new(),
         host: None,
         headers: Vec::new(),
-        timeout,
-        timeout_written: true,
+        auth: None,
+        guard: guard(timeout, 0),
         strip_prefix: None,
     };
     for word in text.split(' ') {
@@ -79,7 +79,13 @@ pub fn route(text: &str, timeout: Duration) -> spec::Route {
 }
 
 pub fn call(timeout: Duration, retries: u32) -> spec::Call {
-    spec::Call { timeout, timeout_written: true, retries }
+    spec::Call { guard: guard(timeout, retries) }
+}
+
+/// A guard with this deadline and this many declared retries.
+pub fn guard(timeout: Duration, attempts: u32) -> spec::Guard {
+    let retry = spec::Retry { attempts, ..spec::Retry::default() };
+    spec::Guard { timeout, timeout_written: true, retry, ..spec::Guard::default() }
 }
 
 pub fn service(name: &str) -> spec::Service {
@@ -104,6 +110,8 @@ pub fn service(name: &str) -> spec::Service {
         depends_on: BTreeMap::new(),
         healthcheck: None,
         scale: spec::Scale { replicas: 1, min: 1, max: 1, target: BTreeMap::new(), predict: false },
+        wire: spec::Wire::default(),
+        balance: spec::Balance::default(),
         routes: Vec::new(),
         calls: BTreeMap::new(),
         logging: spec::Logging { max_size: kit::units::Bytes(1 << 20), max_files: 1 },
@@ -116,7 +124,7 @@ pub fn app(services: impl IntoIterator<Item = spec::Service>) -> spec::App {
         name: "test".parse().unwrap(),
         root: "/".into(),
         services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
-        gateway: spec::Gateway { listen: Vec::new() },
+        gateway: spec::Gateway::default(),
     }
 }
 
