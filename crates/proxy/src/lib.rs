@@ -24,6 +24,7 @@ mod connection;
 mod engine;
 pub mod exchange;
 pub mod failure;
+pub mod fields;
 pub mod filter;
 mod head;
 pub mod limits;
