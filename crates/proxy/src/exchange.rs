@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
@@ -43,6 +44,8 @@ pub struct Exchange {
     pub(crate) request_id: HeaderValue,
     pub(crate) trace: Trace,
     pub(crate) record: Box<Recorder>,
+    /// Whom a checked token speaks for.
+    pub(crate) subject: Option<Arc<str>>,
 }
 
 /// The head of a request as this engine keeps it.
@@ -111,6 +114,16 @@ impl Exchange {
     /// Where it stands in its trace.
     pub fn trace(&self) -> &Trace {
         &self.trace
+    }
+
+    /// Whom the request's token speaks for, once a filter has checked it. Never what a client merely says.
+    pub fn subject(&self) -> Option<&Arc<str>> {
+        self.subject.as_ref()
+    }
+
+    /// Says whom the request's token speaks for; for the filter that has checked it.
+    pub fn set_subject(&mut self, subject: Arc<str>) {
+        self.subject = Some(subject);
     }
 
     /// The first value of a header.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use http::{Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,12 @@ pub enum Kind {
     TooManyConnections,
     /// A fault of ours.
     Internal,
+    /// The route asks for a token, and there is none that holds.
+    Unauthorized,
+    /// The token holds, and is not for this.
+    Forbidden,
+    /// Too many tokens with bad signatures came from this client: no further ones are checked for now.
+    TooManyBadTokens,
 }
 
 /// What is always the same about a kind of failure.
@@ -94,7 +100,7 @@ pub(crate) struct Facts {
 
 impl Kind {
     /// Every kind, in order of declaration.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::BadRequest,
@@ -119,6 +125,9 @@ impl Kind {
         Self::ClientGone,
         Self::TooManyConnections,
         Self::Internal,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::TooManyBadTokens,
     ];
 
     /// The error type of RFC 9209 §2.3 by which `Proxy-Status`, access records and metrics name it.
@@ -167,6 +176,9 @@ impl Kind {
             Self::ClientGone => ("A0721", 499, "client_gone", "the client left", Client, Never),
             Self::TooManyConnections => ("A0722", 503, "connection_limit_reached", "too many connections", Atoll, Never),
             Self::Internal => ("A0730", 500, "proxy_internal_error", "internal error", Atoll, Never),
+            Self::Unauthorized => ("A0740", 401, "http_request_denied", "unauthorized", Client, Never),
+            Self::Forbidden => ("A0741", 403, "http_request_denied", "forbidden", Client, Never),
+            Self::TooManyBadTokens => ("A0742", 429, "http_request_denied", "too many bad tokens", Client, Never),
         };
         // Every number above is a valid status; the fallback is never taken.
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -202,18 +214,27 @@ pub struct Failure {
     pub inside: Option<Inside>,
     /// The methods that the path does take; for [`Kind::MethodNotAllowed`].
     pub allow: Vec<Method>,
+    /// What the answer says besides, such as `WWW-Authenticate`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Failure {
     /// A failure that says `detail` to the client.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), inside: None, allow: Vec::new() }
+        Self { kind, detail: detail.into(), inside: None, allow: Vec::new(), headers: Vec::new() }
     }
 
     /// Adds what only the log may say.
     #[must_use]
     pub fn inside(mut self, inside: impl fmt::Display) -> Self {
         self.inside = Some(Inside(inside.to_string()));
+        self
+    }
+
+    /// Adds a header to the answer, beside those of the same name.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 

@@ -63,6 +63,9 @@ fn build(failure: &Failure, request_id: &str) -> Answer {
     if facts.status == StatusCode::SERVICE_UNAVAILABLE {
         answer.set_header(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    for (name, value) in &failure.headers {
+        answer = answer.with_header(name.clone(), value.clone());
+    }
     answer
 }
 

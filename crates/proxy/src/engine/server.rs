@@ -178,7 +178,8 @@ async fn answer(
     let peer = connection.peer();
     let record = Box::new(Recorder::new(Rc::clone(&thread), connection, record));
     let body = Body::request(RequestStream(incoming));
-    let mut exchange = Exchange { head, body, upgrade, peer, entrance, request_id, trace, record };
+    let mut exchange =
+        Exchange { head, body, upgrade, peer, entrance, request_id, trace, record, subject: None };
     let mut answer = exchange::run(&thread, &mut exchange).await;
     if exchange.version() < Version::HTTP_2
         && answer.upgrade.is_none()
