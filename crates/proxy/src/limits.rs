@@ -14,6 +14,10 @@ pub struct Limits {
     pub headers: usize,
     /// HTTP/2 streams open at once on one client connection.
     pub streams: u32,
+    /// From the accepted connection to the end of its TLS handshake.
+    pub handshake: Duration,
+    /// TLS handshakes under way at once, per thread. One more ends the oldest.
+    pub handshakes: usize,
     /// From the first byte of a request head (or the accepted connection) to its last.
     pub header_read: Duration,
     /// How long a client connection may stay open between two requests.
@@ -49,6 +53,8 @@ impl Default for Limits {
             header_bytes: 16 * 1024,
             headers: 100,
             streams: 128,
+            handshake: Duration::from_secs(10),
+            handshakes: 1024,
             header_read: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             body_idle: Duration::from_secs(60),

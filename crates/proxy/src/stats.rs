@@ -23,6 +23,12 @@ pub struct Stats {
     pub accepted: u64,
     /// Client connections that ended because what came was not HTTP.
     pub unreadable: u64,
+    /// TLS handshakes that were completed, resumed sessions included.
+    pub handshakes: u64,
+    /// Those of them that continued an earlier session.
+    pub handshakes_resumed: u64,
+    /// TLS handshakes that were not completed: nothing in common, no TLS, not in time.
+    pub handshakes_failed: u64,
     /// Connections to instances that were opened.
     pub upstream_opened: u64,
     /// Connections to instances that are idle now.
@@ -46,6 +52,9 @@ pub(crate) struct Counters {
     accepted: AtomicU64,
     closed: AtomicU64,
     unreadable: AtomicU64,
+    handshakes: AtomicU64,
+    handshakes_resumed: AtomicU64,
+    handshakes_failed: AtomicU64,
     upstream_opened: AtomicU64,
     upstream_idle: AtomicU64,
     retries: AtomicU64,
@@ -89,6 +98,15 @@ impl Counters {
         self.unreadable.fetch_add(u64::from(unreadable), Relaxed);
     }
 
+    pub(crate) fn handshake_done(&self, resumed: bool) {
+        self.handshakes.fetch_add(1, Relaxed);
+        self.handshakes_resumed.fetch_add(u64::from(resumed), Relaxed);
+    }
+
+    pub(crate) fn handshake_failed(&self) {
+        self.handshakes_failed.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn upstream_opened(&self) {
         self.upstream_opened.fetch_add(1, Relaxed);
     }
@@ -123,6 +141,9 @@ impl Stats {
         self.accepted += accepted;
         self.connections += accepted.saturating_sub(closed);
         self.unreadable += read(&counters.unreadable);
+        self.handshakes += read(&counters.handshakes);
+        self.handshakes_resumed += read(&counters.handshakes_resumed);
+        self.handshakes_failed += read(&counters.handshakes_failed);
         self.upstream_opened += read(&counters.upstream_opened);
         self.upstream_idle += read(&counters.upstream_idle);
         self.retries += read(&counters.retries);
