@@ -15,6 +15,7 @@ use crate::checks::Checks;
 use crate::desired::{Change, Desired};
 use crate::fleet::Place;
 use crate::launch::Surroundings;
+use crate::memory::Memory;
 use crate::ports::Ports;
 use crate::reconciler::Reconciler;
 use crate::status::View;
@@ -47,6 +48,9 @@ pub struct Options {
     pub found: Vec<Found>,
     /// Who hears what happens. Must not block.
     pub tell: Arc<dyn Fn(Happening) + Send + Sync>,
+    /// What the controller remembered that this one takes over from. It only watches what was found until
+    /// [`Controller::release`]: the other may have to go on.
+    pub after: Option<Memory>,
 }
 
 /// Something that happened, for people.
@@ -89,6 +93,12 @@ pub(crate) enum Wish {
     Restart(Vec<Target>, oneshot::Sender<Result<Vec<Place>, RestartError>>),
     /// Go down. Answered when nothing lives.
     Down(Option<Duration>, oneshot::Sender<()>),
+    /// Begin nothing any more. Answered when nothing is under way.
+    Hold(oneshot::Sender<()>),
+    /// Tell what you remember, after all news that have come so far.
+    Recall(oneshot::Sender<Memory>),
+    /// Go on.
+    Release,
 }
 
 /// What a restart is about.
@@ -187,6 +197,22 @@ impl Controller {
     /// Stops everything; answers when nothing lives. A second call with a shorter grace hastens the first.
     pub async fn down(&self, grace: Option<Duration>) -> Result<(), Gone> {
         self.wish(|answer| Wish::Down(grace, answer)).await
+    }
+
+    /// Begins no further step, except what a restart that somebody waits for still needs. Answers when no step
+    /// is under way; goes on watching. Until [`Self::release`], also when nobody waits for the answer any more.
+    pub async fn hold(&self) -> Result<(), Gone> {
+        self.wish(Wish::Hold).await
+    }
+
+    /// What there is to remember, for the one that takes over.
+    pub async fn recall(&self) -> Result<Memory, Gone> {
+        self.wish(Wish::Recall).await
+    }
+
+    /// Ends a [`Self::hold`], or that of [`Options::after`].
+    pub async fn release(&self) -> Result<(), Gone> {
+        self.wishes.send(Wish::Release).await.map_err(|_| Gone)
     }
 
     async fn wish<T>(&self, wish: impl FnOnce(oneshot::Sender<T>) -> Wish) -> Result<T, Gone> {

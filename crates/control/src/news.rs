@@ -45,6 +45,15 @@ impl Reconciler {
                 self.change_answers.push((answer, difference));
             }
             Wish::Restart(targets, answer) => self.restart(&targets, answer),
+            Wish::Hold(answer) => {
+                self.held = true;
+                self.hold_answers.push(answer);
+            }
+            Wish::Recall(answer) => self.recall_answers.push(answer),
+            Wish::Release => {
+                self.held = false;
+                self.hold_answers.clear(); // whoever still waits is told by silence
+            }
             Wish::Down(grace, answer) => {
                 self.down_answers.push(answer);
                 let before = match self.desired.goal {

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::controller::{Happening, Level, Options, Outcome};
 use crate::desired::{Change, Desired, Goal};
 use crate::fleet::{End, Fleet, Phase, Place, Prepare, Replica};
+use crate::memory::Memory;
 use crate::plan::{Step, StopWhy, plan};
 use crate::restarts::PendingRestart;
 use crate::status::{self, View};
@@ -60,6 +61,11 @@ pub(crate) struct Reconciler {
     pub(crate) change_answers: Vec<ChangeAnswer>,
     pub(crate) down_answers: Vec<oneshot::Sender<()>>,
     pub(crate) restarts: Vec<PendingRestart>,
+    /// No step is begun that no restart needs.
+    pub(crate) held: bool,
+    /// Who waits until nothing is under way any more.
+    pub(crate) hold_answers: Vec<oneshot::Sender<()>>,
+    pub(crate) recall_answers: Vec<oneshot::Sender<Memory>>,
 }
 
 impl Reconciler {
@@ -69,6 +75,7 @@ impl Reconciler {
         publish: watch::Sender<Arc<View>>,
     ) -> Self {
         let desired = std::mem::take(&mut with.desired);
+        let held = with.after.is_some();
         Self {
             with,
             desired,
@@ -84,12 +91,16 @@ impl Reconciler {
             change_answers: Vec::new(),
             down_answers: Vec::new(),
             restarts: Vec::new(),
+            held,
+            hold_answers: Vec::new(),
+            recall_answers: Vec::new(),
         }
     }
 
     /// Takes over what lives from before. What it was started with decides later whether it stays.
     pub(crate) async fn adopt(&mut self) {
         let found = std::mem::take(&mut self.with.found);
+        let memory = self.with.after.take().unwrap_or_default();
         self.end_unwatched(&found).await;
         for found in found {
             let launch = found.launch;
@@ -124,6 +135,7 @@ impl Reconciler {
                 ready_after: None,
                 was_ready: false,
             };
+            memory.complete(&place, &mut replica);
             match found.exit {
                 Some(_) if found.asked => {
                     let at = self.with.clock.now();
@@ -163,6 +175,7 @@ impl Reconciler {
                 }
             }
         }
+        memory.restore(&mut self.fleet);
     }
 
     /// Ends checks and `prepare` runs whose waiter is gone, before anything new starts in their place. New
@@ -203,8 +216,10 @@ impl Reconciler {
             self.stop_retry_at = None;
         }
         let plan = plan(&self.desired, &self.fleet, now);
-        for step in plan.steps {
-            self.act(step, now);
+        if !self.held || !self.restarts.is_empty() {
+            for step in plan.steps {
+                self.act(step, now);
+            }
         }
         self.watch_as_wanted().await;
         self.settle_restarts();
@@ -213,6 +228,10 @@ impl Reconciler {
             let _ = answer.send(difference); // the caller may have gone; the wish stands
         }
         self.settle_down();
+        self.settle_hold();
+        for answer in self.recall_answers.drain(..) {
+            let _ = answer.send(Memory::of(&self.fleet)); // who asked may have given up
+        }
         [plan.look_again, self.stop_retry_at, self.port_retry_at.take()].into_iter().flatten().min()
     }
 
@@ -403,6 +422,20 @@ impl Reconciler {
                         run: *run,
                     });
                 }
+            }
+        }
+    }
+
+    /// Tells that nothing is under way, where somebody waits for it.
+    fn settle_hold(&mut self) {
+        let moves =
+            |replica: &Replica| matches!(replica.phase, Phase::Starting { .. } | Phase::Stopping { .. });
+        let quiet = self.restarts.is_empty()
+            && self.fleet.prepare_runs.is_empty()
+            && !self.fleet.replicas.values().any(moves);
+        if quiet {
+            for answer in self.hold_answers.drain(..) {
+                let _ = answer.send(()); // who asked may have given up
             }
         }
     }

@@ -36,6 +36,14 @@ impl World {
     }
 
     async fn start_with(desired: Desired, before: impl FnOnce(&MockDriver, &SystemClock)) -> Self {
+        Self::start_after(desired, None, before).await
+    }
+
+    async fn start_after(
+        desired: Desired,
+        after: Option<control::Memory>,
+        before: impl FnOnce(&MockDriver, &SystemClock),
+    ) -> Self {
         let (tasks, clock, directory) = (Tasks::new(), SystemClock::new(), Directory::default());
         let driver = MockDriver::new(Arc::new(clock.clone()), tasks.clone());
         before(&driver, &clock);
@@ -65,6 +73,7 @@ impl World {
             desired,
             found,
             tell,
+            after,
         });
         Self { controller, driver, directory, ports, told }
     }
@@ -350,6 +359,53 @@ async fn an_adopted_instance_that_crashes_is_not_prepared_again() {
         })
         .await;
     assert_eq!(world.launched(&Slot::Prepare), 0);
+}
+
+#[tokio::test]
+async fn a_held_controller_goes_on_watching_and_begins_nothing_until_it_is_released() {
+    let world = World::start(app(&[service("web", 2)])).await;
+    world.until_state("web", ServiceState::Ready).await;
+    // What somebody waits for comes to its end first.
+    let both = async { tokio::join!(world.controller.restart(vec![]), world.controller.hold()) };
+    let (restarted, held) = soon(both).await;
+    held.unwrap();
+    assert_eq!(restarted.unwrap().unwrap().len(), 2);
+    world.until_state("web", ServiceState::Ready).await;
+    let launched = world.driver.launches().len();
+    let id = InstanceId { service: "web".parse().unwrap(), slot: Slot::Replica(1), run: 2 };
+    assert!(world.driver.exit(&id, Exit::Code(1)));
+    world.until("its end is seen", |view| view.services[0].ready == 1).await;
+    soon(world.controller.scale(BTreeMap::from([("web".parse().unwrap(), 3)]))).await.unwrap();
+    assert_eq!(world.driver.launches().len(), launched);
+    soon(world.controller.release()).await.unwrap();
+    world.until("three run", |view| view.services[0].ready == 3).await;
+}
+
+#[tokio::test]
+async fn who_takes_over_knows_what_is_done_and_what_has_failed() {
+    let mut job = service("job", 1);
+    job.restart.when = RestartWhen::Never;
+    let desired = app(&[prepared(job, "job"), service("web", 1)]);
+    let first = World::start_with(desired.clone(), |driver, _| {
+        driver.script("job.prepare", ends(Duration::ZERO, 0));
+        driver.script("job-1", ends(Duration::ZERO, 0));
+    })
+    .await;
+    first.until_state("job", ServiceState::Completed).await;
+    first.until_state("web", ServiceState::Ready).await;
+    soon(first.controller.hold()).await.unwrap();
+    let memory = soon(first.controller.recall()).await.unwrap();
+    assert_eq!((memory.living(), memory.ready().count()), (1, 1));
+    let second = World::start_after(desired.clone(), Some(memory), |driver, clock| {
+        leave(driver, clock, &desired, false);
+    })
+    .await;
+    second.until_state("web", ServiceState::Ready).await;
+    soon(second.controller.release()).await.unwrap();
+    soon(second.controller.restart(vec![Target::Service("web".parse().unwrap())])).await.unwrap().unwrap();
+    second.until_state("job", ServiceState::Completed).await;
+    assert_eq!(second.launched(&Slot::Prepare), 0);
+    assert_eq!(second.driver.launches().len(), 1, "only web was started");
 }
 
 #[tokio::test]

@@ -237,6 +237,7 @@ impl Parts {
             desired,
             found,
             tell,
+            after: None,
         });
 
         let listener = applier.state.bind_admin().map_err(unusable)?;

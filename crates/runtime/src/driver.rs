@@ -103,7 +103,7 @@ pub struct Stop {
 }
 
 /// How an instance ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Exit {
     /// With this status.
     Code(i32),
