@@ -41,7 +41,7 @@ impl AccessLog {
                     () = stop.cancelled() => None,
                 };
                 let Some(record) = record else { return Ok::<_, String>(()) };
-                let file = if record.caller.is_none() { &mut gateway } else { &mut mesh };
+                let file = if record.caller().is_none() { &mut gateway } else { &mut mesh };
                 // A full disk costs lines of the log, not requests.
                 let _ = file.line(record.time, Stream::Out, line(&record).as_bytes());
             }
@@ -65,7 +65,7 @@ impl AccessSink for AccessLog {
 
 /// One line: what a person scans first comes first, then `key=value` for tools.
 fn line(record: &AccessRecord) -> String {
-    let instance = record.instance.as_ref().map_or_else(|| "-".to_owned(), manifest::spec::InstanceId::name);
+    let instance = record.instance().map_or_else(|| "-".to_owned(), manifest::spec::InstanceId::name);
     let mut line = format!(
         "{} {} {} {:.1}ms {instance}",
         record.status,
@@ -73,10 +73,10 @@ fn line(record: &AccessRecord) -> String {
         record.path(),
         record.duration_us as f64 / 1000.0,
     );
-    if let Some(caller) = &record.caller {
+    if let Some(caller) = record.caller() {
         line.push_str(&format!(" caller={caller}"));
     }
-    if let Some(route) = &record.route {
+    if let Some(route) = record.route_name() {
         line.push_str(&format!(" route=\"{route}\""));
     }
     if let Some(host) = &record.host {

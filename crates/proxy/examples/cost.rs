@@ -35,7 +35,7 @@ async fn measure(time: Duration) {
     let endpoint = Arc::new(Endpoint::new("web-1#1".parse().unwrap(), upstream));
     directory.upstream(&web).publish(Endpoints { ready: vec![endpoint], expected: false });
     proxy.publish(RouteTable::compile(&app(&web), &directory));
-    let listener = Listener { address: ([127, 0, 0, 1], 0).into(), entrance: Entrance::Gateway };
+    let listener = Listener { address: ([127, 0, 0, 1], 0).into(), entrance: Entrance::Gateway, tls: false };
     assert!(proxy.listen(vec![listener]).await.is_empty());
     let gateway = proxy.addresses()[0].1;
 

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Version};
+use http::{Method, Version};
 use kit::Timestamp;
 use manifest::spec::{InstanceId, ServiceName};
 
+use registry::Endpoint;
+
+use crate::exchange::Entrance;
 use crate::failure::Kind;
+use crate::head::RequestId;
+use crate::table::Shown;
+use crate::tls::Session;
 use crate::trace::Trace;
 
 /// Takes the record of every exchange. Called on the threads of the data path when the last byte of an
@@ -30,8 +35,10 @@ impl AccessSink for Discard {
 pub struct AccessRecord {
     /// When the head of the request was complete.
     pub time: Timestamp,
-    /// The service that called, for a mesh listener; `None`: the gateway.
-    pub caller: Option<ServiceName>,
+    /// Which kind of listener it came in by.
+    pub entrance: Arc<Entrance>,
+    /// What was agreed on, if the client speaks TLS.
+    pub tls: Option<Arc<Session>>,
     /// The address of the client's end of the connection.
     pub peer: std::net::SocketAddr,
     /// The request's version of HTTP.
@@ -39,17 +46,15 @@ pub struct AccessRecord {
     /// The method.
     pub method: Method,
     /// The host that was asked for, lower case, without its port.
-    pub host: Option<String>,
+    pub host: Option<Box<str>>,
     /// Path and query as they came. A query can hold secrets: think before printing it.
-    pub target: Option<PathAndQuery>,
+    pub target: Box<str>,
     /// The status that the client was given; 499 when it left before there was one.
     pub status: u16,
-    /// The name of the route or, in the mesh, `caller -> callee`. `None` when no route matched.
-    pub route: Option<Arc<str>>,
-    /// The service behind the route.
-    pub service: Option<ServiceName>,
+    /// The route that took it; `None` when none matched.
+    pub route: Option<Arc<Shown>>,
     /// The instance that answered, or was tried last.
-    pub instance: Option<InstanceId>,
+    pub endpoint: Option<Arc<Endpoint>>,
     /// Attempts made to reach an instance.
     pub attempts: u32,
     /// From the last byte of the request's head to the last byte of the answer, in microseconds.
@@ -63,7 +68,7 @@ pub struct AccessRecord {
     /// Whether the connection was upgraded (`101`): the duration is that of the tunnel.
     pub upgraded: bool,
     /// `X-Request-Id`: visible ASCII.
-    pub request_id: HeaderValue,
+    pub request_id: RequestId,
     /// Trace, span of this hop, and the span of whoever called.
     pub trace: Trace,
     /// What went wrong, if anything did.
@@ -71,13 +76,36 @@ pub struct AccessRecord {
 }
 
 impl AccessRecord {
+    /// The service that called; `None`: it came in by the gateway.
+    pub fn caller(&self) -> Option<&ServiceName> {
+        match &*self.entrance {
+            Entrance::Gateway => None,
+            Entrance::Mesh { caller, .. } => Some(caller),
+        }
+    }
+
+    /// The name of the route or, in the mesh, `caller -> callee`.
+    pub fn route_name(&self) -> Option<&str> {
+        Some(&self.route.as_ref()?.name)
+    }
+
+    /// The service behind the route.
+    pub fn service(&self) -> Option<&ServiceName> {
+        self.route.as_ref()?.service.as_ref()
+    }
+
+    /// The instance that answered, or was tried last.
+    pub fn instance(&self) -> Option<&InstanceId> {
+        Some(self.endpoint.as_ref()?.id())
+    }
+
     /// The request id as text.
     pub fn request_id(&self) -> &str {
-        self.request_id.to_str().unwrap_or_default()
+        self.request_id.as_str()
     }
 
     /// The path without its query.
     pub fn path(&self) -> &str {
-        self.target.as_ref().map_or("", PathAndQuery::path)
+        self.target.split('?').next().unwrap_or_default()
     }
 }

@@ -14,6 +14,7 @@ use crate::engine::{Flow, Lines};
 use crate::exchange::Entrance;
 use crate::limits::Limits;
 use crate::thread::Occupied;
+use crate::tls::Session;
 
 /// What a connection is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,8 @@ pub(crate) enum Wish {
 /// One client connection.
 pub(crate) struct Connection {
     peer: SocketAddr,
-    entrance: Rc<Entrance>,
+    entrance: Arc<Entrance>,
+    session: Option<Arc<Session>>,
     flow: Arc<Flow>,
     http2: Cell<bool>,
     began: Cell<u64>,
@@ -51,7 +53,8 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         peer: SocketAddr,
-        entrance: Rc<Entrance>,
+        entrance: Arc<Entrance>,
+        session: Option<Arc<Session>>,
         flow: Arc<Flow>,
         occupied: Occupied,
     ) -> Rc<Self> {
@@ -60,6 +63,7 @@ impl Connection {
         Rc::new(Self {
             peer,
             entrance,
+            session,
             flow,
             http2: Cell::new(false),
             began: Cell::new(0),
@@ -84,14 +88,24 @@ impl Connection {
         self.peer
     }
 
-    pub(crate) fn entrance(&self) -> &Rc<Entrance> {
+    pub(crate) fn entrance(&self) -> &Arc<Entrance> {
         &self.entrance
+    }
+
+    /// What was agreed on, if it speaks TLS.
+    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
     }
 
     /// The head of a request has come, in this version. What its lines were like.
     pub(crate) fn head_came(&self, version: Version) -> Lines {
         self.http2.set(version == Version::HTTP_2);
         self.flow.take_lines()
+    }
+
+    /// It has carried a request of HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.http2.get()
     }
 
     /// It has never carried a request.

@@ -5,13 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use manifest::spec::ServiceName;
 
 use crate::body::Body;
-use crate::engine::{Lines, Upgrade};
+use crate::engine::Upgrade;
 use crate::failure::{Failure, Kind};
+use crate::fields::Fields;
 use crate::filter::Verdict;
+use crate::head::{Head, RequestId};
 use crate::record::Recorder;
 use crate::router::{Miss, normal_path};
 use crate::table::{Action, Route, RouteTable};
@@ -37,29 +39,17 @@ pub enum Entrance {
 /// does not show: heads are read and changed name by name, so that an engine may keep them as it likes.
 pub struct Exchange {
     pub(crate) head: Head,
+    /// What its lines were like before they were parsed.
+    pub(crate) lines: crate::engine::Lines,
     pub(crate) body: Body,
     pub(crate) upgrade: Option<Upgrade>,
     pub(crate) peer: SocketAddr,
-    pub(crate) entrance: Rc<Entrance>,
-    pub(crate) request_id: HeaderValue,
+    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) request_id: RequestId,
     pub(crate) trace: Trace,
     pub(crate) record: Box<Recorder>,
     /// Whom a checked token speaks for.
     pub(crate) subject: Option<Arc<str>>,
-}
-
-/// The head of a request as this engine keeps it.
-pub(crate) struct Head {
-    pub(crate) method: Method,
-    pub(crate) uri: Uri,
-    pub(crate) version: Version,
-    pub(crate) headers: HeaderMap,
-    /// What its lines were like before they were parsed.
-    pub(crate) lines: Lines,
-    /// Lower case, without its port. Known once the head was checked.
-    pub(crate) host: Option<String>,
-    /// As the client wrote it: what `Host` says to the service.
-    pub(crate) authority: Option<HeaderValue>,
 }
 
 impl Exchange {
@@ -70,17 +60,17 @@ impl Exchange {
 
     /// The path as it came, or as a filter left it.
     pub fn path(&self) -> &str {
-        self.head.uri.path()
+        self.head.path()
     }
 
     /// The query, without its question mark.
     pub fn query(&self) -> Option<&str> {
-        self.head.uri.query()
+        self.head.query()
     }
 
     /// The host that was asked for, lower case, without a port.
     pub fn host(&self) -> Option<&str> {
-        self.head.host.as_deref()
+        Some(self.head.host.as_str()).filter(|host| !host.is_empty())
     }
 
     /// The version of HTTP that the client speaks.
@@ -108,7 +98,7 @@ impl Exchange {
 
     /// Its `X-Request-Id`.
     pub fn request_id(&self) -> &str {
-        self.request_id.to_str().unwrap_or_default()
+        self.request_id.as_str()
     }
 
     /// Where it stands in its trace.
@@ -128,27 +118,29 @@ impl Exchange {
 
     /// The first value of a header.
     pub fn header(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.head.headers.get(name).map(HeaderValue::as_bytes)
+        self.head.fields.get(name)
     }
 
     /// Every value of a header.
     pub fn header_values<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.head.headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+        self.head.fields.get_all(name)
     }
 
     /// Sets a header of the request, in place of all its values.
+    #[allow(clippy::needless_pass_by_value)] // what callers have is a value
     pub fn set_header(&mut self, name: HeaderName, value: HeaderValue) {
-        self.head.headers.insert(name, value);
+        self.head.fields.set(&name, &value);
     }
 
     /// Removes a header of the request.
     pub fn remove_header(&mut self, name: &HeaderName) {
-        self.head.headers.remove(name);
+        self.head.fields.remove(name);
     }
 
     /// Changes the path and query that the service will see.
+    #[allow(clippy::needless_pass_by_value)] // what callers have is a value
     pub fn set_target(&mut self, target: PathAndQuery) {
-        self.head.uri = Uri::from(target);
+        self.head.set_target(target.as_str());
     }
 
     /// Takes the body of the request; what is left is empty.
@@ -161,7 +153,7 @@ impl Exchange {
 #[derive(Debug)]
 pub struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) fields: Fields,
     pub(crate) body: Body,
     pub(crate) upgrade: Option<Upgrade>,
 }
@@ -169,13 +161,14 @@ pub struct Answer {
 impl Answer {
     /// An answer without a body.
     pub fn new(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Body::empty(), upgrade: None }
+        Self { status, fields: Fields::new(), body: Body::empty(), upgrade: None }
     }
 
     /// Adds a header.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value)] // what callers have is a value
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.fields.append(&name, &value);
         self
     }
 
@@ -198,17 +191,18 @@ impl Answer {
 
     /// The first value of a header.
     pub fn header(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.headers.get(name).map(HeaderValue::as_bytes)
+        self.fields.get(name)
     }
 
     /// Sets a header, in place of all its values.
+    #[allow(clippy::needless_pass_by_value)] // what callers have is a value
     pub fn set_header(&mut self, name: HeaderName, value: HeaderValue) {
-        self.headers.insert(name, value);
+        self.fields.set(&name, &value);
     }
 
     /// Removes a header.
     pub fn remove_header(&mut self, name: &HeaderName) {
-        self.headers.remove(name);
+        self.fields.remove(name);
     }
 
     /// Takes its body, to wrap it and give it back.
@@ -230,7 +224,7 @@ pub(crate) async fn run(thread: &Rc<Thread>, exchange: &mut Exchange) -> Answer 
     let mut seen = 0;
     let outcome = match find(&table, exchange, &thread.limits) {
         Ok(route) => {
-            exchange.record.route(route);
+            exchange.record.route(&route.shown);
             act(thread, route, exchange, &mut seen).await.map_err(|failure| (Some(route), failure))
         }
         Err(failure) => Err((None, failure)),
@@ -258,14 +252,14 @@ fn find<'a>(
     exchange: &mut Exchange,
     limits: &crate::Limits,
 ) -> Result<&'a Route, Failure> {
-    head::check(&mut exchange.head, limits)?;
-    exchange.record.host(exchange.head.host.as_deref());
-    head::distrust(&mut exchange.head.headers, &exchange.entrance);
+    head::check::check(&mut exchange.head, exchange.lines, limits)?;
+    exchange.record.head(&exchange.head);
+    head::trust::distrust(&mut exchange.head.fields, &exchange.entrance);
     let (caller, callee) = match &*exchange.entrance {
         Entrance::Mesh { caller, callee } => (caller, callee),
         Entrance::Gateway => {
             let bad = || Failure::new(Kind::BadRequest, "the path has a `.` or `..` segment");
-            let path = normal_path(exchange.head.uri.path()).ok_or_else(bad)?;
+            let path = normal_path(exchange.head.path()).ok_or_else(bad)?;
             return table.gateway(&exchange.head, &path).map_err(|miss| missed(miss, exchange));
         }
     };

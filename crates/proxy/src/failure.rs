@@ -77,6 +77,8 @@ pub enum Kind {
     ClientGone,
     /// A connection above `Limits::connections`.
     TooManyConnections,
+    /// Plain HTTP on a port that speaks TLS. Its answer is written before there is an exchange.
+    PlainOnTls,
     /// A fault of ours.
     Internal,
     /// The route asks for a token, and there is none that holds.
@@ -100,7 +102,7 @@ pub(crate) struct Facts {
 
 impl Kind {
     /// Every kind, in order of declaration.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::BadRequest,
@@ -124,6 +126,7 @@ impl Kind {
         Self::Loop,
         Self::ClientGone,
         Self::TooManyConnections,
+        Self::PlainOnTls,
         Self::Internal,
         Self::Unauthorized,
         Self::Forbidden,
@@ -175,6 +178,7 @@ impl Kind {
             Self::Loop => ("A0720", 502, "proxy_loop_detected", "request loop", Atoll, Never),
             Self::ClientGone => ("A0721", 499, "client_gone", "the client left", Client, Never),
             Self::TooManyConnections => ("A0722", 503, "connection_limit_reached", "too many connections", Atoll, Never),
+            Self::PlainOnTls => ("A0753", 400, "http_request_error", "plain HTTP on a TLS port", Client, Never),
             Self::Internal => ("A0730", 500, "proxy_internal_error", "internal error", Atoll, Never),
             Self::Unauthorized => ("A0740", 401, "http_request_denied", "unauthorized", Client, Never),
             Self::Forbidden => ("A0741", 403, "http_request_denied", "forbidden", Client, Never),

@@ -315,7 +315,7 @@ mod tests {
         for (name, known) in [
             ("X_Real_IP", Known::Disguised),
             ("content_length", Known::Disguised),
-            ("X-Atoll_Caller", Known::Ours),
+            ("X-Atoll_Caller", Known::Disguised),
             ("x_atoll-caller", Known::Disguised),
             ("x-atoll-", Known::Ours),
             ("x_custom", Known::Other),

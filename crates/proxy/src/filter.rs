@@ -4,6 +4,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use http::uri::PathAndQuery;
+
 use crate::exchange::{Answer, Exchange};
 use crate::failure::Failure;
 
@@ -68,8 +70,8 @@ impl StripPrefix {
 
 impl Filter for StripPrefix {
     fn request(&self, exchange: &mut Exchange) -> Verdict {
-        let target = exchange.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let stripped = self.strip(target).and_then(|target| target.parse().ok());
+        let target = exchange.head.target();
+        let stripped: Option<PathAndQuery> = self.strip(target).and_then(|target| target.parse().ok());
         if let (Some(target), Ok(prefix)) = (stripped, self.prefix.parse()) {
             exchange.set_target(target);
             exchange.set_header(crate::head::FORWARDED_PREFIX, prefix);

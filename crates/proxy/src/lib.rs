@@ -4,6 +4,8 @@
 //! A request goes down this list, which is also the order to read the modules in:
 //!
 //! - [`listen`](Proxy): threads, listeners, tables in, requests counted;
+//! - `handover`: listening sockets that another process takes over;
+//! - [`tls`]: handshakes, certificates by name;
 //! - `thread`, `connection`: one thread and what it owns; one client connection and its time limits;
 //! - `engine`: who speaks HTTP on the sockets, and the only place that knows hyper;
 //! - [`exchange`]: one request, from its route to its record; `exchange::run` is the function to read;
@@ -26,6 +28,7 @@ pub mod exchange;
 pub mod failure;
 pub mod fields;
 pub mod filter;
+mod handover;
 mod head;
 pub mod limits;
 mod listen;
@@ -38,6 +41,7 @@ mod router;
 pub mod stats;
 pub mod table;
 mod thread;
+pub mod tls;
 pub mod trace;
 mod tunnel;
 mod upload;
@@ -47,6 +51,7 @@ pub use body::Body;
 pub use exchange::{Answer, Entrance, Exchange};
 pub use failure::{Failure, Kind};
 pub use filter::{Filter, Handler};
+pub use handover::Sockets;
 pub use limits::Limits;
 pub use listen::{Handle, Listener, Options, Proxy};
 pub use stats::Stats;

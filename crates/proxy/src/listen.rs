@@ -8,14 +8,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::access::{AccessSink, Discard};
 use crate::exchange::Entrance;
+use crate::handover::{self, Sockets};
 use crate::limits::Limits;
 use crate::stats::{Counters, Stats};
 use crate::table::RouteTable;
 use crate::thread::{self, Command, Shared};
+use crate::tls;
 
 /// Commands that may wait for a thread.
 const COMMANDS: usize = 256;
@@ -49,6 +51,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// What it is for.
     pub entrance: Entrance,
+    /// Whether it speaks TLS, with the certificates of [`Handle::certificates`].
+    pub tls: bool,
 }
 
 /// The data path.
@@ -61,6 +65,7 @@ impl Proxy {
     /// When a thread or its runtime cannot be made.
     pub fn start(options: Options) -> io::Result<Handle> {
         let shared = Arc::new(Shared {
+            tls: tls::Server::new()?,
             table: ArcSwap::from_pointee(RouteTable::default()),
             access: options.access,
             limits: options.limits,
@@ -102,34 +107,55 @@ fn start_thread(number: usize, shared: &Arc<Shared>) -> io::Result<Thread> {
 /// Tells a running proxy what to do. Cheap to clone; all clones are the same proxy.
 #[derive(Clone)]
 pub struct Handle {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     shared: Arc<Shared>,
-    threads: Vec<Thread>,
+    pub(crate) threads: Vec<Thread>,
     /// Held while the set changes: two changes at once would undo each other.
-    open: tokio::sync::Mutex<Set>,
+    pub(crate) open: tokio::sync::Mutex<Set>,
     /// A copy for whoever only looks.
-    addresses: Mutex<Vec<(Listener, SocketAddr)>>,
+    pub(crate) addresses: Mutex<Vec<(Listener, SocketAddr)>>,
 }
 
-struct Thread {
-    commands: mpsc::Sender<Command>,
+pub(crate) struct Thread {
+    pub(crate) commands: mpsc::Sender<Command>,
     counters: Arc<Counters>,
 }
 
 #[derive(Default)]
-struct Set {
-    listeners: Vec<Open>,
+pub(crate) struct Set {
+    pub(crate) listeners: Vec<Open>,
     next: u64,
-    closed: bool,
+    pub(crate) closed: bool,
+    /// Sockets of another process that no listener has taken yet.
+    pub(crate) inherited: Vec<Sockets>,
+    /// Nothing is accepted yet.
+    pub(crate) held: bool,
 }
 
-struct Open {
+pub(crate) struct Open {
     id: u64,
-    wanted: Listener,
-    bound: SocketAddr,
+    pub(crate) wanted: Listener,
+    pub(crate) bound: SocketAddr,
+    /// All its sockets; the threads have copies of the descriptors.
+    pub(crate) sockets: Vec<TcpListener>,
+}
+
+impl Inner {
+    /// Lets the threads accept from a listener, as evenly as its sockets allow.
+    pub(crate) async fn begin(&self, open: &Open) {
+        for (socket, thread) in open.sockets.iter().zip(self.threads.iter().cycle()) {
+            match socket.try_clone() {
+                Ok(listener) => {
+                    let (entrance, tls) = (open.wanted.entrance.clone(), open.wanted.tls);
+                    let _ = thread.commands.send(Command::Open { id: open.id, listener, entrance, tls }).await;
+                }
+                Err(error) => tracing::error!("cannot accept on {}: {error}", open.bound),
+            }
+        }
+    }
 }
 
 impl Handle {
@@ -151,21 +177,23 @@ impl Handle {
             for thread in &self.inner.threads {
                 let _ = thread.commands.send(Command::Close { id: open.id }).await;
             }
-            wait_until_free(open.bound).await;
+            let bound = open.bound;
+            drop(open);
+            wait_until_free(bound).await;
         }
         for wanted in listeners {
             if set.listeners.iter().any(|open| open.wanted == wanted) {
                 continue;
             }
-            match bind(wanted.address, self.inner.threads.len()) {
+            let inherited = handover::take(&mut set.inherited, &wanted);
+            match inherited.map_or_else(|| bind(wanted.address, self.inner.threads.len()), Ok) {
                 Ok((sockets, bound)) => {
                     set.next += 1;
-                    let id = set.next;
-                    for (thread, listener) in self.inner.threads.iter().zip(sockets) {
-                        let entrance = wanted.entrance.clone();
-                        let _ = thread.commands.send(Command::Open { id, listener, entrance }).await;
+                    let open = Open { id: set.next, wanted, bound, sockets };
+                    if !set.held {
+                        self.inner.begin(&open).await;
                     }
-                    set.listeners.push(Open { id, wanted, bound });
+                    set.listeners.push(open);
                 }
                 Err(error) => failed.push((wanted, error)),
             }
@@ -189,20 +217,12 @@ impl Handle {
     /// Accepts nothing more, finishes the exchanges under way (with `Connection: close`, or `GOAWAY` on
     /// HTTP/2), then ends. What is not finished within `grace` is cut off.
     pub async fn shutdown(&self, grace: Duration) {
-        let mut set = self.inner.open.lock().await;
-        set.closed = true;
-        set.listeners.clear();
-        self.inner.addresses.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let mut ending = Vec::new();
-        for thread in &self.inner.threads {
-            let (done, ended) = oneshot::channel();
-            if thread.commands.send(Command::Shutdown { grace, done }).await.is_ok() {
-                ending.push(ended);
-            }
-        }
-        for ended in ending {
-            let _ = ended.await;
-        }
+        self.end(Duration::ZERO, grace).await;
+    }
+
+    /// The certificates of every listener that speaks TLS. They can be replaced at any time.
+    pub fn certificates(&self) -> &tls::Certificates {
+        self.inner.shared.tls.certificates()
     }
 
     /// What has been counted so far.
@@ -235,13 +255,15 @@ fn bind(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, Sock
     };
     let address = probe.local_addr()?.as_socket().unwrap_or(address);
     drop(probe);
-    let listener = |_| {
-        let socket = socket(address, true)?;
-        socket.listen(BACKLOG)?;
-        Ok(TcpListener::from(socket))
-    };
-    let sockets = (0..count).map(listener).collect::<io::Result<Vec<_>>>()?;
+    let sockets = (0..count).map(|_| share(address)).collect::<io::Result<Vec<_>>>()?;
     Ok((sockets, address))
+}
+
+/// One of the listening sockets that share an address.
+pub(crate) fn share(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address, true)?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from(socket))
 }
 
 /// Whether a socket failed because the machine has no IPv6: it was left out of the kernel, or switched off.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::StatusCode;
-use manifest::spec::InstanceId;
+use registry::Endpoint;
 
 use crate::access::AccessRecord;
 use crate::connection::Connection;
 use crate::failure::{Failure, Kind};
-use crate::table::Route;
+use crate::head::Head;
+use crate::table::Shown;
 use crate::thread::Thread;
 use crate::upload::Upload;
 
@@ -41,21 +42,19 @@ impl Recorder {
         self.started
     }
 
-    pub(crate) fn host(&mut self, host: Option<&str>) {
-        self.with(|record| record.host = host.map(str::to_owned));
+    /// The head has been found fit.
+    pub(crate) fn head(&mut self, head: &Head) {
+        self.with(|record| record.host = (!head.host.is_empty()).then(|| head.host.as_str().into()));
     }
 
-    pub(crate) fn route(&mut self, route: &Route) {
-        self.with(|record| {
-            record.route = Some(Arc::clone(&route.name));
-            record.service = route.service.clone();
-        });
+    pub(crate) fn route(&mut self, route: &Arc<Shown>) {
+        self.with(|record| record.route = Some(Arc::clone(route)));
     }
 
     /// An attempt is made on an instance.
-    pub(crate) fn attempt(&mut self, instance: &InstanceId) {
+    pub(crate) fn attempt(&mut self, endpoint: &Arc<Endpoint>) {
         self.with(|record| {
-            record.instance = Some(instance.clone());
+            record.endpoint = Some(Arc::clone(endpoint));
             record.attempts += 1;
         });
     }

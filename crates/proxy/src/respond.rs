@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::body::Body;
 use crate::exchange::{Answer, Exchange};
 use crate::failure::{Failure, Kind};
-use crate::head::REQUEST_ID;
+use crate::fields::Known;
+use crate::head::{REQUEST_ID, RequestId};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -85,22 +86,35 @@ fn quoted(text: &str) -> String {
 }
 
 /// Says in an answer which request it answers.
-pub(crate) fn name_request(answer: &mut Answer, request_id: &HeaderValue) {
-    answer.headers.entry(REQUEST_ID).or_insert_with(|| request_id.clone());
+pub(crate) fn name_request(answer: &mut Answer, request_id: &RequestId) {
+    if !answer.fields.has(Known::RequestId) {
+        answer.fields.push(REQUEST_ID.as_str().as_bytes(), request_id.as_str().as_bytes());
+    }
 }
 
 /// The whole answer, as bytes, to a connection that is one too many: nothing has been read from it.
 pub(crate) fn too_many_connections(limit: u32) -> Vec<u8> {
-    let failure = Failure::new(Kind::TooManyConnections, format!("{limit} connections are open already"));
-    let facts = failure.kind.facts();
+    unasked(Kind::TooManyConnections, &format!("{limit} connections are open already"), "Retry-After: 1\r\n")
+}
+
+/// The whole answer, as bytes, to plain HTTP on a port that speaks TLS.
+pub(crate) fn plain_on_tls() -> Vec<u8> {
+    unasked(Kind::PlainOnTls, "plain HTTP was sent to a port that speaks TLS: use https://", "")
+}
+
+/// An answer to a connection of which no request was read; `lines` are further ones of its head.
+fn unasked(kind: Kind, detail: &str, lines: &str) -> Vec<u8> {
+    let facts = kind.facts();
     let problem = format!(
-        r#"{{"type":"urn:atoll:error:{code}","title":"{title}","status":503,"detail":"{failure}","code":"{code}"}}"#,
+        r#"{{"type":"urn:atoll:error:{code}","title":"{title}","status":{status},"detail":"{detail}","code":"{code}"}}"#,
         code = facts.code,
         title = facts.title,
+        status = facts.status.as_u16(),
     );
     format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
-         Proxy-Status: atoll; error={}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{problem}",
+        "HTTP/1.1 {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
+         Proxy-Status: atoll; error={}\r\n{lines}Connection: close\r\n\r\n{problem}",
+        facts.status,
         problem.len(),
         facts.token,
     )
@@ -132,10 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_one_connection_too_many_has_the_length_it_says() {
-        let text = String::from_utf8(too_many_connections(7)).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}", body.len())));
-        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    fn an_answer_that_nobody_asked_for_has_the_length_it_says() {
+        for (answer, status) in
+            [(too_many_connections(7), "503 Service Unavailable"), (plain_on_tls(), "400 Bad Request")]
+        {
+            let text = String::from_utf8(answer).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}");
+            assert!(head.contains(&format!("Content-Length: {}", body.len())));
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert!(status.starts_with(&body["status"].to_string()));
+        }
     }
 }

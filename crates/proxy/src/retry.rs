@@ -16,6 +16,7 @@ use crate::body::Body;
 use crate::engine::{Broken, Reply, UpstreamConnection};
 use crate::exchange::{Answer, Exchange};
 use crate::failure::{Failure, Kind, Retry};
+use crate::head::forward::Attempt;
 use crate::head::{self, Framing};
 use crate::table::Target;
 use crate::thread::Thread;
@@ -41,7 +42,7 @@ pub(crate) async fn forward(
     exchange: &mut Exchange,
     target: &Target,
 ) -> Result<Answer, Failure> {
-    let upload = Upload::new(exchange.take_body(), Rc::clone(&exchange.entrance));
+    let upload = Upload::new(exchange.take_body());
     exchange.record.upload(&upload);
     let repeatable = is_idempotent(exchange.method()) && upload.is_empty();
     let mut budget = Budget::new(&thread.limits, target, repeatable);
@@ -52,9 +53,10 @@ pub(crate) async fn forward(
         let picked = tokio::time::timeout_at(deadline, picked).await;
         let lease = picked.unwrap_or_else(|_| Err(too_late(Phase::Instance, target)))?;
         let endpoint = Arc::clone(lease.endpoint());
-        exchange.record.attempt(endpoint.id());
+        exchange.record.attempt(&endpoint);
         let phase = Cell::new(Phase::Answer);
-        let attempt = attempt(thread, exchange, lease, &upload, &phase);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let attempt = attempt(thread, exchange, lease, &upload, &phase, left);
         let outcome = in_time(attempt, deadline, target.timeout, &upload).await;
         let outcome = outcome.unwrap_or_else(|| Err(too_late(phase.get(), target)));
         match &outcome {
@@ -124,6 +126,7 @@ async fn attempt(
     lease: Lease,
     upload: &Rc<Upload>,
     phase: &Cell<Phase>,
+    left: Duration,
 ) -> Result<(Reply, Lease), Failure> {
     let limits = &thread.limits;
     let endpoint = lease.endpoint();
@@ -132,7 +135,8 @@ async fn attempt(
         Some(size) => Framing::Known(size),
         None => Framing::Unknown,
     };
-    let request = head::to_upstream(exchange, endpoint.address(), framing, limits)?;
+    let attempt = Attempt { endpoint: endpoint.address(), framing, left };
+    let request = UpstreamConnection::request(exchange, &attempt, limits)?;
     let idle = thread.pool.take(endpoint);
     let reused = idle.is_some();
     let connection = match idle {
@@ -156,7 +160,7 @@ async fn attempt(
     let go = gate.as_ref().map(Gate::key);
     let sending = upload.attempt(limits.body_idle, gate);
     match connection.send(request, sending, go).await {
-        Ok(reply) if head::is_plain(&reply.headers) => Ok((reply, lease)),
+        Ok(reply) if head::check::is_plain(&reply.fields) => Ok((reply, lease)),
         Ok(_) => {
             let detail =
                 format!("`{}` answered in a transfer coding nobody asked for", lease.endpoint().id());
@@ -211,8 +215,8 @@ fn answer(
 ) -> Result<Answer, Failure> {
     let switching = reply.status == StatusCode::SWITCHING_PROTOCOLS;
     let mut answer = Answer::new(reply.status);
-    answer.headers = std::mem::take(&mut reply.headers);
-    head::from_upstream(&mut answer.headers, switching);
+    answer.fields = std::mem::take(&mut reply.fields);
+    head::forward::from_upstream(&mut answer.fields, switching);
     if !switching {
         answer.body =
             Body::answer(reply.into_body(lease, Rc::clone(&thread.pool), thread.limits.answer_idle));

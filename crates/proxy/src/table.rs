@@ -10,8 +10,8 @@ use http::{HeaderName, Method};
 use manifest::spec::{App, Call, ServiceName};
 use registry::{Directory, Upstream};
 
-use crate::exchange::Head;
 use crate::filter::{Filter, Handler, StripPrefix};
+use crate::head::Head;
 use crate::router::{Criteria, Miss, Router, Wanted};
 
 /// Where requests go. See the module.
@@ -24,11 +24,10 @@ pub struct RouteTable {
 
 /// A route that has been compiled.
 pub(crate) struct Route {
-    pub(crate) name: Arc<str>,
-    pub(crate) service: Option<ServiceName>,
     pub(crate) filters: Vec<Box<dyn Filter>>,
     pub(crate) action: Action,
-    shown: Shown,
+    /// What people see of it, and what records say.
+    pub(crate) shown: Arc<Shown>,
 }
 
 /// What a route does with a request.
@@ -119,15 +118,16 @@ impl RouteTable {
         let calls: BTreeMap<_, BTreeMap<_, _>> =
             self.calls.iter().map(|(caller, calls)| (caller, calls.iter().collect())).collect();
         let calls = calls.into_values().flat_map(BTreeMap::into_values);
-        self.routes.iter().chain(calls).map(|route| &route.shown)
+        self.routes.iter().chain(calls).map(|route| &*route.shown)
     }
 
     /// The route that takes a request at the gateway.
     pub(crate) fn gateway(&self, head: &Head, path: &str) -> Result<&Route, Miss> {
-        let wanted = Wanted { host: head.host.as_deref(), path, method: &head.method };
+        let host = Some(head.host.as_str()).filter(|host| !host.is_empty());
+        let wanted = Wanted { host, path, method: &head.method };
         let has = |name: &HeaderName, value: Option<&str>| {
-            let mut values = head.headers.get_all(name).into_iter();
-            values.any(|have| value.is_none_or(|want| have.as_bytes() == want.as_bytes()))
+            let mut values = head.fields.get_all(name);
+            values.any(|have| value.is_none_or(|want| have == want.as_bytes()))
         };
         let index = self.gateway.find(&wanted, has)?;
         self.routes.get(*index).ok_or(Miss::NoRoute)
@@ -158,13 +158,7 @@ impl Route {
             service: service.cloned(),
             timeout: route.guard.timeout,
         };
-        Self {
-            name: route.name.as_str().into(),
-            service: service.cloned(),
-            filters: Vec::new(),
-            action,
-            shown,
-        }
+        Self { filters: Vec::new(), action, shown: Arc::new(shown) }
     }
 
     fn of_mesh(caller: &ServiceName, callee: &ServiceName, call: &Call, directory: &Directory) -> Self {
@@ -175,7 +169,7 @@ impl Route {
             retries: call.guard.retry.attempts,
         };
         let shown = Shown {
-            name: name.clone(),
+            name,
             caller: Some(caller.clone()),
             host: None,
             path: None,
@@ -184,13 +178,7 @@ impl Route {
             service: Some(callee.clone()),
             timeout: call.guard.timeout,
         };
-        Self {
-            name: name.into(),
-            service: Some(callee.clone()),
-            filters: Vec::new(),
-            action: Action::Forward(target),
-            shown,
-        }
+        Self { filters: Vec::new(), action: Action::Forward(target), shown: Arc::new(shown) }
     }
 }
 

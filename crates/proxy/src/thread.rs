@@ -29,6 +29,7 @@ use crate::pool::Pool;
 use crate::respond;
 use crate::stats::Counters;
 use crate::table::RouteTable;
+use crate::tls;
 
 /// How often connections and pools are looked over, while there are any.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -37,6 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What all threads share.
 pub(crate) struct Shared {
+    pub(crate) tls: tls::Server,
     pub(crate) table: ArcSwap<RouteTable>,
     pub(crate) access: Arc<dyn AccessSink>,
     pub(crate) limits: Limits,
@@ -47,11 +49,12 @@ pub(crate) struct Shared {
 /// What a thread is told.
 pub(crate) enum Command {
     /// Accept from this listener, which others of its kind share the address with.
-    Open { id: u64, listener: std::net::TcpListener, entrance: Entrance },
+    Open { id: u64, listener: std::net::TcpListener, entrance: Entrance, tls: bool },
     /// Accept from it no more; its connections go on.
     Close { id: u64 },
-    /// Accept nothing more, finish what is under way, end.
-    Shutdown { grace: Duration, done: oneshot::Sender<()> },
+    /// Accept nothing more, finish what is under way, end. Idle connections may send one more request for as
+    /// long as `idle`.
+    Shutdown { idle: Duration, grace: Duration, done: oneshot::Sender<()> },
 }
 
 /// The state of one thread, for its own tasks only.
@@ -63,12 +66,14 @@ pub(crate) struct Thread {
     pub(crate) pool: Rc<Pool>,
     pub(crate) waiting: Rc<Waiting>,
     pub(crate) server: Settings,
+    pub(crate) tls: tls::Terms,
     /// Connections, streams and tunnels. Owned here: they end before the thread does.
     pub(crate) tasks: TaskTracker,
     table: RefCell<Rc<Table>>,
     connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next: Cell<u64>,
     draining: Cell<bool>,
+    leaving: Cell<bool>,
     /// There is something to sweep again.
     stirred: Notify,
 }
@@ -92,10 +97,12 @@ impl Thread {
             pool: Rc::new(Pool::new(limits.pool)),
             waiting: Rc::default(),
             server: Settings::new(&limits, &tasks),
+            tls: tls::Terms::new(&shared.tls, &limits),
             clock: SystemClock::new(),
             connections: RefCell::default(),
             next: Cell::new(0),
             draining: Cell::new(false),
+            leaving: Cell::new(false),
             stirred: Notify::new(),
             shared,
             limits,
@@ -140,9 +147,27 @@ impl Thread {
         !self.connections.borrow().is_empty() || self.pool.len() > 0
     }
 
+    fn has_clients(&self) -> bool {
+        !self.connections.borrow().is_empty()
+    }
+
+    /// The next answer on each connection is its last. Where the protocol can say so before, it does.
+    fn leave(&self) {
+        self.leaving.set(true);
+        for connection in self.connections.borrow().values().filter(|connection| connection.is_http2()) {
+            connection.tell(Wish::Drain);
+        }
+    }
+
+    /// Whether the next answer on a connection of HTTP/1 is its last.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
     /// Tells every connection to end after what it is doing.
     fn drain(&self) {
         self.draining.set(true);
+        self.tls.hurry();
         for connection in self.connections.borrow().values() {
             connection.tell(Wish::Drain);
         }
@@ -194,7 +219,7 @@ pub(crate) async fn run(
     let mut listeners: HashMap<u64, CancellationToken> = HashMap::new();
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (grace, done) = loop {
+    let (idle, grace, done) = loop {
         let has_work = thread.has_work();
         let command = tokio::select! {
             command = commands.recv() => command,
@@ -205,22 +230,27 @@ pub(crate) async fn run(
             () = thread.stirred.notified(), if !has_work => continue,
         };
         match command {
-            Some(Command::Open { id, listener, entrance }) => {
-                let stop = CancellationToken::new();
-                listeners.insert(id, stop.clone());
-                thread.tasks.spawn_local(accept(Rc::clone(&thread), listener, Rc::new(entrance), stop));
+            Some(Command::Open { id, listener, entrance, tls }) => {
+                let stop = listeners.entry(id).or_default().clone(); // a listener may have several sockets here
+                thread.tasks.spawn_local(accept(Rc::clone(&thread), listener, Arc::new(entrance), tls, stop));
             }
             Some(Command::Close { id }) => {
                 if let Some(stop) = listeners.remove(&id) {
                     stop.cancel();
                 }
             }
-            Some(Command::Shutdown { grace, done }) => break (grace, Some(done)),
-            None => break (Duration::ZERO, None), // every handle is gone: nobody can want more
+            Some(Command::Shutdown { idle, grace, done }) => break (idle, grace, Some(done)),
+            None => break (Duration::ZERO, Duration::ZERO, None), // every handle is gone: nobody can want more
         }
     };
     listeners.values().for_each(CancellationToken::cancel);
     tokio::task::yield_now().await; // the accepting tasks take what has been connected already
+    thread.leave();
+    let left = tokio::time::Instant::now() + idle;
+    while thread.has_clients() && tokio::time::Instant::now() < left {
+        sweep.tick().await;
+        thread.sweep();
+    }
     thread.drain();
     thread.tasks.close();
     let swept = async {
@@ -241,7 +271,8 @@ pub(crate) async fn run(
 async fn accept(
     thread: Rc<Thread>,
     listener: std::net::TcpListener,
-    entrance: Rc<Entrance>,
+    entrance: Arc<Entrance>,
+    tls: bool,
     stop: CancellationToken,
 ) {
     let listener = match TcpListener::from_std(listener) {
@@ -252,7 +283,7 @@ async fn accept(
         tokio::select! {
             biased;
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => welcome(&thread, stream, peer, &entrance),
+                Ok((stream, peer)) => welcome(&thread, stream, peer, &entrance, tls),
                 Err(error) => refused(&error).await,
             },
             () = stop.cancelled() => break,
@@ -264,7 +295,7 @@ async fn accept(
             let Ok((stream, peer)) = listener.accept() else { return };
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream {
-                welcome(&thread, stream, peer, &entrance);
+                welcome(&thread, stream, peer, &entrance, tls);
             }
         }
     }
@@ -279,14 +310,47 @@ async fn refused(error: &io::Error) {
     }
 }
 
-fn welcome(thread: &Rc<Thread>, stream: TcpStream, peer: SocketAddr, entrance: &Rc<Entrance>) {
+fn welcome(thread: &Rc<Thread>, stream: TcpStream, peer: SocketAddr, entrance: &Arc<Entrance>, tls: bool) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port()); // IPv4 by way of `::` is IPv4
     let Some(occupied) = Occupied::take(thread) else {
-        // As much as fits at once; the client is not waited for.
-        let _ = stream.try_write(&respond::too_many_connections(thread.limits.connections));
+        if !tls {
+            // As much as fits at once; the client is not waited for.
+            let _ = stream.try_write(&respond::too_many_connections(thread.limits.connections));
+        }
         thread.counters.failed(crate::failure::Kind::TooManyConnections);
         return;
     };
-    let serving = server::serve(Rc::clone(thread), stream, peer, Rc::clone(entrance), occupied);
-    thread.tasks.spawn_local(serving);
+    let _ = stream.set_nodelay(true);
+    let (thread, entrance) = (Rc::clone(thread), Arc::clone(entrance));
+    if tls {
+        Rc::clone(&thread).tasks.spawn_local(secure(thread, stream, peer, entrance, occupied));
+    } else {
+        let serving = server::serve(Rc::clone(&thread), stream.into(), None, peer, entrance, occupied);
+        thread.tasks.spawn_local(serving);
+    }
+}
+
+/// Serves a connection that begins with a TLS handshake. Those that fail are many on an open port, and
+/// seldom anybody's who matters: they are counted, and logged for whoever looks for them.
+async fn secure(
+    thread: Rc<Thread>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    entrance: Arc<Entrance>,
+    occupied: Occupied,
+) {
+    match thread.tls.accept(stream).await {
+        Ok((stream, session)) => {
+            thread.counters.handshake_done(session.is_resumed());
+            server::serve(thread, stream, Some(Arc::new(session)), peer, entrance, occupied).await;
+        }
+        Err(tls::Refused::Gone) => {}
+        Err(refused) => {
+            tracing::debug!(%peer, "TLS handshake: {refused}");
+            match refused {
+                tls::Refused::PlainHttp => thread.counters.failed(crate::failure::Kind::PlainOnTls),
+                _ => thread.counters.handshake_failed(),
+            }
+        }
+    }
 }

@@ -14,14 +14,12 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError, Pause};
-use crate::exchange::Entrance;
 use crate::failure::Kind;
 use crate::head;
 
 /// What the attempts of one exchange share.
 pub(crate) struct Upload {
     body: RefCell<Body>,
-    entrance: Rc<Entrance>,
     taken: Cell<bool>,
     ended: Cell<bool>,
     /// It is the client that is waited for.
@@ -33,10 +31,9 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    pub(crate) fn new(body: Body, entrance: Rc<Entrance>) -> Rc<Self> {
+    pub(crate) fn new(body: Body) -> Rc<Self> {
         Rc::new(Self {
             body: RefCell::new(body),
-            entrance,
             taken: Cell::new(false),
             ended: Cell::new(false),
             waits: Cell::new(false),
@@ -141,7 +138,7 @@ impl http_body::Body for Sending {
                 upload.moved.set(Some(Instant::now()));
                 if let Some(trailers) = frame.trailers_mut() {
                     upload.ended.set(true);
-                    head::clean_trailers(trailers, &upload.entrance);
+                    head::trust::clean_trailers(trailers);
                 }
                 let size = frame.data_ref().map_or(0, Bytes::len) as u64;
                 upload.bytes.set(upload.bytes.get() + size);

@@ -159,7 +159,7 @@ async fn a_port_that_somebody_holds_is_refused_even_if_they_would_share_it() {
     let taken = [plain.local_addr().unwrap(), sharing.local_addr().unwrap().as_socket().unwrap()];
     let free: SocketAddr = ([127, 0, 0, 1], 0).into();
     let listeners = taken.into_iter().chain([free]);
-    let listeners = listeners.map(|address| Listener { address, entrance: Entrance::Gateway }).collect();
+    let listeners = listeners.map(|address| Listener { address, entrance: Entrance::Gateway, tls: false }).collect();
     let failed = proxy.listen(listeners).await;
     let failed: Vec<_> =
         failed.into_iter().map(|(listener, error)| (listener.address, error.kind())).collect();
@@ -168,7 +168,7 @@ async fn a_port_that_somebody_holds_is_refused_even_if_they_would_share_it() {
     assert_eq!(proxy.addresses().len(), 1);
     // Once it is free the same call opens it.
     drop(plain);
-    let again = Listener { address: taken[0], entrance: Entrance::Gateway };
+    let again = Listener { address: taken[0], entrance: Entrance::Gateway, tls: false };
     assert!(proxy.listen(vec![again]).await.is_empty());
     assert_eq!(Client::connect(taken[0]).await.get("/").await.status, 404);
 }
@@ -177,7 +177,7 @@ async fn a_port_that_somebody_holds_is_refused_even_if_they_would_share_it() {
 async fn everywhere_is_both_families_and_a_client_of_the_older_one_is_named_as_such() {
     let server = Server::mirror().await;
     let harness = Harness::web(server.address).await;
-    let everywhere = Listener { address: "[::]:0".parse().unwrap(), entrance: Entrance::Gateway };
+    let everywhere = Listener { address: "[::]:0".parse().unwrap(), entrance: Entrance::Gateway, tls: false };
     assert!(harness.proxy.listen(vec![everywhere]).await.is_empty());
     let port = harness.proxy.addresses()[0].1.port();
     let mut older = Client::connect(([127, 0, 0, 1], port).into()).await;
@@ -198,7 +198,7 @@ async fn a_listener_that_goes_keeps_its_connections() {
     assert_eq!(client.get("/").await.status, 200);
     until("nobody listens", || std::net::TcpStream::connect(harness.gateway).is_err()).await;
     // The same address can be had for something else in one call.
-    let one = Listener { address: harness.gateway, entrance: Entrance::Gateway };
+    let one = Listener { address: harness.gateway, entrance: Entrance::Gateway, tls: false };
     assert!(harness.proxy.listen(vec![one.clone()]).await.is_empty());
     let entrance = Entrance::Mesh { caller: name("a"), callee: name("b") };
     assert!(harness.proxy.listen(vec![Listener { entrance, ..one }]).await.is_empty());
@@ -213,7 +213,7 @@ async fn a_listener_that_stays_is_not_touched() {
     for _ in 0..20 {
         let other = listen(&harness.proxy, Entrance::Mesh { caller: name("a"), callee: name("b") }).await;
         assert_ne!(other, harness.gateway);
-        let keep = Listener { address: ([127, 0, 0, 1], 0).into(), entrance: Entrance::Gateway };
+        let keep = Listener { address: ([127, 0, 0, 1], 0).into(), entrance: Entrance::Gateway, tls: false };
         assert!(harness.proxy.listen(vec![keep]).await.is_empty());
         load.more(4).await;
     }
@@ -248,7 +248,7 @@ async fn a_shutdown_finishes_what_is_under_way_and_takes_nothing_more() {
     assert!(slow.is_closed().await);
     within(has_ended).await.unwrap();
     let refused =
-        harness.proxy.listen(vec![Listener { address: harness.gateway, entrance: Entrance::Gateway }]).await;
+        harness.proxy.listen(vec![Listener { address: harness.gateway, entrance: Entrance::Gateway, tls: false }]).await;
     assert_eq!(refused.len(), 1);
 }
 

@@ -32,10 +32,10 @@ async fn requests_go_where_the_routes_say() {
     assert_eq!(client.reply().await.text(), "catalog");
 
     let record = harness.records.nth(1).await;
-    assert_eq!(record.route.as_deref(), Some("GET /books/{id}"));
-    assert_eq!(record.service, Some(name("catalog")));
+    assert_eq!(record.route_name(), Some("GET /books/{id}"));
+    assert_eq!(record.service(), Some(&name("catalog")));
     assert_eq!((record.path(), record.status, record.bytes_out), ("/books/7", 200, 7));
-    assert_eq!(record.instance.unwrap().to_string(), "catalog-1#1");
+    assert_eq!(record.instance().unwrap().to_string(), "catalog-1#1");
     assert!(record.first_byte_us.unwrap() <= record.duration_us);
     assert_eq!(record.error, None);
 }
@@ -209,7 +209,7 @@ async fn the_mesh_knows_who_calls_and_takes_only_declared_calls() {
     assert_eq!(reply.seen("x-atoll-caller"), ["orders"]);
     assert_eq!(reply.seen("x-forwarded-for"), ["1.2.3.4, 127.0.0.1"]);
     let record = harness.records.nth(1).await;
-    assert_eq!((record.caller, record.route.as_deref()), (Some(name("orders")), Some("orders -> web")));
+    assert_eq!((record.caller(), record.route_name()), (Some(&name("orders")), Some("orders -> web")));
 
     let undeclared = listen(&harness.proxy, entrance("stranger")).await;
     let reply = Client::connect(undeclared).await.get("/").await;

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -22,7 +22,11 @@ use tokio::net::TcpStream;
 use super::Upgrade;
 use super::io::{Flow, Metered};
 use crate::body::{BodyError, Pause};
-use crate::failure::Kind;
+use crate::exchange::Exchange;
+use crate::failure::{Failure, Kind};
+use crate::fields::Fields;
+use crate::head::forward::{self, Attempt};
+use crate::limits::Limits;
 use crate::pool::Pool;
 use crate::upload::Sending;
 
@@ -40,7 +44,7 @@ pub(crate) struct UpstreamConnection {
 /// An answer's head and where its body will come from.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) fields: Fields,
     connection: UpstreamConnection,
     incoming: Incoming,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
@@ -65,11 +69,30 @@ impl UpstreamConnection {
         let stream = TcpStream::connect(address).await?;
         refuse_itself(&stream)?;
         stream.set_nodelay(true)?;
-        let (io, flow) = Metered::new(stream);
+        let (io, flow) = Metered::new(stream.into());
         let mut builder = http1::Builder::new();
         builder.max_buf_size(ANSWER_HEAD_BYTES);
         let (sender, driver) = builder.handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
         Ok(Self { sender, driver: Some(Box::pin(driver.with_upgrades())), flow })
+    }
+
+    /// A request as an instance gets it.
+    pub(crate) fn request(
+        exchange: &Exchange,
+        attempt: &Attempt,
+        limits: &Limits,
+    ) -> Result<Request<()>, Failure> {
+        let mut request = Request::new(());
+        *request.method_mut() = exchange.head.method.clone();
+        let unfit = |error| Failure::new(Kind::BadRequest, "the target cannot be passed on").inside(error);
+        *request.uri_mut() = exchange.head.target().parse::<Uri>().map_err(unfit)?;
+        let headers = request.headers_mut();
+        forward::to_upstream(exchange, attempt, limits, |name, value| {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                headers.append(name, value);
+            }
+        })?;
+        Ok(request)
     }
 
     /// Lets bytes move.
@@ -139,7 +162,13 @@ impl UpstreamConnection {
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let upgrade = switching.then(|| hyper::upgrade::on(&mut response));
         let (parts, incoming) = response.into_parts();
-        Ok(Reply { status: parts.status, headers: parts.headers, connection: self, incoming, upgrade })
+        Ok(Reply {
+            status: parts.status,
+            fields: Fields::from(&parts.headers),
+            connection: self,
+            incoming,
+            upgrade,
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! A TCP stream that counts what moves and reads along while a head comes in.
+//! A client's stream that counts what moves and reads along while a head comes in.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::lines::{Lines, Reader};
+use crate::tls::ClientStream;
 
 /// How long a connection lingers for the client to see that it ends.
 const LINGER: Duration = Duration::from_secs(2);
@@ -64,7 +64,7 @@ impl Flow {
 
 /// The stream.
 pub(crate) struct Metered {
-    stream: TcpStream,
+    stream: ClientStream,
     flow: Arc<Flow>,
     /// The head that is being read along.
     head: Reader,
@@ -73,7 +73,7 @@ pub(crate) struct Metered {
 }
 
 impl Metered {
-    pub(crate) fn new(stream: TcpStream) -> (Self, Arc<Flow>) {
+    pub(crate) fn new(stream: ClientStream) -> (Self, Arc<Flow>) {
         let flow = Arc::new(Flow::default());
         (Self { stream, flow: Arc::clone(&flow), head: Reader::default(), lingering: None }, flow)
     }

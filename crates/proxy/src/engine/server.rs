@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use super::io::Metered;
@@ -18,13 +18,16 @@ use super::{RequestStream, Upgrade};
 use crate::access::AccessRecord;
 use crate::body::Body;
 use crate::connection::{Connection, Wish};
-use crate::exchange::{self, Answer, Entrance, Exchange, Head};
+use crate::exchange::{self, Answer, Entrance, Exchange};
+use crate::fields::{Fields, Known};
+use crate::head::{self, Head, RequestId};
 use crate::limits::Limits;
 use crate::outgoing::Outgoing;
 use crate::record::Recorder;
 use crate::thread::{Occupied, Thread};
+use crate::tls::{ClientStream, Session};
 use crate::trace::Trace;
-use crate::{head, tunnel};
+use crate::tunnel;
 
 /// Room above `Limits::header_bytes` in which a head that is too long still gets a full problem as its
 /// answer. Beyond it the engine answers with a bare status.
@@ -79,14 +82,14 @@ impl Settings {
 /// Serves a connection to its end.
 pub(crate) async fn serve(
     thread: Rc<Thread>,
-    stream: TcpStream,
+    stream: ClientStream,
+    session: Option<Arc<Session>>,
     peer: SocketAddr,
-    entrance: Rc<Entrance>,
+    entrance: Arc<Entrance>,
     occupied: Occupied,
 ) {
-    let _ = stream.set_nodelay(true);
     let (io, flow) = Metered::new(stream);
-    let connection = Connection::new(peer, entrance, flow, occupied);
+    let connection = Connection::new(peer, entrance, session, flow, occupied);
     let _registered = thread.register(&connection);
     let service = service_fn(|request| {
         let (thread, connection) = (Rc::clone(&thread), Rc::clone(&connection));
@@ -137,49 +140,49 @@ async fn answer(
 ) -> Response<Outgoing> {
     let (mut parts, incoming) = request.into_parts();
     let upgrade = parts.extensions.remove().map(|on| Upgrade { on, upstream: None });
-    let head = Head {
-        method: parts.method,
-        uri: parts.uri,
-        version: parts.version,
-        headers: parts.headers,
-        lines: connection.head_came(parts.version),
-        host: None,
-        authority: None,
-    };
-    let traceparents = head.headers.get_all("traceparent").into_iter().map(http::HeaderValue::as_bytes);
-    let trace = Trace::of(traceparents);
-    let request_id = head::request_id(&head.headers);
-    let entrance = Rc::clone(connection.entrance());
+    let lines = connection.head_came(parts.version);
+    let mut head = Head::default();
+    (head.method, head.version) = (parts.method, parts.version);
+    head.secure = connection.session().is_some();
+    match (parts.version, parts.uri.path_and_query()) {
+        (Version::HTTP_2, target) => {
+            head.set_target(target.map_or("", |target| target.as_str()));
+            head.authority.push_str(parts.uri.authority().map_or("", |authority| authority.as_str()));
+        }
+        (_, Some(target)) if parts.uri.authority().is_none() => head.set_target(target.as_str()),
+        _ => head.set_target(&parts.uri.to_string()),
+    }
+    head.fields = Fields::from(&parts.headers);
+    let trace = Trace::of(head.fields.all_known(Known::Traceparent));
+    let request_id = RequestId::of(&head.fields);
+    let entrance = Arc::clone(connection.entrance());
+    let peer = connection.peer();
     let record = AccessRecord {
         time: kit::Clock::now(&thread.clock),
-        caller: match &*entrance {
-            Entrance::Gateway => None,
-            Entrance::Mesh { caller, .. } => Some(caller.clone()),
-        },
-        peer: connection.peer(),
+        entrance: Arc::clone(&entrance),
+        tls: connection.session().cloned(),
+        peer,
         version: head.version,
         method: head.method.clone(),
         host: None,
-        target: head.uri.path_and_query().cloned(),
+        target: head.target().into(),
         status: 0,
         route: None,
-        service: None,
-        instance: None,
+        endpoint: None,
         attempts: 0,
         duration_us: 0,
         first_byte_us: None,
         bytes_in: 0,
         bytes_out: 0,
         upgraded: false,
-        request_id: request_id.clone(),
+        request_id,
         trace,
         error: None,
     };
-    let peer = connection.peer();
     let record = Box::new(Recorder::new(Rc::clone(&thread), connection, record));
     let body = Body::request(RequestStream(incoming));
     let mut exchange =
-        Exchange { head, body, upgrade, peer, entrance, request_id, trace, record, subject: None };
+        Exchange { head, lines, body, upgrade, peer, entrance, request_id, trace, record, subject: None };
     let mut answer = exchange::run(&thread, &mut exchange).await;
     if exchange.version() < Version::HTTP_2
         && answer.upgrade.is_none()
@@ -187,6 +190,9 @@ async fn answer(
     {
         answer.set_header(header::CONNECTION, HeaderValue::from_static("close"));
         exchange.record.linger();
+    }
+    if exchange.version() < Version::HTTP_2 && answer.upgrade.is_none() && thread.is_leaving() {
+        answer.set_header(header::CONNECTION, HeaderValue::from_static("close"));
     }
     finish(&thread, exchange, answer)
 }
@@ -212,10 +218,23 @@ async fn is_read(exchange: &mut Exchange, answer: &Answer) -> bool {
     tokio::time::timeout(SKIM_TIME, end).await.is_ok() && rest.is_empty()
 }
 
+fn to_map(fields: &Fields) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for field in fields.iter() {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value))
+        {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
 /// Hands the answer over: its body carries the record, or a tunnel does.
 fn finish(thread: &Rc<Thread>, exchange: Exchange, answer: Answer) -> Response<Outgoing> {
     let Exchange { head, upgrade, record, .. } = exchange;
-    let Answer { status, mut headers, body, upgrade: upstream } = answer;
+    let Answer { status, fields, body, upgrade: upstream } = answer;
+    let mut headers = to_map(&fields);
     let bodiless = head.method == http::Method::HEAD
         || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED, StatusCode::SWITCHING_PROTOCOLS]
             .contains(&status);

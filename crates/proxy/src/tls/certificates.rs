@@ -41,7 +41,7 @@ impl ResolvesServerCert for Certificates {
 }
 
 #[derive(Debug, Default)]
-struct Set {
+pub(super) struct Set {
     chains: Vec<CertifiedChain>,
     /// Chains by the names in them, in their order; names with a wildcard without their `*.`.
     exact: HashMap<String, Vec<usize>>,
@@ -49,7 +49,7 @@ struct Set {
 }
 
 impl Set {
-    fn new(chains: Vec<CertifiedChain>) -> Self {
+    pub(super) fn new(chains: Vec<CertifiedChain>) -> Self {
         let mut set = Self::default();
         for (index, chain) in chains.iter().enumerate() {
             for name in chain.names() {
@@ -66,7 +66,7 @@ impl Set {
     /// The chain for a name: one that has it, else one with a wildcard for its first label (RFC 9525 §6.3),
     /// else the first. Of several (an ECDSA and an RSA certificate for one name) the first that the client
     /// can check.
-    fn pick(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+    pub(super) fn pick(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let name = name.map(str::to_ascii_lowercase).unwrap_or_default();
         let exact = self.exact.get(&name);
         let wild = || name.split_once('.').and_then(|(_, parent)| self.wild.get(parent));

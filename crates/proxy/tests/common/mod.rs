@@ -216,7 +216,7 @@ impl Harness {
 
 pub async fn listen(proxy: &Handle, entrance: Entrance) -> SocketAddr {
     let mut wanted: Vec<Listener> = proxy.addresses().into_iter().map(|(listener, _)| listener).collect();
-    let new = Listener { address: ([127, 0, 0, 1], 0).into(), entrance };
+    let new = Listener { address: ([127, 0, 0, 1], 0).into(), entrance, tls: false };
     wanted.push(new.clone());
     let failed = proxy.listen(wanted).await;
     assert!(failed.is_empty(), "{failed:?}");

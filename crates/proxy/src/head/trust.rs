@@ -1,0 +1,47 @@
+//! What is not believed: what a client may not say.
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRAILER, VIA};
+use http::{HeaderMap, HeaderName};
+
+use crate::exchange::Entrance;
+use crate::fields::{Fields, Known};
+
+/// Drops what a client may not say: Atoll's own fields everywhere, and at the gateway claims about whom
+/// the client speaks for.
+pub(crate) fn distrust(fields: &mut Fields, entrance: &Entrance) {
+    let edge = *entrance == Entrance::Gateway;
+    // Looked at first: most requests have nothing of the kind.
+    if fields.iter().any(|field| is_untrusted(field.known, edge)) {
+        fields.retain(|field| !is_untrusted(field.known, edge));
+    }
+}
+
+fn is_untrusted(known: Known, edge: bool) -> bool {
+    match known {
+        Known::Ours | Known::Disguised => true,
+        Known::Claim
+        | Known::Forwarded
+        | Known::ForwardedFor
+        | Known::ForwardedHost
+        | Known::ForwardedProto => edge,
+        _ => false,
+    }
+}
+
+/// Drops from trailers what does not belong there: many servers merge them into the head (RFC 9110 §6.5.1).
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    let misplaced = |name: &&HeaderName| {
+        let known = Known::of(name.as_str().as_bytes());
+        is_untrusted(known, true)
+            || super::forward::is_hop_by_hop(known)
+            || [HOST, CONTENT_LENGTH, TRAILER, COOKIE, VIA, EXPECT, AUTHORIZATION].contains(name)
+            || matches!(
+                known,
+                Known::RequestId | Known::RequestTimeout | Known::Traceparent | Known::Tracestate
+            )
+    };
+    let dropped: Vec<HeaderName> = trailers.keys().filter(misplaced).cloned().collect();
+    for name in dropped {
+        trailers.remove(name);
+    }
+}
