@@ -150,7 +150,8 @@ impl Inner {
             match socket.try_clone() {
                 Ok(listener) => {
                     let (entrance, tls) = (open.wanted.entrance.clone(), open.wanted.tls);
-                    let _ = thread.commands.send(Command::Open { id: open.id, listener, entrance, tls }).await;
+                    let _ =
+                        thread.commands.send(Command::Open { id: open.id, listener, entrance, tls }).await;
                 }
                 Err(error) => tracing::error!("cannot accept on {}: {error}", open.bound),
             }

@@ -63,13 +63,12 @@ impl Explain for ChainError {
             Self::Certificate { .. } => {
                 Help::code("A0750").hint("write PEM there: the server's certificate first, then its issuers")
             }
-            Self::Key { .. } => {
-                Help::code("A0751").hint("write one PEM key there without a passphrase: RSA, P-256, P-384, Ed25519")
-            }
-            Self::Mismatch { .. } => {
-                Help::code("A0752").hint("use the key that the certificate was requested with; put the server's \
-                                          certificate first in its file")
-            }
+            Self::Key { .. } => Help::code("A0751")
+                .hint("write one PEM key there without a passphrase: RSA, P-256, P-384, Ed25519"),
+            Self::Mismatch { .. } => Help::code("A0752").hint(
+                "use the key that the certificate was requested with; put the server's \
+                                          certificate first in its file",
+            ),
         }
     }
 }
@@ -94,13 +93,14 @@ impl CertifiedChain {
         let certificates = certificates(chain)?;
         let facts = Facts::of(&certificates)?;
         let key = private_key(key)?;
-        let key = CertifiedKey::from_der(certificates, key, &default_provider()).map_err(|error| match error {
-            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                ChainError::Mismatch { subject: facts.subject.clone() }
-            }
-            Error::InvalidCertificate(why) => ChainError::Certificate { why: format!("{why:?}") },
-            other => ChainError::Key { why: kind_of_key(&other) },
-        })?;
+        let key =
+            CertifiedKey::from_der(certificates, key, &default_provider()).map_err(|error| match error {
+                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                    ChainError::Mismatch { subject: facts.subject.clone() }
+                }
+                Error::InvalidCertificate(why) => ChainError::Certificate { why: format!("{why:?}") },
+                other => ChainError::Key { why: kind_of_key(&other) },
+            })?;
         let Facts { names, not_before, not_after, ordered, .. } = facts;
         Ok(Self { key: Arc::new(key), names, not_before, not_after, ordered })
     }
@@ -131,7 +131,9 @@ impl CertifiedChain {
             return Some(format!("it is not valid before {}", date(self.not_before)));
         }
         if !self.ordered {
-            return Some("its chain is out of order: each certificate should be followed by its issuer".to_owned());
+            return Some(
+                "its chain is out of order: each certificate should be followed by its issuer".to_owned(),
+            );
         }
         None
     }
@@ -220,9 +222,13 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, ChainError> {
 /// What is wrong with a PEM file, without its bytes: they may be those of a key.
 fn broken(error: &pem::Error) -> String {
     match error {
-        pem::Error::MissingSectionEnd { .. } => "the file is cut off: a `-----END` line is missing".to_owned(),
+        pem::Error::MissingSectionEnd { .. } => {
+            "the file is cut off: a `-----END` line is missing".to_owned()
+        }
         pem::Error::IllegalSectionStart { .. } => "a `-----BEGIN` line is malformed".to_owned(),
-        pem::Error::Base64Decode(_) => "between `-----BEGIN` and `-----END` is something else than base64".to_owned(),
+        pem::Error::Base64Decode(_) => {
+            "between `-----BEGIN` and `-----END` is something else than base64".to_owned()
+        }
         _ => "the file is not PEM".to_owned(),
     }
 }

@@ -1,6 +1,8 @@
 use super::*;
 use kit::{Explain, Timestamp};
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
+use rcgen::{
+    CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
+};
 use rustls::SignatureScheme;
 use std::time::Duration;
 
@@ -33,8 +35,12 @@ fn shown(chains: &[CertifiedChain], name: Option<&str>) -> usize {
 
 #[test]
 fn a_name_is_shown_its_own_certificate_then_a_wildcard_then_the_first() {
-    let chains =
-        [chain(&["first.test"]), chain(&["*.shop.test", "shop.test"]), chain(&["api.shop.test"]), chain(&["X.test"])];
+    let chains = [
+        chain(&["first.test"]),
+        chain(&["*.shop.test", "shop.test"]),
+        chain(&["api.shop.test"]),
+        chain(&["X.test"]),
+    ];
     for (name, index) in [
         ("shop.test", 1),
         ("www.shop.test", 1),
@@ -95,7 +101,13 @@ fn what_is_wrong_with_a_file_is_told_when_it_is_loaded() {
     says(&pem, "", Part::Key, "A0751", "no `-----BEGIN PRIVATE KEY-----`");
     says(&pem[..pem.len() / 2], &key, Part::Chain, "A0750", "cut off");
     says(&pem, &key[..key.len() / 2], Part::Key, "A0751", "cut off");
-    says("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &key, Part::Chain, "A0750", "number 1");
+    says(
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        &key,
+        Part::Chain,
+        "A0750",
+        "number 1",
+    );
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     says(&pem, encrypted, Part::Key, "A0751", "passphrase");
     let rubbish = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
@@ -122,7 +134,8 @@ fn an_expired_certificate_is_used_all_the_same_with_a_remark() {
     params.not_after = rcgen::date_time_ymd(2026, 2, 1);
     let pem = params.self_signed(&key).unwrap().pem();
     let chain = CertifiedChain::from_pem(pem.as_bytes(), key.serialize_pem().as_bytes()).unwrap();
-    let day = |days: u64| Timestamp::from_micros(1_767_225_600_000_000) + Duration::from_secs(days * 24 * 3600);
+    let day =
+        |days: u64| Timestamp::from_micros(1_767_225_600_000_000) + Duration::from_secs(days * 24 * 3600);
     assert_eq!(chain.remark(day(1)), None);
     assert_eq!(chain.remark(day(33)).as_deref(), Some("it expired on 2026-02-01 (2 days ago)"));
     let early = day(0) - Duration::from_secs(1);
@@ -147,7 +160,10 @@ fn a_chain_out_of_order_is_remarked() {
 fn ring_is_the_only_provider_compiled_in() {
     let _ = ServerConfig::builder(); // panics where there are two, or none
     let lock = include_str!("../../../../Cargo.lock");
-    assert!(!lock.contains("name = \"aws-lc"), "see which feature of which dependency brings it: cargo tree -i");
+    assert!(
+        !lock.contains("name = \"aws-lc"),
+        "see which feature of which dependency brings it: cargo tree -i"
+    );
 }
 
 #[test]
