@@ -159,7 +159,8 @@ async fn a_port_that_somebody_holds_is_refused_even_if_they_would_share_it() {
     let taken = [plain.local_addr().unwrap(), sharing.local_addr().unwrap().as_socket().unwrap()];
     let free: SocketAddr = ([127, 0, 0, 1], 0).into();
     let listeners = taken.into_iter().chain([free]);
-    let listeners = listeners.map(|address| Listener { address, entrance: Entrance::Gateway, tls: false }).collect();
+    let listeners =
+        listeners.map(|address| Listener { address, entrance: Entrance::Gateway, tls: false }).collect();
     let failed = proxy.listen(listeners).await;
     let failed: Vec<_> =
         failed.into_iter().map(|(listener, error)| (listener.address, error.kind())).collect();
@@ -247,8 +248,10 @@ async fn a_shutdown_finishes_what_is_under_way_and_takes_nothing_more() {
     assert_eq!((reply.text(), reply.header("connection")), ("finished", Some("close")));
     assert!(slow.is_closed().await);
     within(has_ended).await.unwrap();
-    let refused =
-        harness.proxy.listen(vec![Listener { address: harness.gateway, entrance: Entrance::Gateway, tls: false }]).await;
+    let refused = harness
+        .proxy
+        .listen(vec![Listener { address: harness.gateway, entrance: Entrance::Gateway, tls: false }])
+        .await;
     assert_eq!(refused.len(), 1);
 }
 
