@@ -38,109 +38,123 @@ pub enum Entrance {
 /// A request as filters and handlers see it, with what Atoll knows about it. The engine that carries it
 /// does not show: heads are read and changed name by name, so that an engine may keep them as it likes.
 pub struct Exchange {
-    pub(crate) head: Head,
+    pub(crate) asked: Asked,
     /// What its lines were like before they were parsed.
     pub(crate) lines: crate::engine::Lines,
     pub(crate) body: Body,
     pub(crate) upgrade: Option<Upgrade>,
+    pub(crate) record: Box<Recorder>,
+}
+
+/// What is asked, by whom: all that an attempt on an instance is made from. A copy of it can be asked
+/// elsewhere.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    pub(crate) head: Head,
     pub(crate) peer: SocketAddr,
     pub(crate) entrance: Arc<Entrance>,
     pub(crate) request_id: RequestId,
     pub(crate) trace: Trace,
-    pub(crate) record: Box<Recorder>,
-    /// Whom a checked token speaks for.
+    /// Whose token it carries, once that was checked.
     pub(crate) subject: Option<Arc<str>>,
 }
 
-impl Exchange {
-    /// The method.
-    pub fn method(&self) -> &Method {
-        &self.head.method
-    }
-
-    /// The path as it came, or as a filter left it.
-    pub fn path(&self) -> &str {
-        self.head.path()
-    }
-
-    /// The query, without its question mark.
-    pub fn query(&self) -> Option<&str> {
-        self.head.query()
-    }
-
-    /// The host that was asked for, lower case, without a port.
-    pub fn host(&self) -> Option<&str> {
-        Some(self.head.host.as_str()).filter(|host| !host.is_empty())
-    }
-
-    /// The version of HTTP that the client speaks.
-    pub fn version(&self) -> Version {
-        self.head.version
-    }
-
-    /// The address of the client's end of the connection.
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// Which kind of listener it came in by.
-    pub fn entrance(&self) -> &Entrance {
-        &self.entrance
-    }
-
+impl Asked {
     /// The service that called, in the mesh.
-    pub fn caller(&self) -> Option<&ServiceName> {
+    pub(crate) fn caller(&self) -> Option<&ServiceName> {
         match &*self.entrance {
             Entrance::Gateway => None,
             Entrance::Mesh { caller, .. } => Some(caller),
         }
     }
+}
+
+impl Exchange {
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.asked.head.method
+    }
+
+    /// The path as it came, or as a filter left it.
+    pub fn path(&self) -> &str {
+        self.asked.head.path()
+    }
+
+    /// The query, without its question mark.
+    pub fn query(&self) -> Option<&str> {
+        self.asked.head.query()
+    }
+
+    /// The host that was asked for, lower case, without a port.
+    pub fn host(&self) -> Option<&str> {
+        Some(self.asked.head.host.as_str()).filter(|host| !host.is_empty())
+    }
+
+    /// The version of HTTP that the client speaks.
+    pub fn version(&self) -> Version {
+        self.asked.head.version
+    }
+
+    /// The address of the client's end of the connection.
+    pub fn peer(&self) -> SocketAddr {
+        self.asked.peer
+    }
+
+    /// Which kind of listener it came in by.
+    pub fn entrance(&self) -> &Entrance {
+        &self.asked.entrance
+    }
+
+    /// The service that called, in the mesh.
+    pub fn caller(&self) -> Option<&ServiceName> {
+        self.asked.caller()
+    }
 
     /// Its `X-Request-Id`.
     pub fn request_id(&self) -> &str {
-        self.request_id.as_str()
+        self.asked.request_id.as_str()
     }
 
     /// Where it stands in its trace.
     pub fn trace(&self) -> &Trace {
-        &self.trace
+        &self.asked.trace
     }
 
     /// Whom the request's token speaks for, once a filter has checked it. Never what a client merely says.
     pub fn subject(&self) -> Option<&Arc<str>> {
-        self.subject.as_ref()
+        self.asked.subject.as_ref()
     }
 
     /// Says whom the request's token speaks for; for the filter that has checked it.
     pub fn set_subject(&mut self, subject: Arc<str>) {
-        self.subject = Some(subject);
+        self.asked.subject = Some(subject);
     }
 
     /// The first value of a header.
     pub fn header(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.head.fields.get(name)
+        self.asked.head.fields.get(name)
     }
 
     /// Every value of a header.
     pub fn header_values<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.head.fields.get_all(name)
+        self.asked.head.fields.get_all(name)
     }
 
     /// Sets a header of the request, in place of all its values.
     #[allow(clippy::needless_pass_by_value)] // what callers have is a value
     pub fn set_header(&mut self, name: HeaderName, value: HeaderValue) {
-        self.head.fields.set(&name, &value);
+        self.asked.head.fields.set(&name, &value);
     }
 
     /// Removes a header of the request.
     pub fn remove_header(&mut self, name: &HeaderName) {
-        self.head.fields.remove(name);
+        self.asked.head.fields.remove(name);
     }
 
     /// Changes the path and query that the service will see.
     #[allow(clippy::needless_pass_by_value)] // what callers have is a value
     pub fn set_target(&mut self, target: PathAndQuery) {
-        self.head.set_target(target.as_str());
+        self.asked.head.set_target(target.as_str());
     }
 
     /// Takes the body of the request; what is left is empty.
@@ -241,7 +255,7 @@ pub(crate) async fn run(thread: &Rc<Thread>, exchange: &mut Exchange) -> Answer 
             filter.response(exchange, &mut answer);
         }
     }
-    respond::name_request(&mut answer, &exchange.request_id);
+    respond::name_request(&mut answer, &exchange.asked.request_id);
     exchange.record.answered(answer.status);
     answer
 }
@@ -252,15 +266,15 @@ fn find<'a>(
     exchange: &mut Exchange,
     limits: &crate::Limits,
 ) -> Result<&'a Route, Failure> {
-    head::check::check(&mut exchange.head, exchange.lines, limits)?;
-    exchange.record.head(&exchange.head);
-    head::trust::distrust(&mut exchange.head.fields, &exchange.entrance);
-    let (caller, callee) = match &*exchange.entrance {
+    head::check::check(&mut exchange.asked.head, exchange.lines, limits)?;
+    exchange.record.head(&exchange.asked.head);
+    head::trust::distrust(&mut exchange.asked.head.fields, &exchange.asked.entrance);
+    let (caller, callee) = match &*exchange.asked.entrance {
         Entrance::Mesh { caller, callee } => (caller, callee),
         Entrance::Gateway => {
             let bad = || Failure::new(Kind::BadRequest, "the path has a `.` or `..` segment");
-            let path = normal_path(exchange.head.path()).ok_or_else(bad)?;
-            return table.gateway(&exchange.head, &path).map_err(|miss| missed(miss, exchange));
+            let path = normal_path(exchange.asked.head.path()).ok_or_else(bad)?;
+            return table.gateway(&exchange.asked.head, &path).map_err(|miss| missed(miss, exchange));
         }
     };
     let gone =

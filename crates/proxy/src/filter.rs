@@ -70,7 +70,7 @@ impl StripPrefix {
 
 impl Filter for StripPrefix {
     fn request(&self, exchange: &mut Exchange) -> Verdict {
-        let target = exchange.head.target();
+        let target = exchange.asked.head.target();
         let stripped: Option<PathAndQuery> = self.strip(target).and_then(|target| target.parse().ok());
         if let (Some(target), Ok(prefix)) = (stripped, self.prefix.parse()) {
             exchange.set_target(target);

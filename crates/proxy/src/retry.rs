@@ -136,7 +136,7 @@ async fn attempt(
         None => Framing::Unknown,
     };
     let attempt = Attempt { endpoint: endpoint.address(), framing, left };
-    let request = UpstreamConnection::request(exchange, &attempt, limits)?;
+    let request = UpstreamConnection::request(&exchange.asked, &attempt, limits)?;
     let idle = thread.pool.take(endpoint);
     let reused = idle.is_some();
     let connection = match idle {
@@ -155,7 +155,7 @@ async fn attempt(
         }
     };
     phase.set(Phase::Answer);
-    let waits = framing != Framing::None && head::expects_continue(&exchange.head);
+    let waits = framing != Framing::None && head::expects_continue(&exchange.asked.head);
     let gate = waits.then(|| Gate::new(limits.expect));
     let go = gate.as_ref().map(Gate::key);
     let sending = upload.attempt(limits.body_idle, gate);
@@ -222,7 +222,7 @@ fn answer(
             Body::answer(reply.into_body(lease, Rc::clone(&thread.pool), thread.limits.answer_idle));
         return Ok(answer);
     }
-    if exchange.upgrade.is_none() || head::wants_upgrade(&exchange.head).is_none() {
+    if exchange.upgrade.is_none() || head::wants_upgrade(&exchange.asked.head).is_none() {
         let detail = format!("`{}` switched protocols without being asked", target.upstream.service());
         return Err(Failure::new(Kind::UpgradeFailed, detail));
     }

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use super::Upgrade;
 use super::io::{Flow, Metered};
 use crate::body::{BodyError, Pause};
-use crate::exchange::Exchange;
+use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
 use crate::fields::Fields;
 use crate::head::forward::{self, Attempt};
@@ -77,17 +77,13 @@ impl UpstreamConnection {
     }
 
     /// A request as an instance gets it.
-    pub(crate) fn request(
-        exchange: &Exchange,
-        attempt: &Attempt,
-        limits: &Limits,
-    ) -> Result<Request<()>, Failure> {
+    pub(crate) fn request(asked: &Asked, attempt: &Attempt, limits: &Limits) -> Result<Request<()>, Failure> {
         let mut request = Request::new(());
-        *request.method_mut() = exchange.head.method.clone();
+        *request.method_mut() = asked.head.method.clone();
         let unfit = |error| Failure::new(Kind::BadRequest, "the target cannot be passed on").inside(error);
-        *request.uri_mut() = exchange.head.target().parse::<Uri>().map_err(unfit)?;
+        *request.uri_mut() = asked.head.target().parse::<Uri>().map_err(unfit)?;
         let headers = request.headers_mut();
-        forward::to_upstream(exchange, attempt, limits, |name, value| {
+        forward::to_upstream(asked, attempt, limits, |name, value| {
             if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
                 headers.append(name, value);
             }

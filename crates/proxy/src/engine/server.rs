@@ -18,7 +18,7 @@ use super::{RequestStream, Upgrade};
 use crate::access::AccessRecord;
 use crate::body::Body;
 use crate::connection::{Connection, Wish};
-use crate::exchange::{self, Answer, Entrance, Exchange};
+use crate::exchange::{self, Answer, Asked, Entrance, Exchange};
 use crate::fields::{Fields, Known};
 use crate::head::{self, Head, RequestId};
 use crate::limits::Limits;
@@ -181,8 +181,13 @@ async fn answer(
     };
     let record = Box::new(Recorder::new(Rc::clone(&thread), connection, record));
     let body = Body::request(RequestStream(incoming));
-    let mut exchange =
-        Exchange { head, lines, body, upgrade, peer, entrance, request_id, trace, record, subject: None };
+    let mut exchange = Exchange {
+        asked: Asked { head, peer, entrance, request_id, trace, subject: None },
+        lines,
+        body,
+        upgrade,
+        record,
+    };
     let mut answer = exchange::run(&thread, &mut exchange).await;
     if exchange.version() < Version::HTTP_2
         && answer.upgrade.is_none()
@@ -209,7 +214,8 @@ async fn is_read(exchange: &mut Exchange, answer: &Answer) -> bool {
         None => exchange.body.size(),
     };
     // Who waits for `100 Continue` would be told so by reading.
-    let near = size.is_some_and(|size| size <= SKIM_BYTES as u64) && !head::expects_continue(&exchange.head);
+    let near =
+        size.is_some_and(|size| size <= SKIM_BYTES as u64) && !head::expects_continue(&exchange.asked.head);
     if !near || answer.header(&header::CONNECTION).is_some() {
         return false;
     }
@@ -232,7 +238,7 @@ fn to_map(fields: &Fields) -> HeaderMap {
 
 /// Hands the answer over: its body carries the record, or a tunnel does.
 fn finish(thread: &Rc<Thread>, exchange: Exchange, answer: Answer) -> Response<Outgoing> {
-    let Exchange { head, upgrade, record, .. } = exchange;
+    let Exchange { asked: Asked { head, .. }, upgrade, record, .. } = exchange;
     let Answer { status, fields, body, upgrade: upstream } = answer;
     let mut headers = to_map(&fields);
     let bodiless = head.method == http::Method::HEAD

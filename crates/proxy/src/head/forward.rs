@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::{Framing, options, wants_upgrade};
-use crate::exchange::Exchange;
+use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
 use crate::fields::{Fields, Known};
 use crate::limits::Limits;
@@ -33,12 +33,12 @@ pub(crate) struct Attempt {
 /// The fields of a request as an instance gets them, one by one, `Host` first. HTTP/2 leaves out what is
 /// HTTP/1's own (`host`, `connection`, `te` but trailers, `transfer-encoding`, `upgrade`).
 pub(crate) fn to_upstream(
-    exchange: &Exchange,
+    asked: &Asked,
     attempt: &Attempt,
     limits: &Limits,
     mut put: impl FnMut(&[u8], &[u8]),
 ) -> Result<(), Failure> {
-    let head = &exchange.head;
+    let head = &asked.head;
     let fields = &head.fields;
     match head.authority.as_str() {
         "" => put(b"host", attempt.endpoint.to_string().as_bytes()),
@@ -66,7 +66,7 @@ pub(crate) fn to_upstream(
                 continue;
             }
             // It belongs to a traceparent that was not valid.
-            Known::Tracestate if exchange.trace.parent.is_none() => continue,
+            Known::Tracestate if asked.trace.parent.is_none() => continue,
             Known::ForwardedProto => seen.forwarded_proto = true,
             Known::ForwardedHost => seen.forwarded_host = true,
             known if is_hop_by_hop(known) => continue,
@@ -75,7 +75,7 @@ pub(crate) fn to_upstream(
         put(field.name, field.value);
     }
     cookies(fields, seen.cookies, &mut put);
-    hop_options(exchange, &mut put);
+    hop_options(asked, &mut put);
     let mut number = Number::default();
     match attempt.framing {
         Framing::None if [Method::POST, Method::PUT, Method::PATCH].contains(&head.method) => {
@@ -85,11 +85,11 @@ pub(crate) fn to_upstream(
         Framing::Known(length) => put(b"content-length", number.of(length)),
         Framing::Unknown => put(b"transfer-encoding", b"chunked"),
     }
-    forwarded(exchange, &seen, &mut put);
+    forwarded(asked, &seen, &mut put);
     via(fields, limits)?;
     put(b"via", VIA_NAME.as_bytes());
-    put(b"x-request-id", exchange.request_id.as_str().as_bytes());
-    put(b"traceparent", &exchange.trace.text());
+    put(b"x-request-id", asked.request_id.as_str().as_bytes());
+    put(b"traceparent", &asked.trace.text());
     let left_ms = u64::try_from(attempt.left.as_millis()).unwrap_or(u64::MAX).max(1);
     put(REQUEST_TIMEOUT.as_bytes(), number.of(left_ms));
     if seen.grpc_timeout {
@@ -189,8 +189,8 @@ fn cookies(fields: &Fields, count: usize, put: &mut impl FnMut(&[u8], &[u8])) {
 }
 
 /// Hop-by-hop fields that this hop wants as well: an upgrade, and trailers.
-fn hop_options(exchange: &Exchange, put: &mut impl FnMut(&[u8], &[u8])) {
-    let head = &exchange.head;
+fn hop_options(asked: &Asked, put: &mut impl FnMut(&[u8], &[u8])) {
+    let head = &asked.head;
     let te = head.fields.all_known(Known::Te).flat_map(|te| te.split(|byte| *byte == b','));
     let trailers = te.into_iter().any(|te| te.trim_ascii().eq_ignore_ascii_case(b"trailers"));
     let upgrade = wants_upgrade(head);
@@ -209,26 +209,26 @@ fn hop_options(exchange: &Exchange, put: &mut impl FnMut(&[u8], &[u8])) {
 }
 
 /// Says for whom the request is forwarded. What is there already was written by a hop of ours.
-fn forwarded(exchange: &Exchange, seen: &Seen, put: &mut impl FnMut(&[u8], &[u8])) {
+fn forwarded(asked: &Asked, seen: &Seen, put: &mut impl FnMut(&[u8], &[u8])) {
     let mut peer = [0u8; 48]; // an IPv6 address has 39 characters at most
     let mut rest = &mut peer[..];
-    let _ = write!(rest, "{}", exchange.peer.ip().to_canonical());
+    let _ = write!(rest, "{}", asked.peer.ip().to_canonical());
     let unused = rest.len();
     let peer = &peer[..peer.len() - unused];
     if seen.forwarded_for {
-        let mut chain: Vec<&[u8]> = exchange.head.fields.all_known(Known::ForwardedFor).collect();
+        let mut chain: Vec<&[u8]> = asked.head.fields.all_known(Known::ForwardedFor).collect();
         chain.push(peer);
         put(b"x-forwarded-for", &chain.join(&b", "[..]));
     } else {
         put(b"x-forwarded-for", peer);
     }
     if !seen.forwarded_proto {
-        put(b"x-forwarded-proto", if exchange.head.secure { b"https" } else { b"http" });
+        put(b"x-forwarded-proto", if asked.head.secure { b"https" } else { b"http" });
     }
-    if !seen.forwarded_host && !exchange.head.authority.is_empty() {
-        put(b"x-forwarded-host", exchange.head.authority.as_bytes());
+    if !seen.forwarded_host && !asked.head.authority.is_empty() {
+        put(b"x-forwarded-host", asked.head.authority.as_bytes());
     }
-    if let Some(caller) = exchange.caller() {
+    if let Some(caller) = asked.caller() {
         put(CALLER, caller.as_str().as_bytes());
     }
 }
