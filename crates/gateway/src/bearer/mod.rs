@@ -11,14 +11,17 @@ mod refusal;
 mod throttle;
 mod token;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 use kit::clock::Timestamp;
+use manifest::spec::Jwt;
 use proxy::filter::Verdict;
 use proxy::{Exchange, Failure, Filter, Kind};
 
+use crate::keys::KeyError;
 pub(crate) use authenticator::Authenticator;
 use refusal::Refusal;
 
@@ -80,6 +83,26 @@ fn token_of(value: &[u8]) -> Option<&[u8]> {
     }
     let token = rest.trim_ascii();
     (!token.is_empty()).then_some(token)
+}
+
+/// The check by itself, for measurements: no request, no proxy.
+pub struct Probe {
+    authenticator: Authenticator,
+}
+
+impl Probe {
+    /// A check as the file would declare it.
+    pub fn new(jwt: &Jwt) -> Result<Self, KeyError> {
+        let authenticator = Authenticator::new("probe", jwt);
+        authenticator.refresh()?;
+        Ok(Self { authenticator })
+    }
+
+    /// Whether a token is let in, by what this thread knows.
+    pub fn check(&self, token: &str) -> bool {
+        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        self.authenticator.check_here(token.as_bytes(), client, wall_clock()).is_ok()
+    }
 }
 
 /// The machine's clock as it is set, in the steps of its timer: some milliseconds, at a fraction of the cost.

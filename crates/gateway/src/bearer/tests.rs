@@ -1,10 +1,9 @@
 //! What holds and what does not: the published examples, tokens of every algorithm, the known attacks.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use manifest::spec::{Jwt, JwtKeys};
+use manifest::spec::JwtKeys;
 use serde_json::{Value, json};
 
 use super::authenticator::Known;
