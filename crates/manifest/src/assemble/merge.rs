@@ -48,7 +48,8 @@ fn rule(path: &[&str]) -> Rule {
         ["services" | "functions", _, rest @ ..] => service_rule(rest),
         ["networks", _, "ipam", "config"] => Rule::Pools,
         ["networks" | "volumes", _, "labels"] => Rule::KeyValue,
-        ["gateway", "listen"] => Rule::Replace,
+        ["gateway", "listen" | "tls"] | ["gateway", "auth", _, "jwt", "audience"] => Rule::Replace,
+        ["gateway", guard @ ..] => guard_rule(guard),
         _ => Rule::Generic,
     }
 }
@@ -72,6 +73,21 @@ fn service_rule(path: &[&str]) -> Rule {
         ["logging"] => Rule::Logging,
         ["healthcheck"] => Rule::HealthCheck,
         ["routes"] => Rule::Routes,
+        ["balance", "hash"] => Rule::Replace,
+        ["balance"] | ["balance", "outlier"] => Rule::ReplaceUnlessMaps,
+        ["calls", _, guard @ ..] | ["routes", _, guard @ ..] => guard_rule(guard),
+        _ => Rule::Generic,
+    }
+}
+
+/// Guards of a route or a call: what has a short form is replaced by it, and what is one of several kinds
+/// is replaced as a whole.
+fn guard_rule(path: &[&str]) -> Rule {
+    match path {
+        ["limit" | "fallback" | "fault" | "split"] | ["retry", "statuses"] => Rule::Replace,
+        ["retry" | "hedge" | "breaker" | "bulkhead" | "adaptive" | "mirror"] | ["breaker", "slow"] => {
+            Rule::ReplaceUnlessMaps
+        }
         _ => Rule::Generic,
     }
 }

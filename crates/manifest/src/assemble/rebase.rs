@@ -118,12 +118,20 @@ impl<'a> Rebase<'a> {
     fn gateway(&self, gateway: &mut Node) {
         each(gateway, |key, node| match key {
             "auth" => each(node, |_, scheme| {
-                with(scheme, "jwt", |jwt| with(jwt, "jwks", |jwks| self.context(jwks)));
+                with(scheme, "jwt", |jwt| {
+                    each(jwt, |key, node| {
+                        if matches!(key, "jwks" | "key" | "secret") {
+                            self.context(node);
+                        }
+                    });
+                });
             }),
-            "tls" => each(node, |key, node| {
-                if matches!(key, "cert" | "key" | "ca") {
-                    self.path(node);
-                }
+            "tls" => one_or_many(node, |certificate| {
+                each(certificate, |key, node| {
+                    if matches!(key, "cert" | "key") {
+                        self.path(node);
+                    }
+                });
             }),
             _ => {}
         });

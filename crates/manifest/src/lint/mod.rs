@@ -1,16 +1,17 @@
 //! An architecture linter: rules over the whole graph of an app. It has never heard of YAML.
 
+mod guards;
 mod paths;
+mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use kit::Code;
 use kit::units::format_duration;
 
 use crate::fault::Severity;
 use crate::resolve::cycles;
-use crate::spec::{App, Call, ServiceName};
+use crate::spec::{App, ServiceName};
 
 /// Findings of one rule at most.
 const MAX_PER_RULE: usize = 50;
@@ -52,14 +53,15 @@ impl Finding {
     }
 }
 
-/// Looks at the graph of `calls` and `routes` as a whole.
+/// Looks at the graph of `calls` and `routes` as a whole, and at what guards them.
 pub fn lint(app: &App) -> Vec<Finding> {
     let mut findings = Vec::new();
     let in_cycle = call_cycles(app, &mut findings);
-    inner_timeouts(app, &mut findings);
+    times::inner_timeouts(app, &mut findings);
     findings.extend(paths::multiplied_retries(app, &in_cycle).into_iter().take(MAX_PER_RULE));
     routes_without_timeout(app, &mut findings);
     calls_without_check(app, &mut findings);
+    guards::look(app, &mut findings);
     findings
 }
 
@@ -82,73 +84,6 @@ fn call_cycles(app: &App, findings: &mut Vec<Finding>) -> BTreeSet<ServiceName> 
         findings.push(Finding::new("A0401", Severity::Error, message, services, hint));
     }
     found.knots.into_iter().cloned().collect()
-}
-
-/// An inner step that may take longer than whoever waits for it: the outer one gives up first, and the
-/// inner work is for nothing.
-fn inner_timeouts(app: &App, findings: &mut Vec<Finding>) {
-    const HINT: &str = "give the outer one more time, or the inner one less (its retries count)";
-    let mut found = Vec::new();
-    // The longest step below each service, so that services without a finding cost one look.
-    let longest: BTreeMap<&ServiceName, Duration> = app
-        .services
-        .values()
-        .filter_map(|service| Some((&service.name, service.calls.values().map(worst).max()?)))
-        .collect();
-    for service in app.services.values() {
-        // The tightest route stands for all of them.
-        let Some(route) = service.routes.iter().min_by_key(|route| route.guard.timeout) else { continue };
-        if longest.get(&service.name).is_none_or(|longest| *longest <= route.guard.timeout) {
-            continue;
-        }
-        for (callee, call) in service.calls.iter().filter(|(_, call)| worst(call) > route.guard.timeout) {
-            let takes = may_take(&service.name, callee, call);
-            let message = format!(
-                "{takes}, but the route `{}` ends after {}",
-                route.name,
-                format_duration(route.guard.timeout)
-            );
-            found.push((message, vec![service.name.clone(), callee.clone()]));
-            if found.len() >= MAX_PER_RULE {
-                break;
-            }
-        }
-    }
-    'all: for caller in app.services.values() {
-        for (middle, outer) in &caller.calls {
-            let Some(service) = app.services.get(middle) else { continue };
-            if longest.get(middle).is_none_or(|longest| *longest <= outer.guard.timeout) {
-                continue;
-            }
-            for (callee, inner) in
-                service.calls.iter().filter(|(_, inner)| worst(inner) > outer.guard.timeout)
-            {
-                let takes = may_take(middle, callee, inner);
-                let ends = format_duration(outer.guard.timeout);
-                let message = format!("{takes}, but `{}` → `{middle}` ends after {ends}", caller.name);
-                found.push((message, vec![caller.name.clone(), middle.clone(), callee.clone()]));
-                if found.len() >= MAX_PER_RULE {
-                    break 'all;
-                }
-            }
-        }
-    }
-    for (message, services) in found.into_iter().take(MAX_PER_RULE) {
-        findings.push(Finding::new("A0402", Severity::Warning, message, services, HINT));
-    }
-}
-
-/// How long a call may take with all its tries.
-fn worst(call: &Call) -> Duration {
-    call.guard.timeout.saturating_mul(call.guard.retry.attempts.saturating_add(1))
-}
-
-fn may_take(caller: &ServiceName, callee: &ServiceName, call: &Call) -> String {
-    let tries = match call.guard.retry.attempts {
-        0 => String::new(),
-        retries => format!(" ({} tries of {})", u64::from(retries) + 1, format_duration(call.guard.timeout)),
-    };
-    format!("`{caller}` → `{callee}` may take {}{tries}", format_duration(worst(call)))
 }
 
 fn routes_without_timeout(app: &App, findings: &mut Vec<Finding>) {

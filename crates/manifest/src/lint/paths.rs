@@ -1,10 +1,11 @@
-//! Retries along a path: each level that tries again multiplies what reaches the last one.
+//! Retries along a path: each level that tries again multiplies what reaches the last one. Only retries
+//! that the file asks for count: the default is one, and its budget keeps it from multiplying.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, arrows};
 use crate::fault::Severity;
-use crate::spec::{App, ServiceName};
+use crate::spec::{App, Guard, ServiceName};
 
 /// From one service on: the most attempts that may reach the end of a path, and where it goes.
 #[derive(Clone, Copy)]
@@ -29,12 +30,15 @@ pub(super) fn multiplied_retries(app: &App, in_cycle: &BTreeSet<ServiceName>) ->
             continue;
         }
         let found = settle(app, &service.name, in_cycle, &mut worst);
-        if found.levels < 2 {
+        // The gateway is a level of its own.
+        let entrance = service.routes.iter().map(|route| retries(&route.guard)).max().unwrap_or(0);
+        if found.levels + u32::from(entrance > 0) < 2 {
             continue;
         }
         let path = path_from(&service.name, &worst);
+        let attempts = found.attempts.saturating_mul(u64::from(entrance) + 1);
         let message =
-            format!("one request may become {} attempts: {}", found.attempts, described(app, &path));
+            format!("one request may become {attempts} attempts: {}", described(app, entrance, &path));
         let services = path.into_iter().cloned().collect();
         let hint = "retry at one level only, best the one next to what fails";
         findings.push(Finding::new("A0403", Severity::Warning, message, services, hint));
@@ -66,8 +70,9 @@ fn settle<'a>(
                 waiting = true;
                 continue;
             };
-            let attempts = below.attempts.saturating_mul(u64::from(call.guard.retry.attempts) + 1);
-            let levels = below.levels + u32::from(call.guard.retry.attempts > 0);
+            let retries = retries(&call.guard);
+            let attempts = below.attempts.saturating_mul(u64::from(retries) + 1);
+            let levels = below.levels + u32::from(retries > 0);
             if (attempts, levels) > (best.attempts, best.levels) {
                 best = Worst { attempts, levels, next: Some(callee) };
             }
@@ -91,16 +96,24 @@ fn path_from<'a>(
     path
 }
 
-/// `a → b (3 tries) → c (2 tries)`.
-fn described(app: &App, path: &[&ServiceName]) -> String {
+/// Further tries that the file asks for.
+fn retries(guard: &Guard) -> u32 {
+    if guard.retry.written { guard.retry.attempts } else { 0 }
+}
+
+/// `a → b (3 tries) → c (2 tries)`; the gateway before them if it tries again.
+fn described(app: &App, entrance: u32, path: &[&ServiceName]) -> String {
     let mut text = arrows(path.first().copied());
+    if entrance > 0 {
+        text = format!("gateway → {text} ({} tries)", u64::from(entrance) + 1);
+    }
     for pair in path.windows(2) {
         let [from, to] = pair else { continue };
         let retries = app
             .services
             .get(*from)
             .and_then(|from| from.calls.get(*to))
-            .map_or(0, |call| call.guard.retry.attempts);
+            .map_or(0, |call| retries(&call.guard));
         text.push_str(&format!(" → {to}"));
         if retries > 0 {
             text.push_str(&format!(" ({} tries)", u64::from(retries) + 1));

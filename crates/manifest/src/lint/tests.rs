@@ -31,19 +31,20 @@ services:
 }
 
 #[test]
-fn an_inner_timeout_longer_than_the_outer_one_is_found_with_its_retries() {
+fn an_inner_timeout_longer_than_the_outer_one_is_found() {
     let text = "
 gateway: { timeout: 1s }
 services:
-  web: { command: [w], routes: [/], calls: { orders: { timeout: 400ms, retry: 2 } } }
-  orders: { command: [o], healthcheck: { tcp: true }, calls: { payments: { timeout: 500ms } } }
+  web: { command: [w], routes: [/], calls: { orders: { timeout: 400ms, retry: 2 }, slow: { timeout: 2s } } }
+  orders: { command: [o], healthcheck: { tcp: true }, calls: { payments: { timeout: 500ms }, slow: } }
   payments: { command: [p], healthcheck: { tcp: true } }
+  slow: { command: [p], healthcheck: { tcp: true } }
 ";
     insta::assert_snapshot!(check(text), @r#"
-    warning[A0402]: `web` → `orders` may take 1s200ms (3 tries of 400ms), but the route `/` ends after 1s
-      hint: give the outer one more time, or the inner one less (its retries count)
+    warning[A0402]: `web` → `slow` may take 2s, but the route `/` ends after 1s
+      hint: give the outer one more time, or the inner one less: what is left of the outer one is all it gets
     warning[A0402]: `orders` → `payments` may take 500ms, but `web` → `orders` ends after 400ms
-      hint: give the outer one more time, or the inner one less (its retries count)
+      hint: give the outer one more time, or the inner one less: what is left of the outer one is all it gets
     "#);
 }
 
@@ -61,6 +62,61 @@ services:
     insta::assert_snapshot!(check(text), @r#"
     warning[A0403]: one request may become 24 attempts: web → orders (3 tries) → payments (4 tries) → bank (2 tries)
       hint: retry at one level only, best the one next to what fails
+    "#);
+}
+
+#[test]
+fn the_gateway_is_a_level_that_tries_again_and_the_default_is_none() {
+    let text = "
+gateway: { timeout: 60s, retry: 1 }
+services:
+  web: { command: [w], routes: [/], calls: { orders: { retry: { attempts: 2 } } } }
+  orders: { command: [o], healthcheck: { tcp: true }, calls: [payments] }
+  payments: { command: [p], healthcheck: { tcp: true } }
+";
+    insta::assert_snapshot!(check(text), @r#"
+    warning[A0403]: one request may become 6 attempts: gateway → web (2 tries) → orders (3 tries)
+      hint: retry at one level only, best the one next to what fails
+    "#);
+}
+
+#[test]
+fn guards_that_do_harm_or_nothing_are_found() {
+    let text = "
+gateway:
+  listen: [8080, ':80', { address: '0.0.0.0:443', tls: true }]
+  tls: development
+  timeout: 1s
+  auth: { customer: { jwt: { jwks: keys.json } } }
+services:
+  web:
+    command: [w]
+    routes:
+      - POST /orders: { retry: { any_method: true }, auth: customer }
+      - POST /payments: { retry: { any_method: true }, idempotent: required }
+      - GET /slow: { hedge: 1s, retry: { any_method: true } }
+      - /all: { mirror: copy }
+      - GET /read: { mirror: copy }
+      - GET /mine: { limit: 5/s per user }
+      - GET /ours: { limit: 5/s per user, auth: customer }
+    calls: { copy: { hedge: 20s, limit: 1/s per user } }
+  copy: { command: [c], healthcheck: { tcp: true } }
+";
+    insta::assert_snapshot!(check(text), @r#"
+    warning[A0406]: `POST /orders` of `web` is repeated, and may do its work twice
+      hint: see that the service knows a request it has had, and say so with `idempotent`; or take `any_method` out
+    warning[A0407]: the route `GET /slow` has ended after 1s when its second try would begin, after 1s
+      hint: let the second try begin where few requests are slower, such as `hedge: 50ms`
+    warning[A0407]: the call `web` → `copy` has ended after 15s when its second try would begin, after 20s
+      hint: let the second try begin where few requests are slower, such as `hedge: 50ms`
+    warning[A0408]: `/all` of `web` is done a second time by `copy`
+      hint: mirror only routes that read (`GET /x`), or see that the copy writes nowhere that counts, and say `idempotent`
+    warning[A0409]: `POST /orders` takes tokens, and `[::]:80` can be reached from other machines without TLS
+      hint: whoever reads along has the token: `{ address: …, tls: true }` with `gateway.tls`, or listen on this machine only behind something that has TLS
+    warning[A0410]: the limit of `GET /mine` counts by user, and nobody checks who that is: it counts by address
+      hint: add `auth`, or write `per client`
+    warning[A0410]: the limit of `web` → `copy` counts by user, and calls carry none
+      hint: write `per route`, or limit the route at the gateway
     "#);
 }
 

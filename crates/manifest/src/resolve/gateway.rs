@@ -1,37 +1,87 @@
-//! `gateway` → where the edge listens; and ports that two parties want.
+//! `gateway` → the edge and where it listens; and ports that two parties want.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::edge;
+use super::guard::{Guarded, guard};
 use crate::fault::{Fault, Span};
-use crate::spec::{App, Listen, ServiceName};
-use crate::text::File;
+use crate::spec::{App, Gateway, LimitKey, Listen, ServiceName};
 use crate::text::decode::{Faults, shown};
+use crate::text::gateway::GatewayText;
+use crate::text::guard::Written;
+use crate::text::shape::Form;
+use crate::text::{At, File};
 
 /// Where the gateway listens when the file does not say: this machine only.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// Addresses at most.
 const MAX_LISTEN: usize = 16;
 
-/// Where the gateway listens; empty when no service has routes.
-pub(crate) fn listen(file: &File, has_routes: bool, faults: &mut Faults) -> Vec<Listen> {
-    let written = file.gateway.as_ref().and_then(|gateway| gateway.listen.as_ref());
-    let Some(written) = written else {
-        return if has_routes { vec![Listen { address: DEFAULT_LISTEN, tls: false }] } else { Vec::new() };
+/// Where a gateway with certificates listens as well when the file does not say.
+const DEFAULT_TLS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
+
+/// The edge of the app; it listens nowhere when no service has routes.
+pub(crate) fn resolve(file: &File, has_routes: bool, faults: &mut Faults) -> Gateway {
+    let default = Gateway::default();
+    let Some(written) = &file.gateway else {
+        let listen =
+            if has_routes { vec![Listen { address: DEFAULT_LISTEN, tls: false }] } else { Vec::new() };
+        return Gateway { listen, ..default };
     };
-    let mut list: Vec<SocketAddr> = Vec::new();
-    for item in &written.0 {
-        match parse_listen(&item.0) {
-            Some(address) if list.contains(&address) && address.port() != 0 => {
-                faults.bad_value(item.span, format!("`{address}` is there twice"), "write it once");
-            }
-            Some(address) => list.push(address),
-            None => faults.bad_value(
-                item.span,
-                format!("`{}` is not an address to listen on", shown(&item.0)),
-                "write a port (`8080`: this machine only), `0.0.0.0:8080` or `:8080` (everywhere)",
-            ),
+    // What holds for routes is looked at even if there are none. What is wrong is said once.
+    let guarded = Guarded { service: None, limit_key: LimitKey::Client };
+    let _ = guard(written.guards(), Written::default(), &guarded, faults);
+    let certificates = edge::certificates(written, faults);
+    let listen = listen(written, !certificates.is_empty(), faults);
+    let flag = |at: &Option<At<bool>>, default| at.as_ref().map_or(default, |at| at.value);
+    Gateway {
+        listen: if has_routes { listen } else { Vec::new() },
+        certificates,
+        auth: edge::auth(written, faults),
+        limits: edge::limits(written, faults),
+        access_log: flag(&written.access_log, default.access_log),
+        server_timing: flag(&written.server_timing, default.server_timing),
+    }
+}
+
+/// Where the gateway listens, as written; else at the default, and with certificates at a second one.
+fn listen(gateway: &GatewayText, certificates: bool, faults: &mut Faults) -> Vec<Listen> {
+    let Some(written) = &gateway.listen else {
+        let mut list = vec![Listen { address: DEFAULT_LISTEN, tls: false }];
+        if certificates {
+            list.push(Listen { address: DEFAULT_TLS_LISTEN, tls: true });
         }
+        return list;
+    };
+    let mut list: Vec<Listen> = Vec::new();
+    for item in &written.0 {
+        let (address, tls) = match &item.value {
+            Form::Short(word) => (item.with(word.clone()), None),
+            Form::Long(long) => match &long.address {
+                Some(address) => (address.clone(), long.tls.as_ref()),
+                None => continue, // a missing key was noted
+            },
+        };
+        let Some(place) = parse_listen(&address.0) else {
+            faults.bad_value(
+                address.span,
+                format!("`{}` is not an address to listen on", shown(&address.0)),
+                "write a port (`8080`: this machine only), `0.0.0.0:8080` or `:8080` (everywhere)",
+            );
+            continue;
+        };
+        if let Some(tls) = tls.filter(|tls| tls.value && gateway.tls.is_none()) {
+            let fault =
+                Fault::error("A0321", tls.span, format!("`{place}` speaks TLS without a certificate"));
+            let hint = "add `gateway.tls: { cert: FILE, key: FILE }`, or `tls: development`";
+            faults.add(fault.hint(hint));
+        }
+        if list.iter().any(|known| known.address == place) && place.port() != 0 {
+            faults.bad_value(address.span, format!("`{place}` is there twice"), "write it once");
+            continue;
+        }
+        list.push(Listen { address: place, tls: tls.is_some_and(|tls| tls.value) });
     }
     if list.len() > MAX_LISTEN {
         faults.bad_value(
@@ -40,8 +90,13 @@ pub(crate) fn listen(file: &File, has_routes: bool, faults: &mut Faults) -> Vec<
             "listen on `:8080` instead",
         );
     }
-    let plain = |address| Listen { address, tls: false };
-    if has_routes { list.into_iter().map(plain).collect() } else { Vec::new() }
+    if let Some(tls) = gateway.tls.as_ref().filter(|_| certificates && !list.iter().any(|listen| listen.tls))
+    {
+        let fault = Fault::error("A0321", tls.key, "there are certificates, and no address speaks TLS");
+        let fault = fault.also(written.span, "all of these are in the clear");
+        faults.add(fault.hint("say which one does: `listen: [8080, { address: 8443, tls: true }]`"));
+    }
+    list
 }
 
 /// Reads `8080`, `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `:8080`.

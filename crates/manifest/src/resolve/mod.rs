@@ -1,14 +1,20 @@
 //! From the text form to [`spec`](crate::spec): defaults filled in, names looked up, what belongs together
 //! checked together. Every fault is noted and the walk goes on.
 
+mod balance;
+mod detour;
+mod edge;
 mod env_files;
 mod gateway;
 mod graph;
+mod guard;
 mod health;
+mod limit;
 mod process;
 mod routes;
 mod select;
 mod settle;
+mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -20,9 +26,11 @@ pub(crate) use settle::{Surroundings, settle};
 
 use crate::fault::{Fault, Severity, Span};
 use crate::spec::{
-    App, AppName, Call, Condition, Dependency, Gateway, Guard, Retry, Scale, Service, ServiceName, Work,
+    App, AppName, Call, Condition, Dependency, Gateway, LimitKey, Scale, Service, ServiceName, Work,
 };
 use crate::text::decode::{Faults, shown};
+use crate::text::gateway::GatewayText;
+use crate::text::guard::Written;
 use crate::text::service::DependencyCondition;
 use crate::text::shape::Form;
 use crate::text::{self, At, File};
@@ -32,16 +40,13 @@ use graph::EdgePlaces;
 const MAX_REPLICAS: u32 = 1000;
 /// How long an instance may take to end where the file says nothing; Compose's default.
 const STOP_GRACE: Duration = Duration::from_secs(10);
-/// The timeout of a call where the file says nothing.
-/// Retries of a call at most.
-const MAX_RETRIES: u32 = 10;
 
 /// Resolves a settled file. Where something is wrong, what comes out is not to be used.
 pub(crate) fn resolve(file: &File, name: AppName, root: &Path, faults: &mut Faults) -> App {
     let services: &[(String, At<text::Service>)] = file.services.as_ref().map_or(&[], |services| &services.0);
     let mut resolver = Resolver {
         root,
-        gateway_timeout: file.gateway.as_ref().and_then(|gateway| gateway.timeout.as_ref()),
+        gateway: file.gateway.as_ref(),
         awaited: awaited(services),
         dependency_places: EdgePlaces::new(),
         port_places: BTreeMap::new(),
@@ -72,8 +77,9 @@ pub(crate) fn resolve(file: &File, name: AppName, root: &Path, faults: &mut Faul
     }
     routes::conflicts(&placed, faults);
     graph::check_dependencies(&app, &dependency_places, faults);
-    app.gateway.listen =
-        gateway::listen(file, app.services.values().any(|service| !service.routes.is_empty()), faults);
+    targets::check_fallbacks(&app, services, faults);
+    let has_routes = app.services.values().any(|service| !service.routes.is_empty());
+    app.gateway = gateway::resolve(file, has_routes, faults);
     gateway::check_ports(&app, &port_places, file, faults);
     app
 }
@@ -92,7 +98,7 @@ fn awaited(services: &[(String, At<text::Service>)]) -> BTreeSet<&str> {
 
 struct Resolver<'a> {
     root: &'a Path,
-    gateway_timeout: Option<&'a At<text::scalar::Time>>,
+    gateway: Option<&'a At<GatewayText>>,
     awaited: BTreeSet<&'a str>,
     dependency_places: EdgePlaces,
     port_places: BTreeMap<ServiceName, Span>,
@@ -127,10 +133,15 @@ impl Resolver<'_> {
             stop_grace: written.stop_grace_period.as_ref().map_or(STOP_GRACE, |grace| grace.value.0),
             depends_on: self.dependencies(&name, written),
             healthcheck: health::check(written, self.faults),
-            wire: crate::spec::Wire::default(),
-            balance: crate::spec::Balance::default(),
+            wire: balance::wire(written),
+            balance: balance::balance(written, self.faults),
             scale: self.scale(written),
-            routes: routes::of_service(written, self.gateway_timeout, self.faults),
+            routes: routes::of_service(
+                &name,
+                written,
+                self.gateway.map(|gateway| &gateway.value),
+                self.faults,
+            ),
             calls: self.calls(&name, written),
             logging: process::logging(written, self.faults),
             labels: labels(written),
@@ -210,31 +221,9 @@ impl Resolver<'_> {
                 self.faults.add(fault.hint("rename one of the two services"));
             }
             prefixes.insert(callee.env_prefix(), (callee.to_string(), options.key));
-            if let Some(zero) = options.timeout.as_ref().filter(|timeout| timeout.value.0.is_zero()) {
-                self.faults.bad_value(
-                    zero.span,
-                    "a timeout of zero lets nothing through",
-                    "write how long an answer may take",
-                );
-            }
-            if let Some(many) = options.retry.as_ref().filter(|retry| retry.value > MAX_RETRIES) {
-                self.faults.bad_value(
-                    many.span,
-                    format!("more than {MAX_RETRIES} retries"),
-                    "retries multiply along a path: two are many",
-                );
-            }
-            let retry = Retry {
-                attempts: options.retry.as_ref().map_or(Retry::default().attempts, |retry| retry.value),
-                ..Retry::default()
-            };
-            let guard = Guard {
-                timeout: options.timeout.as_ref().map_or(Guard::TIMEOUT, |timeout| timeout.value.0),
-                timeout_written: options.timeout.is_some(),
-                retry,
-                ..Guard::default()
-            };
-            let call = Call { guard };
+            let guarded = guard::Guarded { service: Some(&callee), limit_key: LimitKey::Route };
+            let call =
+                Call { guard: guard::guard(options.guards(), Written::default(), &guarded, self.faults) };
             calls.insert(callee, call);
         }
         calls

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::guard::{self, Guarded};
 use crate::fault::{Fault, Span};
-use crate::spec::{Guard, HeaderMatch, Route};
+use crate::spec::{Guard, LimitKey, Route, ServiceName};
 use crate::text::decode::{Faults, nearest, shown};
+use crate::text::gateway::GatewayText;
 use crate::text::routing::RouteText;
-use crate::text::scalar::Time;
+use crate::text::shape::near_hint;
 use crate::text::{At, Service};
 
 /// Segments of a path pattern at most.
@@ -15,12 +17,22 @@ const MAX_SEGMENTS: usize = 64;
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 
 /// The routes of a service, in file order; those that are wrong are noted and left out.
-pub(crate) fn of_service(service: &Service, gateway: Option<&At<Time>>, faults: &mut Faults) -> Vec<Route> {
+pub(crate) fn of_service(
+    name: &ServiceName,
+    service: &Service,
+    gateway: Option<&GatewayText>,
+    faults: &mut Faults,
+) -> Vec<Route> {
     let routes = service.routes.iter().flat_map(|routes| &routes.0);
-    routes.filter_map(|route| one(route, gateway, faults)).collect()
+    routes.filter_map(|route| one(name, route, gateway, faults)).collect()
 }
 
-fn one(written: &RouteText, gateway: Option<&At<Time>>, faults: &mut Faults) -> Option<Route> {
+fn one(
+    service: &ServiceName,
+    written: &RouteText,
+    gateway: Option<&GatewayText>,
+    faults: &mut Faults,
+) -> Option<Route> {
     let span = written.pattern.span;
     let pattern = match parse_pattern(&written.pattern) {
         Ok(pattern) => pattern,
@@ -35,43 +47,44 @@ fn one(written: &RouteText, gateway: Option<&At<Time>>, faults: &mut Faults) -> 
         Some(host) => Some(parse_host(host, faults)?),
         None => None,
     };
-    let timeout = options.timeout.as_ref().or(gateway);
-    if let Some(zero) = timeout.filter(|timeout| timeout.value.0.is_zero()) {
-        faults.bad_value(
-            zero.span,
-            "a timeout of zero lets nothing through",
-            "write how long an answer may take",
-        );
-    }
-    let mut headers = Vec::new();
-    for (name, value) in options.headers.iter().flat_map(|headers| &headers.0) {
-        match name.to_ascii_lowercase().parse::<http::HeaderName>() {
-            Ok(name) => headers.push(HeaderMatch { name, value: value.0.clone() }),
-            Err(_) => faults.bad_value(
-                value.key,
-                format!("`{}` is not a header name", shown(name)),
-                "write it like `x-version`",
-            ),
-        }
-    }
     let strip_prefix = match &options.strip_prefix {
         Some(prefix) => Some(parse_prefix(prefix, &pattern.path, faults)?),
         None => None,
     };
+    let guarded = Guarded { service: Some(service), limit_key: LimitKey::Client };
+    let outer = gateway.map(GatewayText::guards).unwrap_or_default();
     Some(Route {
         name: pattern.name,
         methods: pattern.methods,
         path: pattern.path,
         host,
-        headers,
-        auth: None,
+        headers: guard::headers(options.headers.as_ref(), faults),
+        auth: options.auth.as_ref().and_then(|auth| scheme(auth, gateway, faults)),
         guard: Guard {
-            timeout: timeout.map_or(Guard::TIMEOUT, |timeout| timeout.value.0),
-            timeout_written: timeout.is_some(),
-            ..Guard::default()
+            idempotent: options.idempotent.as_ref().is_some_and(|at| says_yes(&at.value.0)),
+            ..guard::guard(options.guards(), outer, &guarded, faults)
         },
         strip_prefix,
     })
+}
+
+/// The entry of `gateway.auth` that a route names.
+fn scheme(name: &At<String>, gateway: Option<&GatewayText>, faults: &mut Faults) -> Option<String> {
+    let known = || gateway.and_then(|gateway| gateway.auth.as_ref()).into_iter().flat_map(|auth| &auth.0);
+    if known().any(|(known, _)| *known == name.value) {
+        return Some(name.value.clone());
+    }
+    let fault = Fault::error("A0318", name.span, format!("`gateway.auth` has no entry `{}`", shown(name)));
+    let hint = near_hint(name, known().map(|(known, _)| known.as_str())).unwrap_or_else(|| {
+        format!("write it: `gateway: {{ auth: {{ {}: {{ jwt: {{ jwks: keys.json }} }} }} }}`", shown(name))
+    });
+    faults.add(fault.hint(hint));
+    None
+}
+
+/// `idempotent` is not looked into yet but for this.
+fn says_yes(value: &serde_json::Value) -> bool {
+    !matches!(value, serde_json::Value::Null | serde_json::Value::Bool(false))
 }
 
 /// Methods and path of a route.
@@ -186,15 +199,20 @@ fn check_path(path: &str) -> Result<(), BadPattern> {
     Ok(())
 }
 
-fn parse_host(host: &At<String>, faults: &mut Faults) -> Option<String> {
-    let lower = host.to_ascii_lowercase();
-    let plain = lower.strip_prefix("*.").unwrap_or(&lower);
+/// Whether this is a host's name, lower case, or `*.` and one.
+pub(super) fn is_host(lower: &str) -> bool {
+    let plain = lower.strip_prefix("*.").unwrap_or(lower);
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
-    if plain.len() <= 253 && plain.split('.').all(label) {
+    plain.len() <= 253 && plain.split('.').all(label)
+}
+
+fn parse_host(host: &At<String>, faults: &mut Faults) -> Option<String> {
+    let lower = host.to_ascii_lowercase();
+    if is_host(&lower) {
         return Some(lower);
     }
     let message = format!("`{}` is not a host", shown(host));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kit::{Explain, Help};
 
-use crate::spec::{App, ServiceName};
+use crate::spec::{App, Guard, Service, ServiceName};
 use crate::text::decode::nearest;
 
 /// Why a selection is not possible.
@@ -32,8 +32,9 @@ impl Explain for SelectError {
 }
 
 /// The part of `app` that `names` ask for; all of it when there are none. `with_deps` takes in what they
-/// depend on and whom they call, and what these need. Without it dependencies on services outside are
-/// dropped, and `calls` may name services that are not in the selection.
+/// depend on, whom they call and what their guards name, and what these need. Without it dependencies on
+/// services outside are dropped, and so are splits, mirrors and fallbacks that lead there; `calls` may name
+/// services that are not in the selection.
 pub fn select(app: &App, names: &[ServiceName], with_deps: bool) -> Result<App, SelectError> {
     if names.is_empty() {
         return Ok(app.clone());
@@ -56,15 +57,26 @@ pub fn select(app: &App, names: &[ServiceName], with_deps: bool) -> Result<App, 
             && let Some(service) = app.services.get(name)
         {
             open.extend(service.depends_on.keys().chain(service.calls.keys()));
+            open.extend(guards(service).flat_map(Guard::services));
         }
     }
     let mut part = app.clone();
     part.services.retain(|name, _| wanted.contains(name));
     for service in part.services.values_mut() {
         service.depends_on.retain(|name, _| wanted.contains(name));
+        let routes = service.routes.iter_mut().map(|route| &mut route.guard);
+        for guard in routes.chain(service.calls.values_mut().map(|call| &mut call.guard)) {
+            guard.retain(|name| wanted.contains(name));
+        }
     }
     if part.services.values().all(|service| service.routes.is_empty()) {
         part.gateway.listen.clear();
     }
     Ok(part)
+}
+
+/// The guards of a service's routes and calls.
+fn guards(service: &Service) -> impl Iterator<Item = &Guard> {
+    let routes = service.routes.iter().map(|route| &route.guard);
+    routes.chain(service.calls.values().map(|call| &call.guard))
 }

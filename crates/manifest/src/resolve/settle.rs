@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::env_files::EnvFiles;
+use super::targets;
 use crate::fault::{Fault, Sources, Span};
 use crate::text::decode::{At, Faults, shown};
 use crate::text::shape::{Pairs, near_hint};
@@ -35,6 +36,9 @@ pub(crate) fn settle(file: &mut File, around: &Surroundings<'_>, sources: &mut S
     let enabled: BTreeSet<String> =
         file.services.iter().flat_map(|services| &services.0).map(|(name, _)| name.clone()).collect();
     let names = Names { enabled, disabled };
+    if let Some(gateway) = &mut file.gateway {
+        targets::absolute_files(&mut gateway.value, around.root);
+    }
     let mut env_files = EnvFiles::new(around.root, around.variables);
     let mut bytes = 0;
     for (name, service) in file.services.iter_mut().flat_map(|services| &mut services.value.0) {
@@ -43,6 +47,7 @@ pub(crate) fn settle(file: &mut File, around: &Surroundings<'_>, sources: &mut S
         service.extends = None;
         names.settle_dependencies(name, service, faults);
         names.settle_calls(name, service, faults);
+        names.settle_targets(name, service, faults);
         bytes += fold_environment(service, around, &mut env_files, sources, faults);
         fold_labels(service, &mut env_files, sources, faults);
         if bytes > MAX_ENVIRONMENT_BYTES {
@@ -105,14 +110,15 @@ fn named_with_dependencies(services: &[(String, At<Service>)], named: &[String])
     found
 }
 
-struct Names {
-    enabled: BTreeSet<String>,
-    disabled: BTreeMap<String, Vec<String>>,
+/// The services of the app, and those that are not enabled with their profiles.
+pub(super) struct Names {
+    pub(super) enabled: BTreeSet<String>,
+    pub(super) disabled: BTreeMap<String, Vec<String>>,
 }
 
 impl Names {
     /// How to get a service that is not enabled, or which one was meant.
-    fn hint(&self, name: &str) -> String {
+    pub(super) fn hint(&self, name: &str) -> String {
         match self.disabled.get(name) {
             Some(profiles) => format!("enable it with `--profile {}`", profiles.join("` or `--profile ")),
             None => {
@@ -122,7 +128,7 @@ impl Names {
         }
     }
 
-    fn state(&self, name: &str) -> &'static str {
+    pub(super) fn state(&self, name: &str) -> &'static str {
         if self.disabled.contains_key(name) {
             "is in a profile that is not active"
         } else {

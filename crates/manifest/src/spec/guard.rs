@@ -38,11 +38,33 @@ pub struct Guard {
     pub split: Vec<Split>,
     /// A service that sees copies of some requests.
     pub mirror: Option<Mirror>,
+    /// Whether the file says that repeated requests are recognised (`idempotent`). Read by the linter alone.
+    pub idempotent: bool,
 }
 
 impl Guard {
     /// The deadline where the file says nothing.
     pub const TIMEOUT: Duration = Duration::from_secs(15);
+
+    /// The services that its fallback, splits and mirror name.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        let fallback = match &self.fallback {
+            Some(Fallback::From { service, .. }) => service.as_ref(),
+            _ => None,
+        };
+        let mirror = self.mirror.as_ref().map(|mirror| &mirror.to);
+        self.split.iter().map(|split| &split.to).chain(fallback).chain(mirror)
+    }
+
+    /// Takes out fallback, splits and mirror that name a service which is not to be `kept`.
+    pub fn retain(&mut self, kept: impl Fn(&ServiceName) -> bool) {
+        self.split.retain(|split| kept(&split.to));
+        self.mirror = self.mirror.take().filter(|mirror| kept(&mirror.to));
+        self.fallback = self.fallback.take().filter(|fallback| match fallback {
+            Fallback::From { service: Some(service), .. } => kept(service),
+            _ => true,
+        });
+    }
 }
 
 impl Default for Guard {
@@ -61,6 +83,7 @@ impl Default for Guard {
             faults: Vec::new(),
             split: Vec::new(),
             mirror: None,
+            idempotent: false,
         }
     }
 }
@@ -82,6 +105,8 @@ pub struct Retry {
     pub statuses: Vec<u16>,
     /// Also repeat requests whose method is not idempotent: the file says that it is harmless here.
     pub any_method: bool,
+    /// Whether the file says so, rather than the default.
+    pub written: bool,
 }
 
 impl Default for Retry {
@@ -94,6 +119,7 @@ impl Default for Retry {
             budget: Share::percent(20),
             statuses: vec![502, 503, 504],
             any_method: false,
+            written: false,
         }
     }
 }

@@ -252,7 +252,7 @@ pub struct Call {
 }
 
 /// The edge of the app.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
     /// Where it listens. Empty when no service has routes.
     pub listen: Vec<Listen>,
@@ -266,6 +266,20 @@ pub struct Gateway {
     pub access_log: bool,
     /// Whether answers say in `Server-Timing` how much of their time was the platform's own.
     pub server_timing: bool,
+}
+
+impl Default for Gateway {
+    /// What holds where the file says nothing and no service has routes.
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            certificates: Vec::new(),
+            auth: BTreeMap::new(),
+            limits: EdgeLimits::default(),
+            access_log: true,
+            server_timing: true,
+        }
+    }
 }
 
 /// One address of the gateway.

@@ -24,7 +24,7 @@ fn an_unknown_key_like_no_other_gets_the_list_when_it_is_short() {
     5 |       web: { zzz: 1 }
       |              ^^^ unknown key
       |
-      = hint: the keys are `timeout`, `retry`, `breaker`, `fallback`, `cache`, `limit`
+      = hint: the keys are `timeout`, `retry`, `hedge`, `breaker`, `bulkhead`, `adaptive`, `priority`, `fallback`, `limit`, `fault`, `split`, `mirror`, `cache`
     "#);
 }
 
@@ -435,11 +435,7 @@ gateway:
 "#;
     insta::assert_snapshot!(titles(text), @r#"
     7:23 A0206 service `catalog`: `cache` is accepted and has no effect yet: response caching comes later
-    8:25 A0206 service `catalog`: `auth` is accepted and has no effect yet: authentication comes later
     8:41 A0206 service `catalog`: `idempotent` is accepted and has no effect yet: idempotency keys come later
-    8:63 A0206 service `catalog`: `limit` is accepted and has no effect yet: rate limits come later
-    10:37 A0206 service `catalog`: `fallback` is accepted and has no effect yet: fallbacks come later
-    10:82 A0206 service `catalog`: `breaker` is accepted and has no effect yet: circuit breakers come later
     11:22 A0206 service `catalog`: `max`, `target`, `predict` are accepted and have no effect yet: autoscaling comes later, until then `min` instances run
     12:5 A0206 service `catalog`: `slo` is accepted and has no effect yet: service level objectives come later
     13:5 A0206 service `catalog`: `tables` is accepted and has no effect yet: tables come later
@@ -448,7 +444,6 @@ gateway:
     20:15 A0206 service `settlement`: `strategy`, `steps`, `hold` are accepted and have no effect yet: roll-outs come later
     21:1 A0206 `functions` is accepted and has no effect yet: functions come later
     23:1 A0206 `sagas` is accepted and has no effect yet: sagas come later
-    27:3 A0206 `gateway`: `auth` is accepted and has no effect yet: authentication comes later
     "#);
 }
 

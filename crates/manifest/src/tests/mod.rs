@@ -3,6 +3,7 @@
 mod compose_schema;
 mod defaults;
 mod faults;
+mod guards;
 mod keys;
 mod robust;
 mod round_trip;

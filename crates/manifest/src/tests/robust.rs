@@ -8,6 +8,9 @@ use proptest::prelude::*;
 use super::{check, loaded, titles};
 use crate::fault::Span;
 use crate::text::decode::{Decode, Faults, Record};
+use crate::text::gateway::GatewayText;
+use crate::text::guard::{BreakerText, FallbackText, RetryLong};
+use crate::text::routing::RouteOptions;
 use crate::text::{File, Service};
 use crate::tree::{Entry, Node, Scalar, Value};
 use crate::{Sources, lint, parse_resolved, render_yaml};
@@ -16,6 +19,11 @@ fn any_tree() -> impl Strategy<Value = Value> {
     let keys: Vec<&'static str> = Service::KEYS
         .iter()
         .chain(File::KEYS)
+        .chain(RouteOptions::KEYS)
+        .chain(GatewayText::KEYS)
+        .chain(RetryLong::KEYS)
+        .chain(BreakerText::KEYS)
+        .chain(FallbackText::KEYS)
         .copied()
         .chain([
             "a",
@@ -31,13 +39,37 @@ fn any_tree() -> impl Strategy<Value = Value> {
             "hard",
             "condition",
             "min",
-            "limits",
+            "to",
+            "share",
+            "rate",
+            "jwt",
+            "jwks",
+            "cert",
+            "development",
+            "hash",
         ])
         .collect();
     let word = prop_oneof![
         "[a-z0-9:./{}| -]{0,12}",
         prop::sample::select(vec![
-            "true", "null", "-1", "1s", "64m", "GET /{a}", "/x", "a", "b", "8080", "no", "1e999", "NaN"
+            "true",
+            "null",
+            "-1",
+            "1s",
+            "64m",
+            "GET /{a}",
+            "/x",
+            "a",
+            "b",
+            "8080",
+            "no",
+            "1e999",
+            "NaN",
+            "50%",
+            "20/s",
+            "0/0s per header",
+            "off",
+            "s"
         ])
         .prop_map(str::to_owned),
     ];

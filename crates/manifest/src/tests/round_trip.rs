@@ -15,7 +15,21 @@ fn again(loaded: &Loaded) -> Loaded {
 pub(crate) const WHOLE: &str = r#"
 name: shop
 x-team: { a: [1, 2.5, "3", true, null] }
-gateway: { listen: [8080, "0.0.0.0:81"], timeout: 4s, auth: { customer: { jwt: {} } } }
+gateway:
+  listen: [8080, "0.0.0.0:81", { address: 8443, tls: true }]
+  tls: [{ cert: tls/shop.pem, key: ../shop.key }, development, { development: [shop.localhost, 10.0.0.5] }]
+  auth:
+    customer: { jwt: { jwks: keys.json, issuer: "https://id.example", audience: bookshop, leeway: 5s } }
+    partner: { jwt: { key: ./partner.pem, audience: [a, b] } }
+    tool: { jwt: { secret: /run/secret } }
+  limits: { connections: 500, header_bytes: 8k, headers: 50, body_bytes: -1, streams: 10, header_read: 3s, idle: 1m }
+  timeout: 4s
+  limit: 100/s
+  retry: 2
+  breaker: { errors: 25%, slow: { over: 2s, share: 12.5% } }
+  bulkhead: 64
+  access_log: off
+  server_timing: no
 services:
   catalog:
     prepare: cargo build -p "catalog" && echo $$HOME
@@ -25,9 +39,27 @@ services:
     routes:
       - GET /books: { cache: 5s }
       - GET|POST /books/{id}: { host: "*.example.com", headers: { x-a: , x-b: "1" }, timeout: 2s }
-      - /files/{*path}: { strip_prefix: /files }
+      - /files/{*path}: { strip_prefix: /files, auth: customer, limit: off, priority: low, adaptive: false }
+      - GET /a: { limit: [20/s per user, { rate: 1/10s, burst: 5, per: header X-Key }], fallback: { stale: 10m } }
+      - GET /b: { retry: { attempts: 2, per_try: 1s, backoff: 10ms, budget: 10%, statuses: [503], any_method: true } }
+      - GET /c: { fallback: { status: 503, headers: { content-type: text/plain, a: "1" }, body: "${HOME:-}$$ sorry\n" } }
+      - GET /d: { hedge: 50ms, breaker: off, bulkhead: { concurrency: 8, queue: 0 }, adaptive: { max: 20 } }
+      - GET /e: { fault: [{ share: 10%, headers: { x-a: }, delay: 1s, abort: 503 }, { truncate: 1k }] }
+      - GET /f: { split: { to: recommendations, share: 0.5%, headers: { x-b: "1" }, cookies: { c: , d: e } } }
+      - GET /g: { mirror: recommendations, hedge: { after: 1s }, fallback: { path: "/a?b=c" }, idempotent: yes }
     calls:
-      recommendations: { timeout: 150ms, retry: 1, fallback: { from: catalog } }
+      recommendations:
+        timeout: 150ms
+        retry: off
+        fallback: { from: catalog, path: /popular }
+        limit: 5/m
+        split: [{ to: catalog, share: 1% }, { to: catalog, share: 99% }]
+        mirror: { to: catalog, share: 1% }
+        breaker: { slow: 1s, of: 5, window: 5s, open: 1s, probes: 1 }
+        priority: critical
+        adaptive: on
+    protocol: h2
+    balance: { hash: { cookie: session }, slow_start: 10s, panic: 20%, outlier: { failures: 2, eject: 1s } }
     scale: { min: 1, max: 6, target: { concurrency: 32 }, predict: true }
     ulimits: { nofile: { soft: 5, hard: -1 }, core: 0 }
     labels: [a=b, c]
@@ -36,6 +68,8 @@ services:
     depends_on: { recommendations: { condition: service_healthy, restart: true } }
     slo: { availability: 99.9% }
   recommendations:
+    protocol: grpc
+    balance: least-request
     entrypoint: [python3]
     command: ["-c", "print('$$')"]
     healthcheck: { test: "exit 0" }

@@ -60,7 +60,7 @@ fn what_the_compose_schema_allows_ours_allows_too() {
 fn the_schema_refuses_what_the_decoder_refuses() {
     let bad = serde_json::json!({
         "services": { "web": { "comand": ["x"], "scale": [], "depends_on": { "a": { "condition": "up" } }, "routes": {} } },
-        "gateway": { "listen": {} },
+        "gateway": { "listen": {}, "tls": { "certificate": "x" }, "retry": { "attempts": [] }, "limit": {} },
     });
     let complaints = complaints(&bad);
     for place in [
@@ -69,6 +69,9 @@ fn the_schema_refuses_what_the_decoder_refuses() {
         "/services/web/depends_on",
         "/services/web/routes",
         "/gateway/listen",
+        "/gateway/tls",
+        "/gateway/retry",
+        "/gateway/limit",
     ] {
         assert!(complaints.iter().any(|complaint| complaint.starts_with(place)), "{place}: {complaints:?}");
     }

@@ -19,7 +19,7 @@ const MAX_SAID: usize = 1000;
 /// Names that are compared with a wrong one at most.
 const MAX_CANDIDATES: usize = 2000;
 /// A list of legal keys up to this long is printed whole.
-const SHORT_LIST: usize = 12;
+const SHORT_LIST: usize = 14;
 
 /// Everything wrong that was found so far. Bounded: past [`MAX_FAULTS`] errors (or warnings) the rest is
 /// counted and said in one line.

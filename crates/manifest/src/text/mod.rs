@@ -1,11 +1,15 @@
 //! The text form: typed records that mirror the file, whole Compose grammar and keys of our own. No
 //! default is filled in, nothing is looked up; every key and value knows its place.
 
+pub(crate) mod balance;
 pub(crate) mod build;
 pub(crate) mod command;
 pub(crate) mod decode;
 pub(crate) mod deploy;
+pub(crate) mod gateway;
+pub(crate) mod guard;
 pub(crate) mod health;
+pub(crate) mod limit;
 pub(crate) mod ports;
 pub(crate) mod routing;
 pub(crate) mod scalar;
@@ -18,7 +22,7 @@ pub use decode::At;
 pub use service::Service;
 
 use decode::record;
-use routing::GatewayText;
+use gateway::GatewayText;
 use scalar::{Loose, Word};
 use shape::Dict;
 use storage::{Config, Model, Network, Secret, Volume};

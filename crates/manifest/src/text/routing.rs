@@ -1,11 +1,16 @@
-//! Keys of our own for traffic: `routes`, `calls`, `scale`, `gateway`.
+//! Keys of our own for traffic: `routes`, `calls`, `scale`. What guards them is in [`super::guard`].
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::decode::{At, Decode, Faults, Record, at_item, record, shown};
-use super::scalar::{Loose, Time, Word};
-use super::shape::{Dict, Form, Items, Names};
+use super::guard::{
+    AdaptiveLong, BreakerText, BulkheadLong, FallbackText, FaultText, HedgeLong, MirrorLong, PriorityText,
+    RetryText, SplitText,
+};
+use super::limit::LimitText;
+use super::scalar::{Loose, Time};
+use super::shape::{Dict, Form, Items, Names, Switch};
 use crate::fault::Fault;
 use crate::tree::{Entry, Node};
 
@@ -29,24 +34,38 @@ record! {
         host: String,
         /// Only with these headers; without a value: any value.
         headers: Names<HeaderValue>,
-        /// From the request to the head of the answer.
+        /// From the request to the head of the answer, all tries included.
         timeout: Time,
         /// Taken off the front of the path.
         strip_prefix: String,
+        /// Who may come in: a name under `gateway.auth`.
+        auth: String,
+        /// How many requests: `20/s`, `20/s per client`, or a list.
+        limit: LimitText,
+        /// Further tries after a failed one, where a repeat is safe; `off`: none.
+        retry: RetryText,
+        /// A second try beside the first when that is slow: after how long.
+        hedge: Form<Time, HedgeLong>,
+        /// When to stop trying; `off`: never.
+        breaker: Switch<BreakerText>,
+        /// How many requests at once.
+        bulkhead: Form<u32, BulkheadLong>,
+        /// A limit of requests at once that finds itself.
+        adaptive: Switch<AdaptiveLong>,
+        /// What is shed first when there is too much.
+        priority: PriorityText,
+        /// What to answer when the service cannot.
+        fallback: FallbackText,
+        /// Faults made on purpose.
+        fault: Items<FaultText>,
+        /// Other services that take a part of the requests.
+        split: Items<SplitText>,
+        /// A service that sees copies of the requests.
+        mirror: Form<String, MirrorLong>,
         /// How long answers may be kept and used again.
         cache: Loose,
-        /// Who may come in.
-        auth: Loose,
-        /// How many requests.
-        limit: Loose,
         /// Whether a repeated request is recognised.
         idempotent: Loose,
-        /// Further tries after a failed one.
-        retry: Loose,
-        /// When to stop trying.
-        breaker: Loose,
-        /// What to answer when the service cannot.
-        fallback: Loose,
     }
 }
 
@@ -156,18 +175,32 @@ impl Serialize for Routes {
 record! {
     /// One edge of the app's graph.
     pub struct CallOptions: "a call" {
-        /// From the request to the head of the answer.
+        /// From the request to the head of the answer, all tries included.
         timeout: Time,
-        /// Further tries after a failed one, where a repeat is safe.
-        retry: u32,
-        /// When to stop trying.
-        breaker: Loose,
-        /// What to use when the callee cannot answer.
-        fallback: Loose,
+        /// Further tries after a failed one, where a repeat is safe; `off`: none.
+        retry: RetryText,
+        /// A second try beside the first when that is slow: after how long.
+        hedge: Form<Time, HedgeLong>,
+        /// When to stop trying; `off`: never.
+        breaker: Switch<BreakerText>,
+        /// How many calls at once.
+        bulkhead: Form<u32, BulkheadLong>,
+        /// A limit of calls at once that finds itself.
+        adaptive: Switch<AdaptiveLong>,
+        /// What is shed first when there is too much.
+        priority: PriorityText,
+        /// What to answer when the callee cannot.
+        fallback: FallbackText,
+        /// How many calls: `100/s`, or a list.
+        limit: LimitText,
+        /// Faults made on purpose.
+        fault: Items<FaultText>,
+        /// Other services that take a part of the calls.
+        split: Items<SplitText>,
+        /// A service that sees copies of the calls.
+        mirror: Form<String, MirrorLong>,
         /// How long answers may be kept and used again.
         cache: Loose,
-        /// How many calls.
-        limit: Loose,
     }
 }
 
@@ -185,21 +218,5 @@ record! {
         target: Dict<f64>,
         /// Scale ahead of load.
         predict: bool,
-    }
-}
-
-record! {
-    /// The edge of the app.
-    pub struct GatewayText: "a gateway" {
-        /// Where it listens: a port, `host:port`, or a list.
-        listen: Items<Word>,
-        /// The timeout of every route that has none of its own.
-        timeout: Time,
-        /// Who may come in.
-        auth: Loose,
-        /// How many requests.
-        limit: Loose,
-        /// Certificates.
-        tls: Loose,
     }
 }

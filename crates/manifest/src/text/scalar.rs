@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kit::units::{self, Bytes};
+use kit::units::{self, Bytes, Share};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
@@ -185,6 +185,58 @@ impl Serialize for Size {
             Some(Bytes(bytes)) => serializer.serialize_u64(bytes),
             None => serializer.serialize_i64(-1),
         }
+    }
+}
+
+/// A share of a whole, written `25%` or `0.25`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part(pub Share);
+
+impl Decode for Part {
+    fn decode(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let text = &scalar(node, faults, "a share", "25%")?.text;
+        match text.parse::<Share>() {
+            Ok(share) => Some(Self(share)),
+            Err(bad) => {
+                let hint = match text.trim().parse::<u32>() {
+                    Ok(number @ 2..=100) => format!("write it like `{number}%`"),
+                    _ => "a share goes from `0%` to `100%`".to_owned(),
+                };
+                faults.bad_value(node.span, format!("`{}` is not {}", shown(text), bad.expected), hint);
+                None
+            }
+        }
+    }
+
+    fn shape(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number"], "examples": ["25%", 0.25] })
+    }
+}
+
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_string())
+    }
+}
+
+/// The status of an answer (RFC 9110, section 15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Status(pub u16);
+
+impl Decode for Status {
+    fn decode(node: &Node, faults: &mut Faults) -> Option<Self> {
+        const EXPECTED: &str = "a status from 200 to 599";
+        let text = &scalar(node, faults, EXPECTED, "503")?.text;
+        let status = text.parse::<u16>().ok().filter(|status| (200..600).contains(status));
+        if status.is_none() {
+            faults.wrong_type(node, EXPECTED, "503");
+        }
+        status.map(Self)
+    }
+
+    fn shape(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["integer", "string"], "minimum": 200, "examples": [503] })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A service as the file has it.
 
+use super::balance::{BalanceLong, BalanceWord, Protocol};
 use super::build::{Build, Develop};
 use super::command::{Command, Script};
 use super::decode::{record, words};
@@ -30,6 +31,10 @@ record! {
         env_file: Items<Form<String, EnvFile>>,
         /// The port every instance listens on. Left out, Atoll picks one and passes it as `PORT`.
         port: u16,
+        /// What it speaks on its port: `http` (default), `h2` or `grpc`.
+        protocol: Protocol,
+        /// How requests are spread over its instances.
+        balance: Form<BalanceWord, BalanceLong>,
         /// What the gateway sends here.
         routes: Routes,
         /// Whom it may call: each becomes `<NAME>_URL`.

@@ -261,7 +261,7 @@ impl<S: Decode, L: Decode> Decode for Form<S, L> {
     }
 }
 
-/// `true`, `false`, or something that says more.
+/// `true` or `on`, `false` or `off`, or something that says more.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Switch<T> {
@@ -274,15 +274,15 @@ pub enum Switch<T> {
 impl<T: Decode> Decode for Switch<T> {
     fn decode(node: &Node, faults: &mut Faults) -> Option<Self> {
         match node.as_scalar().map(|scalar| scalar.text.as_str()) {
-            Some("true") => Some(Self::Plain(true)),
-            Some("false") => Some(Self::Plain(false)),
+            Some("true" | "on") => Some(Self::Plain(true)),
+            Some("false" | "off") => Some(Self::Plain(false)),
             _ => T::decode(node, faults).map(Self::Detail),
         }
     }
 
     fn shape(generator: &mut SchemaGenerator) -> Schema {
         let detail = T::shape(generator);
-        json_schema!({ "anyOf": [{ "enum": [true, false, "true", "false"] }, detail] })
+        json_schema!({ "anyOf": [{ "enum": [true, false, "true", "false", "on", "off"] }, detail] })
     }
 }
 

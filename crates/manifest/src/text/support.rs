@@ -79,6 +79,8 @@ const TABLE: &[(Place, &str, Support)] = &[
     (Place::Service, "environment", Served),
     (Place::Service, "env_file", Served),
     (Place::Service, "port", Served),
+    (Place::Service, "protocol", Served),
+    (Place::Service, "balance", Served),
     (Place::Service, "routes", Served),
     (Place::Service, "calls", Served),
     (Place::Service, "healthcheck", Served),
@@ -190,20 +192,34 @@ const TABLE: &[(Place, &str, Support)] = &[
     (Route, "headers", Served),
     (Route, "timeout", Served),
     (Route, "strip_prefix", Served),
+    (Route, "auth", Served),
+    (Route, "limit", Served),
+    (Route, "retry", Served),
+    (Route, "hedge", Served),
+    (Route, "breaker", Served),
+    (Route, "bulkhead", Served),
+    (Route, "adaptive", Served),
+    (Route, "priority", Served),
+    (Route, "fallback", Served),
+    (Route, "fault", Served),
+    (Route, "split", Served),
+    (Route, "mirror", Served),
     (Route, "cache", Later("response caching comes later")),
-    (Route, "auth", Later("authentication comes later")),
-    (Route, "limit", Later("rate limits come later")),
     (Route, "idempotent", Later("idempotency keys come later")),
-    (Route, "retry", Later("retries at the gateway come later")),
-    (Route, "breaker", Later("circuit breakers come later")),
-    (Route, "fallback", Later("fallbacks come later")),
 
     (Call, "timeout", Served),
+    (Call, "limit", Served),
     (Call, "retry", Served),
-    (Call, "breaker", Later("circuit breakers come later")),
-    (Call, "fallback", Later("fallbacks come later")),
+    (Call, "hedge", Served),
+    (Call, "breaker", Served),
+    (Call, "bulkhead", Served),
+    (Call, "adaptive", Served),
+    (Call, "priority", Served),
+    (Call, "fallback", Served),
+    (Call, "fault", Served),
+    (Call, "split", Served),
+    (Call, "mirror", Served),
     (Call, "cache", Later("response caching comes later")),
-    (Call, "limit", Later("rate limits come later")),
 
     (Scale, "min", Served),
     (Scale, "max", Later("autoscaling comes later, until then `min` instances run")),
@@ -212,9 +228,15 @@ const TABLE: &[(Place, &str, Support)] = &[
 
     (Gateway, "listen", Served),
     (Gateway, "timeout", Served),
-    (Gateway, "auth", Later("authentication comes later")),
-    (Gateway, "limit", Later("rate limits come later")),
-    (Gateway, "tls", Later("certificates come later")),
+    (Gateway, "tls", Served),
+    (Gateway, "auth", Served),
+    (Gateway, "limits", Served),
+    (Gateway, "limit", Served),
+    (Gateway, "retry", Served),
+    (Gateway, "breaker", Served),
+    (Gateway, "bulkhead", Served),
+    (Gateway, "access_log", Served),
+    (Gateway, "server_timing", Served),
 ];
 
 /// What Atoll does with `key` at `place`.
@@ -381,7 +403,8 @@ pub(crate) fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::super::deploy;
-    use super::super::routing::{CallOptions, GatewayText, RouteOptions, ScaleBounds};
+    use super::super::gateway::GatewayText;
+    use super::super::routing::{CallOptions, RouteOptions, ScaleBounds};
     use super::*;
 
     #[test]
