@@ -87,6 +87,10 @@ pub enum Kind {
     Forbidden,
     /// Too many tokens with bad signatures came from this client: no further ones are checked for now.
     TooManyBadTokens,
+    /// The target alone is longer than `Limits::header_bytes`.
+    TargetTooLong,
+    /// The request's body is longer than `Limits::body_bytes`.
+    BodyTooLarge,
 }
 
 /// What is always the same about a kind of failure.
@@ -102,7 +106,7 @@ pub(crate) struct Facts {
 
 impl Kind {
     /// Every kind, in order of declaration.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::BadRequest,
@@ -131,6 +135,8 @@ impl Kind {
         Self::Unauthorized,
         Self::Forbidden,
         Self::TooManyBadTokens,
+        Self::TargetTooLong,
+        Self::BodyTooLarge,
     ];
 
     /// The error type of RFC 9209 §2.3 by which `Proxy-Status`, access records and metrics name it.
@@ -183,6 +189,8 @@ impl Kind {
             Self::Unauthorized => ("A0740", 401, "http_request_denied", "unauthorized", Client, Never),
             Self::Forbidden => ("A0741", 403, "http_request_denied", "forbidden", Client, Never),
             Self::TooManyBadTokens => ("A0742", 429, "http_request_denied", "too many bad tokens", Client, Never),
+            Self::TargetTooLong => ("A0704", 414, "http_request_error", "request target too long", Client, Never),
+            Self::BodyTooLarge => ("A0723", 413, "http_request_error", "request body too large", Client, Never),
         };
         // Every number above is a valid status; the fallback is never taken.
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -82,6 +82,9 @@ fn target(head: &mut Head) -> Result<(), Failure> {
         head.authority = authority;
         head.set_target(&path);
     }
+    if head.query().is_some_and(|query| query.contains('"')) {
+        return Err(bad("the target has a character that must be escaped")); // some end the query there
+    }
     if head.target().bytes().all(is_of_a_target) {
         return Ok(());
     }

@@ -232,7 +232,11 @@ mod tests {
         ] {
             for piece in 1..=text.len() {
                 let read = read(text.as_bytes(), piece).unwrap();
-                assert_eq!((&read.0[..], &read.1[..]), (body.as_bytes(), left.as_bytes()), "{text:?} by {piece}");
+                assert_eq!(
+                    (&read.0[..], &read.1[..]),
+                    (body.as_bytes(), left.as_bytes()),
+                    "{text:?} by {piece}"
+                );
             }
         }
     }

@@ -10,6 +10,8 @@ use crate::failure::Kind;
 pub(crate) enum Fault {
     /// A line ends without a carriage return (RFC 9112 §2.2).
     BareLineFeed,
+    /// A carriage return stands alone (RFC 9112 §2.2), or a line does not end where it should.
+    BareReturn,
     /// Empty lines before a message: more than the one that old clients send after a body.
     EmptyLines,
     /// The head is longer than allowed.
@@ -57,6 +59,7 @@ impl Fault {
     pub(crate) fn detail(self) -> &'static str {
         match self {
             Self::BareLineFeed => "a line of the head ends in a bare line feed",
+            Self::BareReturn => "a line of the head does not end in CRLF where it should",
             Self::EmptyLines => "there are empty lines before the head",
             Self::TooLong => "the head is too long",
             Self::TargetTooLong => "the target is too long",

@@ -32,12 +32,26 @@ pub(crate) fn of_answer(
     fields: &Fields,
 ) -> Result<Framing, Fault> {
     let declared = declared(version, fields)?; // what contradicts itself is not passed on with any status
-    let bodiless = status.is_informational()
-        || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    let bodiless =
+        status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
     if to_head || bodiless {
         return Ok(Framing::Length(0));
     }
     Ok(declared.unwrap_or(Framing::UntilClose))
+}
+
+/// Whether the connection is used again after this message, as far as its sender says (RFC 9112 §9.3).
+pub(crate) fn persists(version: Version, fields: &Fields) -> bool {
+    let says = |option: &[u8]| {
+        let mut options =
+            fields.all_known(Known::Connection).flat_map(|value| value.split(|byte| *byte == b','));
+        options.any(|said| said.trim_ascii().eq_ignore_ascii_case(option))
+    };
+    match version {
+        _ if !fields.has(Known::Connection) => version == Version::HTTP_11,
+        Version::HTTP_11 => !says(b"close"),
+        _ => says(b"keep-alive") && !says(b"close"),
+    }
 }
 
 fn declared(version: Version, fields: &Fields) -> Result<Option<Framing>, Fault> {
@@ -92,7 +106,10 @@ mod tests {
         assert_eq!(request(&[]), Ok(Framing::Length(0)));
         assert_eq!(request(&[("Content-Length", "5")]), Ok(Framing::Length(5)));
         assert_eq!(request(&[("content-length", "007")]), Ok(Framing::Length(7)));
-        assert_eq!(request(&[("Content-Length", "999999999999999999")]), Ok(Framing::Length(999_999_999_999_999_999)));
+        assert_eq!(
+            request(&[("Content-Length", "999999999999999999")]),
+            Ok(Framing::Length(999_999_999_999_999_999))
+        );
         assert_eq!(request(&[("Transfer-Encoding", "chunked")]), Ok(Framing::Chunked));
         assert_eq!(request(&[("TRANSFER-ENCODING", "Chunked")]), Ok(Framing::Chunked));
     }
@@ -100,8 +117,24 @@ mod tests {
     #[test]
     fn a_length_that_is_not_a_plain_number_is_refused() {
         for length in [
-            "", "+5", "-5", "5, 5", "5,5", "5 5", "0x5", "5 ", "5a", "a", "1e3", "5.0", "٥", "5;5", "\t5",
-            "9223372036854775808", "18446744073709551621", "0000000000000000005",
+            "",
+            "+5",
+            "-5",
+            "5, 5",
+            "5,5",
+            "5 5",
+            "0x5",
+            "5 ",
+            "5a",
+            "a",
+            "1e3",
+            "5.0",
+            "٥",
+            "5;5",
+            "\t5",
+            "9223372036854775808",
+            "18446744073709551621",
+            "0000000000000000005",
         ] {
             assert_eq!(request(&[("Content-Length", length)]), Err(Fault::Length), "{length:?}");
         }
@@ -112,8 +145,19 @@ mod tests {
     #[test]
     fn a_transfer_coding_is_chunked_alone_and_never_beside_a_length() {
         for coding in [
-            "", "xchunked", "chunked, identity", "identity, chunked", "gzip, chunked", "chunked, chunked", "chunked,",
-            "\u{b}chunked", "\"chunked\"", "chunked;q=1", "identity", "chunked x", "chun\tked",
+            "",
+            "xchunked",
+            "chunked, identity",
+            "identity, chunked",
+            "gzip, chunked",
+            "chunked, chunked",
+            "chunked,",
+            "\u{b}chunked",
+            "\"chunked\"",
+            "chunked;q=1",
+            "identity",
+            "chunked x",
+            "chun\tked",
         ] {
             assert_eq!(request(&[("Transfer-Encoding", coding)]), Err(Fault::Coding), "{coding:?}");
         }
@@ -133,13 +177,24 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_goes_on_unless_somebody_says_otherwise() {
+        let both = fields(&[("Connection", "x, Close"), ("Connection", "keep-alive")]);
+        let keep = fields(&[("connection", "Keep-Alive")]);
+        assert!(persists(Version::HTTP_11, &Fields::new()) && !persists(Version::HTTP_10, &Fields::new()));
+        assert!(persists(Version::HTTP_11, &keep) && persists(Version::HTTP_10, &keep));
+        assert!(!persists(Version::HTTP_11, &both) && !persists(Version::HTTP_10, &both));
+    }
+
+    #[test]
     fn an_answer_has_no_body_where_none_is_allowed_and_else_what_it_says() {
         let sized = fields(&[("Content-Length", "5")]);
         let chunked = fields(&[("Transfer-Encoding", "chunked")]);
         let answer = |head, status, fields: &Fields| {
             of_answer(head, StatusCode::from_u16(status).unwrap(), Version::HTTP_11, fields)
         };
-        for (head, status) in [(true, 200), (false, 100), (false, 101), (false, 103), (false, 204), (false, 304)] {
+        for (head, status) in
+            [(true, 200), (false, 100), (false, 101), (false, 103), (false, 204), (false, 304)]
+        {
             for fields in [&sized, &chunked, &Fields::new()] {
                 assert_eq!(answer(head, status, fields), Ok(Framing::Length(0)), "{status}");
             }

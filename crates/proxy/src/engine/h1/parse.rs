@@ -53,6 +53,7 @@ pub(crate) struct Whole {
 impl Scan {
     /// Looks on in `bytes`, which begin with those that it was given before.
     pub(crate) fn look(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Option<Whole>, Fault> {
+        self.begins_well(bytes)?;
         while let Some(offset) = bytes.get(self.at..).and_then(|rest| rest.iter().position(|b| *b == b'\n')) {
             let at = self.at + offset;
             if at == self.line || bytes[at - 1] != b'\r' {
@@ -67,6 +68,7 @@ impl Scan {
                     if self.empty > bounds.empty_before {
                         return Err(Fault::EmptyLines);
                     }
+                    self.begins_well(bytes)?;
                 }
                 (true, _) => {
                     self.bounded(self.at, bounds)?;
@@ -82,10 +84,14 @@ impl Scan {
         }
         self.at = bytes.len();
         self.bounded(self.at, bounds)?;
+        Ok(None)
+    }
+
+    /// What does not even begin like HTTP is not waited for to end like it.
+    fn begins_well(&self, bytes: &[u8]) -> Result<(), Fault> {
         match bytes.get(self.begin) {
-            // What does not even begin like HTTP is not waited for to end like it.
-            Some(first) if *first != b'\r' && !is_token(*first) => Err(Fault::FirstLine),
-            _ => Ok(None),
+            Some(first) if !is_token(*first) && !b"\r\n".contains(first) => Err(Fault::FirstLine),
+            _ => Ok(()),
         }
     }
 
@@ -172,7 +178,8 @@ fn whole(outcome: httparse::Result<usize>, bytes: &[u8]) -> Result<(), Fault> {
 fn fault(error: httparse::Error) -> Fault {
     match error {
         httparse::Error::HeaderName => Fault::Name,
-        httparse::Error::HeaderValue | httparse::Error::NewLine => Fault::Value,
+        httparse::Error::HeaderValue => Fault::Value,
+        httparse::Error::NewLine => Fault::BareReturn,
         httparse::Error::Version => Fault::Version,
         httparse::Error::Status => Fault::Status,
         httparse::Error::TooManyHeaders => Fault::TooManyLines,
