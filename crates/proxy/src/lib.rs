@@ -12,6 +12,7 @@
 //! - `head`: what is refused, not believed, passed on;
 //! - [`table`], `router`: which route takes it;
 //! - [`filter`]: what stands between a route and its service, or in its place;
+//! - [`policy`]: breaker, bulkhead, limits, balance and the like, as machines without a clock;
 //! - `retry`, `balance`, `pool`, `upload`: attempts on instances;
 //! - [`failure`], `respond`: what can go wrong, and the one place where that becomes an answer;
 //! - `outgoing`, `tunnel`, `record`, [`access`]: the answer's way out and what is known in the end;
@@ -33,6 +34,7 @@ mod head;
 pub mod limits;
 mod listen;
 mod outgoing;
+pub mod policy;
 mod pool;
 mod record;
 mod respond;

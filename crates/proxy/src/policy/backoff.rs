@@ -35,8 +35,8 @@ mod tests {
         let rule = Retry { backoff: MS * 20, max_backoff: MS * 100, ..Retry::default() };
         let longest = |nth| pause(&rule, nth, None, Duration::MAX, u64::MAX).unwrap().as_millis();
         let mean = |nth| pause(&rule, nth, None, Duration::MAX, u64::MAX / 2).unwrap().as_micros();
-        assert_eq!((mean(1), longest(1)), (19_999, 39));
-        assert_eq!((longest(2), longest(3), longest(99)), (79, 99, 99));
+        assert_eq!((mean(1), longest(1)), (20_000, 40));
+        assert_eq!((longest(2), longest(3), longest(99)), (80, 100, 100));
         assert_eq!(pause(&rule, 1, None, MS, 0), Some(Duration::ZERO));
     }
 

@@ -134,7 +134,10 @@ impl Word {
     }
 
     fn pack(self) -> u64 {
-        self.state as u64 | u64::from(self.under_way) << 3 | u64::from(self.went_well) << 13 | self.since << 23
+        self.state as u64
+            | u64::from(self.under_way) << 3
+            | u64::from(self.went_well) << 13
+            | self.since << 23
     }
 
     fn unpack(word: u64) -> Self {
@@ -145,7 +148,12 @@ impl Word {
             3 => State::HeldOpen,
             _ => State::HeldClosed,
         };
-        Self { state, under_way: (word >> 3 & 1023) as u32, went_well: (word >> 13 & 1023) as u32, since: word >> 23 }
+        Self {
+            state,
+            under_way: (word >> 3 & 1023) as u32,
+            went_well: (word >> 13 & 1023) as u32,
+            since: word >> 23,
+        }
     }
 }
 
@@ -175,7 +183,9 @@ impl Breaker {
         control.errors.store(rule.errors.millionths(), Relaxed);
         control.of.store(rule.of.clamp(1, MOST_CALLS), Relaxed);
         control.probes.store(rule.probes.clamp(1, MOST_PROBES), Relaxed);
-        control.open.store(u64::try_from(rule.open.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 40), Relaxed);
+        control
+            .open
+            .store(u64::try_from(rule.open.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 40), Relaxed);
         let slow = rule.slow.map_or((u64::MAX, u32::MAX), |slow| (nanos(slow.over), slow.share.millionths()));
         control.slow_over.store(slow.0, Relaxed);
         control.slow_share.store(slow.1, Relaxed);
@@ -221,7 +231,11 @@ impl Breaker {
                     if word.state == State::Open {
                         control.half_opened.fetch_add(1, Relaxed);
                     }
-                    return Ok(Pass(Some(Probe { breaker: Arc::clone(self), since: next.since, reported: false })));
+                    return Ok(Pass(Some(Probe {
+                        breaker: Arc::clone(self),
+                        since: next.since,
+                        reported: false,
+                    })));
                 }
                 Err(other) => packed = other,
             }

@@ -113,9 +113,11 @@ mod tests {
                 if what == 1 {
                     budget.deposit(at(now));
                     requests.push(now);
-                } else if what > 1 && budget.withdraw(at(now)) {
-                    retries.push(now);
                 }
+                if what < 2 || !budget.withdraw(at(now)) {
+                    continue;
+                }
+                retries.push(now);
                 // Retries of nine tenths of the window are surely counted, requests of all of it perhaps.
                 let retries = retries.iter().filter(|then| *then + 9_000 > now).count() as f64;
                 let requests = requests.iter().filter(|then| *then + 10_000 >= now).count() as f64;
