@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -32,10 +33,19 @@ pub(crate) fn build(packages: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The release binary.
+/// The build profile whose binary is measured.
+static PROFILE: OnceLock<&str> = OnceLock::new();
+
+/// Measures the binary of this build profile from now on; the first word counts.
+pub(crate) fn use_profile(name: &'static str) {
+    let _ = PROFILE.set(name);
+}
+
+/// The binary under measurement: the release build, unless told otherwise.
 pub(crate) fn binary() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR");
-    target.map_or_else(|| schema::root().join("target"), PathBuf::from).join("release/atoll")
+    let profile = PROFILE.get().copied().unwrap_or("release");
+    target.map_or_else(|| schema::root().join("target"), PathBuf::from).join(profile).join("atoll")
 }
 
 /// The example application.

@@ -14,10 +14,13 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What `cargo xtask` understands.
 const USAGE: &str = "\
 usage: cargo xtask bench [WHAT…] [--runs N] [--rate N]
+       cargo xtask bench gateway [--quick] [--only GROUP,…] [--rounds N] [--profile]
+                                 [--no-build] [--format json] [--output FILE]
        cargo xtask schema [--check]
 
 bench prints measured figures beside their goals and asserts nothing. WHAT is any of
@@ -29,6 +32,14 @@ bench prints measured figures beside their goals and asserts nothing. WHAT is an
   size       the release binary
   build      a cold release build into a folder of its own; only when named
   all        everything but `build`; this is the default
+
+bench gateway compares the data path with nginx, HAProxy and a forwarder that parses nothing, as far as
+they are installed; see docs/benchmarks.md. GROUP is h1, tls, h2, grpc, latency, memory or isolation.
+  --quick    one round of a second for each system, fewer idle connections: to see that it works
+  --rounds   how often each system has its turn (default 5, of 3 seconds)
+  --profile  where Atoll spends its time, by `perf`; builds a binary with symbols
+  --no-build the binary that is there is measured
+  --format json, --output FILE   figures as JSON, too (default target/bench-gateway.json)
 
 schema writes docs/atoll.schema.json from the types; with --check it only compares.";
 
@@ -63,6 +74,8 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         "bench" => interruptible(bench::Options::parse(rest)?),
         "schema" => schema::run(rest),
         serve::VERB => serve::run(),
+        bench::UPSTREAM => bench::upstream(rest),
+        bench::FORWARD => bench::forward(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())
@@ -75,12 +88,17 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
 fn interruptible(options: bench::Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
         let mut work = tokio::task::spawn_blocking(move || bench::run(&options));
         loop {
             tokio::select! {
                 done = &mut work => return done?,
                 pressed = tokio::signal::ctrl_c() => {
                     pressed?;
+                    eprintln!("stopping what was started …");
+                    STOP.store(true, Ordering::Relaxed);
+                }
+                _ = terminated.recv() => {
                     eprintln!("stopping what was started …");
                     STOP.store(true, Ordering::Relaxed);
                 }

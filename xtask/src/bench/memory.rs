@@ -75,7 +75,7 @@ fn memory(pid: u32) -> anyhow::Result<Memory> {
 }
 
 /// The processes that run the binary for the app in `state`: their command line names its state directory.
-fn family(state: &Path) -> anyhow::Result<Vec<u32>> {
+pub(super) fn family(state: &Path) -> anyhow::Result<Vec<u32>> {
     let binary = atoll::binary().canonicalize()?;
     let state = state.to_str().context("the state directory is not UTF-8")?;
     let mut family = Vec::new();

@@ -2,6 +2,7 @@
 //! asserted: machines differ, and a figure that is missed is for people to look at.
 
 mod fleet;
+mod gateway;
 mod memory;
 mod restarts;
 mod size;
@@ -11,6 +12,8 @@ mod table;
 use anyhow::{Context, bail};
 
 use crate::atoll;
+pub(crate) use gateway::floor::{VERB as FORWARD, run as forward};
+pub(crate) use gateway::upstream::{VERB as UPSTREAM, run as upstream};
 use table::Table;
 
 /// What to measure, and how often.
@@ -19,6 +22,7 @@ pub(crate) struct Options {
     what: Vec<What>,
     runs: Option<usize>,
     rate: f64,
+    gateway: Option<gateway::Options>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +44,15 @@ const RATE: f64 = 500.0;
 impl Options {
     /// From the words after `bench`.
     pub(crate) fn parse(words: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { what: Vec::new(), runs: None, rate: RATE };
+        let mut options = Self { what: Vec::new(), runs: None, rate: RATE, gateway: None };
+        if let Some(place) = words.iter().position(|word| word == "gateway") {
+            // It takes minutes and has flags of its own: it runs alone.
+            if place > 0 {
+                bail!("`bench gateway` is measured by itself");
+            }
+            options.gateway = Some(gateway::Options::parse(&words[1..])?);
+            return Ok(options);
+        }
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
             let mut number = || -> anyhow::Result<usize> {
@@ -74,6 +86,9 @@ impl Options {
 /// Measures in the order asked for; each block is printed when it is done.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("{}\n", machine());
+    if let Some(gateway) = &options.gateway {
+        return gateway::run(gateway, &machine());
+    }
     if options.what.iter().any(|what| *what != What::Build) {
         atoll::build(&["cli"])?;
     }
