@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use manifest::spec::{App, Service, ServiceName};
+use manifest::spec::{App, Guard, Service, ServiceName};
 use sha2::{Digest, Sha256};
 
 use crate::fleet::Place;
@@ -57,7 +57,12 @@ impl Desired {
         replicas: &BTreeMap<ServiceName, u32>,
         urls: &BTreeMap<(ServiceName, ServiceName), SocketAddr>,
     ) -> Self {
-        let called: BTreeSet<&ServiceName> = app.services.values().flat_map(|s| s.calls.keys()).collect();
+        // What guards name is sent requests as well: splits, mirrors, fallbacks.
+        let called: BTreeSet<&ServiceName> = app
+            .services
+            .values()
+            .flat_map(|s| s.calls.keys().chain(s.guards().flat_map(Guard::services)))
+            .collect();
         let mut services = BTreeMap::new();
         for (name, service) in &app.services {
             let urls: BTreeMap<_, _> = service
@@ -95,7 +100,7 @@ fn listens(service: &Service) -> bool {
 }
 
 /// All that would make a new instance differ, by the name people know it under. What is not in here
-/// (routes, checks, counts, restart policy) changes in place.
+/// (routes, guards, protocol, balancing, checks, counts, restart policy) changes in place.
 fn parts(service: &Service, urls: &BTreeMap<ServiceName, SocketAddr>) -> BTreeMap<String, String> {
     let mut parts = BTreeMap::new();
     let mut put = |name: &str, value: String| {
@@ -241,6 +246,8 @@ fn differing_surroundings(old: &Service, new: &Service) -> Vec<String> {
     };
     compare("routes", old.routes == new.routes);
     compare("calls", old.calls == new.calls);
+    compare("protocol", old.wire == new.wire);
+    compare("balance", old.balance == new.balance);
     compare("healthcheck", old.healthcheck == new.healthcheck);
     compare("restart", old.restart == new.restart);
     compare("depends_on", old.depends_on == new.depends_on);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use manifest::spec::{Condition, Dependency, RestartWhen, ServiceName, Work};
+use manifest::spec::{Condition, Dependency, Guard, RestartWhen, ServiceName, Work};
 
 use crate::desired::Desired;
 use crate::fleet::Fleet;
@@ -99,7 +99,8 @@ pub fn may_stop(desired: &Desired, fleet: &Fleet) -> BTreeSet<ServiceName> {
     for name in &alive {
         let Some(want) = desired.services.get(*name) else { continue };
         depended_on.extend(want.service.depends_on.keys().filter(|other| other != name));
-        called.extend(want.service.calls.keys().filter(|other| other != name));
+        let named = want.service.guards().flat_map(Guard::services);
+        called.extend(want.service.calls.keys().chain(named).filter(|other| other != name));
     }
     let unneeded: BTreeSet<_> = alive.difference(&depended_on).copied().collect();
     let free: BTreeSet<_> = unneeded.difference(&called).copied().cloned().collect();

@@ -13,7 +13,10 @@ use control::fleet::{End, Fleet, Phase, Place, Prepare, Replica};
 use control::plan::{Step, plan, restarts_after};
 use control::status::{self, ServiceState};
 use kit::Timestamp;
-use manifest::spec::{Call, Condition, Dependency, RestartWhen, Service, ServiceName, Work};
+use kit::units::Share;
+use manifest::spec::{
+    BalanceBy, Call, Condition, Dependency, Mirror, RestartWhen, Service, ServiceName, Wire, Work,
+};
 use proptest::prelude::*;
 use registry::Health;
 use runtime::Exit;
@@ -382,6 +385,27 @@ fn differences_are_named_as_in_the_file() {
     Replace web [1, 2] ["environment.LOG", "user"]
     "#);
     assert_eq!(unchanged, 1);
+}
+
+#[test]
+fn guards_protocol_and_balance_change_in_place_and_whom_guards_name_must_listen() {
+    let before = app(&[calling(service("web", 2), "db"), service("db", 1), service("next", 1)]);
+    let mut web = calling(service("web", 2), "db");
+    web.wire = Wire::Http2;
+    web.balance.by = BalanceBy::RoundRobin;
+    let guard = &mut web.calls.get_mut(&"db".parse().unwrap()).unwrap().guard;
+    guard.timeout = Duration::from_secs(1);
+    guard.retry.attempts = 3;
+    guard.breaker = None;
+    guard.mirror = Some(Mirror { to: "next".parse().unwrap(), share: Share::ALL });
+    let after = app(&[web, service("db", 1), service("next", 1)]);
+    let (changes, unchanged) = control::desired::changes(&before, &after);
+    let text: Vec<String> =
+        changes.iter().map(|c| format!("{:?} {} {:?} {:?}", c.kind, c.service, c.replicas, c.why)).collect();
+    assert_eq!(text, [r#"Update web [1, 2] ["calls", "protocol", "balance"]"#]);
+    assert_eq!(unchanged, 4);
+    let listens = |desired: &Desired| desired.services[&"next".parse().unwrap()].listens;
+    assert_eq!((listens(&before), listens(&after)), (false, true));
 }
 
 #[test]

@@ -229,5 +229,11 @@ mod tests {
             let duration = Duration::from_micros(micros);
             prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
         }
+
+        #[test]
+        fn a_written_share_reads_back_equal(millionths in 0u32..=1_000_000) {
+            let share = Share(millionths);
+            prop_assert_eq!(share.to_string().parse(), Ok(share));
+        }
     }
 }

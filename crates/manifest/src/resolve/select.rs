@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kit::{Explain, Help};
 
-use crate::spec::{App, Guard, Service, ServiceName};
+use crate::spec::{App, Guard, ServiceName};
 use crate::text::decode::nearest;
 
 /// Why a selection is not possible.
@@ -57,7 +57,7 @@ pub fn select(app: &App, names: &[ServiceName], with_deps: bool) -> Result<App, 
             && let Some(service) = app.services.get(name)
         {
             open.extend(service.depends_on.keys().chain(service.calls.keys()));
-            open.extend(guards(service).flat_map(Guard::services));
+            open.extend(service.guards().flat_map(Guard::services));
         }
     }
     let mut part = app.clone();
@@ -73,10 +73,4 @@ pub fn select(app: &App, names: &[ServiceName], with_deps: bool) -> Result<App, 
         part.gateway.listen.clear();
     }
     Ok(part)
-}
-
-/// The guards of a service's routes and calls.
-fn guards(service: &Service) -> impl Iterator<Item = &Guard> {
-    let routes = service.routes.iter().map(|route| &route.guard);
-    routes.chain(service.calls.values().map(|call| &call.guard))
 }

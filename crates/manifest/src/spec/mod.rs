@@ -79,6 +79,14 @@ pub struct Service {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Service {
+    /// The guards of its routes, then those of its calls.
+    pub fn guards(&self) -> impl Iterator<Item = &Guard> {
+        let routes = self.routes.iter().map(|route| &route.guard);
+        routes.chain(self.calls.values().map(|call| &call.guard))
+    }
+}
+
 /// How instances come to life.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
