@@ -85,7 +85,7 @@ fn a_target_is_a_path_or_a_url_of_ours() {
     {
         assert!(refusal(head(target, &[("host", "a")])).is_some(), "{target:?}");
     }
-    for target in ["/", "/ü", "http://a", "HTTPS://a/x?y", "/a?b={[|]}\"^`"] {
+    for target in ["/", "/ü", "http://a", "HTTPS://a/x?y", "/a\"?b={[|]}^`"] {
         assert!(refusal(head(target, &[("host", "a")])).is_none(), "{target:?}");
     }
     assert!(refusal(Head { method: Method::OPTIONS, ..head("*", &[("host", "a")]) }).is_none());
