@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use manifest::spec::App;
+use manifest::spec::{App, Listen};
 use manifest::{Fault, Severity, Sources};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -50,14 +50,15 @@ impl Loaded {
         manifest::render_json(&self.loaded.file)
     }
 
-    /// The file as it is sent to a node. With `isolated` the gateway listens on a port that is free.
+    /// The file as it is sent to a node. With `isolated` the gateway listens on a port that is free, and on
+    /// another one with TLS if it would speak that.
     pub(crate) fn file_for_node(&self, isolated: bool) -> String {
         if !isolated || self.app.gateway.listen.is_empty() {
             return self.yaml();
         }
         let mut file = self.json();
         double_dollars(&mut file);
-        file["gateway"]["listen"] = Json::from("127.0.0.1:0");
+        file["gateway"]["listen"] = free_ports(&self.app.gateway.listen);
         file.to_string() // JSON is YAML
     }
 
@@ -115,6 +116,14 @@ fn double_dollars(value: &mut Json) {
         Json::Object(map) => map.values_mut().for_each(double_dollars),
         Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }
+}
+
+/// `gateway.listen` of a copy beside others: this machine only, on ports that are free, with and without TLS
+/// as the file has it.
+fn free_ports(listen: &[Listen]) -> Json {
+    let free = |tls| serde_json::json!({ "address": "127.0.0.1:0", "tls": tls });
+    let has = |tls| listen.iter().any(|listen| listen.tls == tls);
+    [false, true].into_iter().filter(|tls| has(*tls)).map(free).collect()
 }
 
 /// A fault of the file or a finding of the linter, for programs: `atoll check --format json`.
@@ -251,6 +260,15 @@ mod tests {
         let mut value = serde_json::json!({ "a$": ["$x", 1], "b": { "c": "$$" } });
         double_dollars(&mut value);
         assert_eq!(value, serde_json::json!({ "a$": ["$$x", 1], "b": { "c": "$$$$" } }));
+    }
+
+    #[test]
+    fn a_copy_beside_others_speaks_tls_where_the_file_does() {
+        let listen = |port, tls| Listen { address: ([0, 0, 0, 0], port).into(), tls };
+        let free = |tls| serde_json::json!({ "address": "127.0.0.1:0", "tls": tls });
+        assert_eq!(free_ports(&[listen(80, false), listen(81, false)]), serde_json::json!([free(false)]));
+        let both = [listen(443, true), listen(80, false)];
+        assert_eq!(free_ports(&both), serde_json::json!([free(false), free(true)]));
     }
 
     #[test]

@@ -82,6 +82,9 @@ fn line(record: &AccessRecord) -> String {
     if let Some(host) = &record.host {
         line.push_str(&format!(" host={host:?}"));
     }
+    if let Some(session) = &record.tls {
+        line.push_str(&format!(" tls={}", session.version()));
+    }
     line.push_str(&format!(
         " peer={} in={} out={} request={} trace={}",
         record.peer,

@@ -74,6 +74,20 @@ pub(crate) async fn metrics(State(admin): Shared) -> Response {
         one(proxy.unreadable as f64),
     );
     family(
+        "atoll_tls_handshakes_total",
+        "counter",
+        "TLS handshakes completed, by whether an earlier session was resumed.",
+        [("true", proxy.handshakes_resumed), ("false", proxy.handshakes.saturating_sub(proxy.handshakes_resumed))]
+            .map(|(resumed, count)| (format!("{{resumed=\"{resumed}\"}}"), count as f64))
+            .to_vec(),
+    );
+    family(
+        "atoll_tls_handshakes_failed_total",
+        "counter",
+        "TLS handshakes not completed.",
+        one(proxy.handshakes_failed as f64),
+    );
+    family(
         "atoll_access_records_dropped_total",
         "counter",
         "Access records dropped because the disk was slower than the data path.",

@@ -15,6 +15,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 /// collection of trusted roots.
 pub const CHAIN_MAX: usize = 16;
 
+/// From when on it is remarked that a certificate is going to expire.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
 /// Whose file a fault is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -115,9 +118,15 @@ impl CertifiedChain {
         self.not_after
     }
 
-    /// The end of the server's own certificate in DER: tells two chains apart.
-    pub fn leaf(&self) -> &[u8] {
-        self.key.cert.first().map_or(&[], |leaf| leaf.as_ref())
+    /// Whether both are the same certificates. The key is then the same, too, for it belongs to the first.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
+
+    /// The server's own certificate in DER.
+    #[cfg(test)]
+    pub(super) fn leaf(&self) -> &[u8] {
+        self.key.cert[0].as_ref()
     }
 
     /// What a client is going to mind, though it can be served: for a warning.
@@ -126,6 +135,12 @@ impl CertifiedChain {
         if now > self.not_after {
             let ago = days(now.since(self.not_after));
             return Some(format!("it expired on {} ({ago} days ago)", date(self.not_after)));
+        }
+        // Of one that lives for days only, the last third.
+        let soon = EXPIRES_SOON.min(self.not_after.since(self.not_before) / 3);
+        if now + soon > self.not_after {
+            let left = days(self.not_after.since(now));
+            return Some(format!("it expires on {} (in {left} days)", date(self.not_after)));
         }
         if now < self.not_before {
             return Some(format!("it is not valid before {}", date(self.not_before)));

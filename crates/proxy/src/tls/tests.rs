@@ -137,6 +137,7 @@ fn an_expired_certificate_is_used_all_the_same_with_a_remark() {
     let day =
         |days: u64| Timestamp::from_micros(1_767_225_600_000_000) + Duration::from_secs(days * 24 * 3600);
     assert_eq!(chain.remark(day(1)), None);
+    assert_eq!(chain.remark(day(22)).as_deref(), Some("it expires on 2026-02-01 (in 9 days)")); // the last third
     assert_eq!(chain.remark(day(33)).as_deref(), Some("it expired on 2026-02-01 (2 days ago)"));
     let early = day(0) - Duration::from_secs(1);
     assert_eq!(chain.remark(early).as_deref(), Some("it is not valid before 2026-01-01"));
