@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kit::units::{Bytes, Share};
+use proptest::prelude::*;
 
 use super::{app, check, loaded, one_service, titles};
 use crate::spec::{
@@ -447,9 +448,7 @@ fn certificates_and_addresses_belong_together() {
     5:88 A0203 `a b` is neither a host nor an address
     5:98 A0203 `devel` is not a certificate
     "#);
-    insta::assert_snapshot!(titles(&format!("{text}gateway: {{ tls: [] }}")), @r#"
-    5:17 A0204 there is no certificate
-    "#);
+    insta::assert_snapshot!(titles(&format!("{text}gateway: {{ tls: [] }}")), @"5:17 A0204 there is no certificate");
 }
 
 #[test]
@@ -511,4 +510,61 @@ gateway: { tls: [{ cert: a.pem, key: a.key }], auth: { c: { jwt: { secret: s.key
     let at = |file: &str| dir.path().join("edge").join(file);
     assert_eq!(gateway.certificates, [Certificate::Files { cert: at("a.pem"), key: at("a.key") }]);
     assert_eq!(gateway.auth["c"].keys, JwtKeys::Secret(at("s.key")));
+}
+
+/// Options of a route, each of which may stand with any of the others.
+const OPTIONS: [&[&str]; 11] = [
+    &["timeout: 20s", "timeout: 1m30s"],
+    &[
+        "retry: off",
+        "retry: 5",
+        "retry: on",
+        "retry: { per_try: 1ms, statuses: [] }",
+        "retry: { budget: 0.01% }",
+    ],
+    &["hedge: 1us", "hedge: { after: 10h }"],
+    &["breaker: off", "breaker: on", "breaker: { errors: 33.3333%, slow: { over: 1s, share: 1% } }"],
+    &["bulkhead: 1", "bulkhead: { queue: 0 }"],
+    &["adaptive: on", "adaptive: off", "adaptive: { min: 1, max: 1 }"],
+    &["priority: low", "priority: critical"],
+    &[
+        "fallback: { body: \"a: $$ # ü\\n\" }",
+        "fallback: { headers: { x-a: '' } }",
+        "fallback: { from: other }",
+        "fallback: { stale: 1d }",
+    ],
+    &["limit: off", "limit: 1/d", "limit: [7/1m30s per header x, { rate: 2/h, per: user, burst: 9 }]"],
+    &[
+        "split: []",
+        "split: { to: other, cookies: { a: , b: 'yes' } }",
+        "split: [{ to: other, share: 0.0001% }]",
+    ],
+    &[
+        "mirror: other",
+        "mirror: { to: other, share: 0 }",
+        "fault: { truncate: 0 }",
+        "fault: [{ share: 1%, delay: 1ns }]",
+    ],
+];
+
+proptest! {
+    #[test]
+    fn any_legal_guards_survive_the_way_out_and_back(
+        picks in proptest::collection::vec(proptest::option::of(any::<prop::sample::Index>()), OPTIONS.len()),
+        of_call: bool,
+    ) {
+        let chosen = OPTIONS.iter().zip(picks).filter_map(|(forms, pick)| Some(*pick?.get(forms)));
+        let options = chosen.collect::<Vec<_>>().join(", ");
+        let keys = if of_call {
+            format!("calls: {{ other: {{ {} }} }}", options.replace("from: other", "from: web").replace("to: other", "to: web").replace("mirror: other", "mirror: web"))
+        } else {
+            format!("routes: [{{ /x: {{ {options} }} }}]")
+        };
+        let first = loaded(&format!("{}  other: {{ command: [o] }}\n", one_service(&keys)));
+        let said = crate::report(&first.faults, &first.sources, false);
+        prop_assert!(first.app.is_some(), "{}", said);
+        let second = crate::parse_resolved(&crate::render_yaml(&first.file), std::path::Path::new("/x/app.yaml"));
+        prop_assert_eq!(&first.app, &second.app);
+        prop_assert_eq!(crate::render_json(&first.file), crate::render_json(&second.file));
+    }
 }
