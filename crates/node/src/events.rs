@@ -73,6 +73,18 @@ impl Events {
         }
     }
 
+    /// Puts what happened in an earlier node before what has happened in this one.
+    pub(crate) fn continue_after(&self, earlier: Vec<Event>) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = earlier.last().map_or(0, |event| event.seq);
+        let own = std::mem::replace(&mut inner.kept, earlier.into());
+        inner.kept.extend(own.into_iter().map(|event| Event { seq: event.seq + last, ..event }));
+        inner.last += last;
+        while inner.kept.len() > KEPT {
+            inner.kept.pop_front();
+        }
+    }
+
     /// Those kept after `since`, and live ones from exactly there on.
     pub(crate) fn since(&self, since: u64) -> (Vec<Event>, broadcast::Receiver<Event>) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,6 +118,19 @@ mod tests {
         events.add(happening("three"));
         assert_eq!(kept.iter().map(|e| e.message.as_str()).collect::<Vec<_>>(), ["two"]);
         assert_eq!(live.recv().await.unwrap().message, "three");
+    }
+
+    #[test]
+    fn the_events_of_an_earlier_node_come_before_those_of_this_one() {
+        let (earlier, events) = (Events::new(SystemClock::new()), Events::new(SystemClock::new()));
+        earlier.add(happening("one"));
+        earlier.add(happening("two"));
+        events.add(happening("three"));
+        events.continue_after(earlier.since(0).0);
+        events.add(happening("four"));
+        let (kept, _) = events.since(0);
+        let told: Vec<_> = kept.iter().map(|event| (event.seq, event.message.as_str())).collect();
+        assert_eq!(told, [(1, "one"), (2, "two"), (3, "three"), (4, "four")]);
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use api::Apply;
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixListener;
+
+use crate::takeover;
 
 /// The wish that is in force; a detached node that was killed starts from it.
 const WISH: &str = "app.json";
@@ -30,7 +32,7 @@ const FORMAT: u32 = 1;
 pub(crate) struct StateDir {
     path: PathBuf,
     handle: File,
-    _lock: File,
+    lock: File,
 }
 
 /// What is kept of the wish.
@@ -84,9 +86,30 @@ impl StateDir {
             let _ = lock.read_to_string(&mut text); // without it the message only lacks the process id
             return Err(OpenError::Taken { pid: text.trim().parse().ok() });
         }
-        let pid = std::process::id().to_string();
-        lock.set_len(0).and_then(|()| lock.write_all(pid.as_bytes())).map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), handle, _lock: lock })
+        let state = Self { path: path.to_owned(), handle, lock };
+        state.sign().map_err(unusable)?;
+        Ok(state)
+    }
+
+    /// The directory of a node that hands it over: `lock` is the open file that it holds locked. The lock
+    /// belongs to the open file, not to a process: it is held until both have closed it.
+    pub(crate) fn inherit(path: &Path, lock: File) -> io::Result<Self> {
+        let (theirs, there) = (lock.metadata()?, fs::metadata(path.join(LOCK))?);
+        if (theirs.dev(), theirs.ino()) != (there.dev(), there.ino()) {
+            return Err(io::Error::other("its node holds another directory"));
+        }
+        Ok(Self { path: path.to_owned(), handle: File::open(path)?, lock })
+    }
+
+    /// The file that is held locked, for the node that takes over.
+    pub(crate) fn lock(&self) -> &File {
+        &self.lock
+    }
+
+    /// Says whose the directory is now. (Both nodes have the same place in the file.)
+    pub(crate) fn sign(&self) -> io::Result<()> {
+        self.lock.set_len(0)?;
+        self.lock.write_all_at(std::process::id().to_string().as_bytes(), 0)
     }
 
     /// Where output is kept.
@@ -94,24 +117,26 @@ impl StateDir {
         self.path.join(LOGS)
     }
 
-    /// Binds the admin socket. A socket file from before belongs to nobody: the lock is ours.
+    /// Binds one of the node's sockets. A socket file from before belongs to nobody: the lock is ours.
     ///
     /// Whoever may connect may run anything as this user, so nobody else may, also where the directory was
     /// made by somebody with other permissions.
-    pub(crate) fn bind_admin(&self) -> io::Result<UnixListener> {
-        let socket = self.path.join(api::SOCKET);
+    pub(crate) fn bind(&self, name: &str) -> io::Result<UnixListener> {
+        let socket = self.path.join(name);
         match fs::remove_file(&socket) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         // Through `/proc/self/fd`, because the path of a socket may have only 107 bytes.
-        let short = format!("/proc/self/fd/{}/{}", self.handle.as_raw_fd(), api::SOCKET);
+        let short = format!("/proc/self/fd/{}/{}", self.handle.as_raw_fd(), name);
         listen_privately(Path::new(&short))
     }
 
-    /// Takes the admin socket away.
-    pub(crate) fn remove_admin(&self) {
-        let _ = fs::remove_file(self.path.join(api::SOCKET)); // a stale one is replaced at the next start
+    /// Takes the node's sockets away.
+    pub(crate) fn remove_sockets(&self) {
+        for name in [api::SOCKET, takeover::SOCKET] {
+            let _ = fs::remove_file(self.path.join(name)); // a stale one is replaced at the next start
+        }
     }
 
     /// The wish of a detached node from before, if there is one.
@@ -180,7 +205,7 @@ fn listen_privately(path: &Path) -> io::Result<UnixListener> {
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     listen(&socket, MAX_WAITING)?;
-    UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))
+    Ok(UnixListener::from(socket))
 }
 
 #[cfg(test)]
@@ -196,6 +221,20 @@ mod tests {
             second.to_string(),
             format!("another Atoll (process {}) already runs this app", std::process::id())
         );
+    }
+
+    #[test]
+    fn a_lock_that_is_handed_over_is_held_all_the_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateDir::open(dir.path()).unwrap();
+        let second = StateDir::inherit(dir.path(), first.lock().try_clone().unwrap()).unwrap();
+        second.sign().unwrap();
+        drop(first);
+        assert!(matches!(StateDir::open(dir.path()), Err(OpenError::Taken { pid: Some(_) })));
+        drop(second);
+        StateDir::open(dir.path()).unwrap();
+        let elsewhere = tempfile::tempfile().unwrap();
+        assert!(StateDir::inherit(dir.path(), elsewhere).is_err());
     }
 
     #[test]
@@ -228,22 +267,22 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn nobody_else_may_connect_wherever_the_socket_lies() {
+    #[test]
+    fn nobody_else_may_connect_wherever_the_socket_lies() {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let state = StateDir::open(dir.path()).unwrap();
-        let _listener = state.bind_admin().unwrap();
+        let _listener = state.bind(api::SOCKET).unwrap();
         let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(api::SOCKET), mode(LOGS)), (0o600, 0o700));
     }
 
-    #[tokio::test]
-    async fn the_admin_socket_may_lie_deeper_than_a_socket_path_is_long() {
+    #[test]
+    fn the_admin_socket_may_lie_deeper_than_a_socket_path_is_long() {
         let dir = tempfile::tempdir().unwrap();
         let deep = dir.path().join("d".repeat(120));
         let state = StateDir::open(&deep).unwrap();
-        state.bind_admin().unwrap();
-        state.bind_admin().unwrap(); // a stale socket is replaced
+        state.bind(api::SOCKET).unwrap();
+        state.bind(api::SOCKET).unwrap(); // a stale socket is replaced
     }
 }
