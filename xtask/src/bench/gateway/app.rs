@@ -2,12 +2,13 @@
 //! policy that this build serves.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
-use std::net::SocketAddr;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::Value;
 
 use super::machine::{self, Tree};
@@ -27,6 +28,15 @@ pub(crate) const ROUTES: usize = 1000;
 
 /// The path of a unary call.
 pub(crate) const UNARY: &str = "/bench.Echo/Unary";
+
+/// A limit that no load meets: a client may have sent as many in any second.
+const GENEROUS: &str = "1000000/s per client";
+
+/// A path whose limit everybody meets at the second request.
+const PROBE: &str = "/probe";
+
+/// How long a probe may take.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What an app may ask for beyond plain proxying. Whether this build serves it is found out by asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +93,7 @@ impl Feature {
     fn of_service(self) -> Option<&'static str> {
         match self {
             Self::PeakEwma => Some("balance: peak-ewma"),
-            Self::RoundRobin => Some("balance: round-robin"),
+            Self::RoundRobin => Some("balance: { by: round-robin, outlier: off }"),
             Self::Http2Upstream => Some("protocol: h2"),
             _ => None,
         }
@@ -154,7 +164,10 @@ impl Shape {
         for service in 0..self.services.max(1) {
             self.service(service, features, setting, &mut text)?;
         }
-        text.push_str("gateway:\n  listen: 127.0.0.1:0\n");
+        // Spelled out for TLS only, so that a build without it can be compared in the other groups.
+        let tls = features.contains(&Feature::Tls);
+        let listen = if tls { "{ address: 127.0.0.1:0, tls: true }" } else { "127.0.0.1:0" };
+        writeln!(text, "gateway:\n  listen: {listen}")?;
         for line in features.iter().filter_map(|feature| feature.of_gateway(setting)) {
             writeln!(text, "  {line}")?;
         }
@@ -179,6 +192,10 @@ impl Shape {
         options.extend(features.iter().filter_map(|feature| feature.of_route()));
         let options = options.join(", ");
         writeln!(text, "    routes:")?;
+        if number == 0 {
+            let options = options.replace(GENEROUS, "1/m per client");
+            writeln!(text, "      - GET {PROBE}: {{ {options} }}")?;
+        }
         if self.services > 0 {
             writeln!(text, "      - GET /s{number}/{{id}}: {{ {options} }}")?;
             return Ok(());
@@ -228,8 +245,8 @@ pub(crate) fn start(setting: &Setting, shape: &Shape) -> anyhow::Result<Started>
     app.wait_ready(LOOK)?;
     let status = app.get("/v1/status")?;
     let address = gateway(&status)?;
-    if served.contains(&Feature::Auth) {
-        refuses_strangers(address, served.contains(&Feature::Tls))?;
+    if !served.contains(&Feature::Tls) {
+        inactive.extend(idle_policies(setting, address, &served)?);
     }
     let system = System {
         name: shape.name.to_owned(),
@@ -260,8 +277,9 @@ fn judge(findings: &[Value], key: &str) -> Option<String> {
         finding["severity"] == "error"
             || (finding["code"] == "A0206" && message.contains(&format!("`{key}`")))
     })?;
-    let (code, message) = (&against["code"], &against["message"]);
-    Some(format!("{} ({})", message.as_str().unwrap_or_default(), code.as_str().unwrap_or_default()))
+    let (code, message) = (&against["code"], against["message"].as_str().unwrap_or_default());
+    let message = message.trim_start_matches("service `s0`: ");
+    Some(format!("{message} ({})", code.as_str().unwrap_or_default()))
 }
 
 fn gateway(status: &Value) -> anyhow::Result<SocketAddr> {
@@ -271,15 +289,44 @@ fn gateway(status: &Value) -> anyhow::Result<SocketAddr> {
     Ok(SocketAddr::from(([127, 0, 0, 1], port.with_context(|| format!("the gateway's address `{url}`"))?)))
 }
 
-/// A policy that is said to be on must show: without a token there is no way in.
-fn refuses_strangers(address: SocketAddr, tls: bool) -> anyhow::Result<()> {
-    if tls {
-        return Ok(()); // the same policies as without
+/// Policies that the file may have and the data path does not act upon: what is on must show.
+fn idle_policies(
+    setting: &Setting,
+    address: SocketAddr,
+    served: &BTreeSet<Feature>,
+) -> anyhow::Result<Vec<String>> {
+    let mut idle = Vec::new();
+    let token = setting.tokens.first().map(String::as_str);
+    if served.contains(&Feature::Auth) {
+        let strangers = status(address, PROBE, None)?;
+        if strangers != 401 {
+            idle.push(format!(
+                "`auth` is accepted, and a request without a token is answered with {strangers}"
+            ));
+        }
     }
-    match atoll::status_of(address, "/r0/1")? {
-        401 => Ok(()),
-        status => bail!("`auth` is served, but a request without a token is answered with {status}"),
+    if served.contains(&Feature::Limit) {
+        let (first, second) = (status(address, PROBE, token)?, status(address, PROBE, token)?);
+        if (first, second) != (200, 429) {
+            idle.push(format!(
+                "`limit` is accepted, and two requests where one may come get {first} and {second}"
+            ));
+        }
     }
+    Ok(idle)
+}
+
+/// Asks once; the status of the answer.
+fn status(address: SocketAddr, path: &str, token: Option<&str>) -> anyhow::Result<u16> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PROBE_PATIENCE))?;
+    let token = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: bench.test\r\n{token}connection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok());
+    status.with_context(|| format!("GET {path}: {answer}"))
 }
 
 #[cfg(test)]

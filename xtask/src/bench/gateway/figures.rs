@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::IsTerminal;
 
 use serde_json::{Value, json};
 
@@ -22,6 +23,8 @@ pub(crate) enum Metric {
     P99Us,
     /// Share of its core that the proxy uses, in per cent. Below 100 load and upstream are the limit.
     Busy,
+    /// Share of that core that somebody else used, in per cent. Above a few the figures mean little.
+    Others,
     /// Memory that one more connection takes, in bytes.
     Bytes,
     /// Requests that count.
@@ -38,6 +41,7 @@ impl Metric {
             Self::P50Us => "p50 µs",
             Self::P99Us => "p99 µs",
             Self::Busy => "core %",
+            Self::Others => "others %",
             Self::Bytes => "bytes/connection",
             Self::Requests => "requests",
             Self::Failed => "failed",
@@ -51,6 +55,7 @@ impl Metric {
             Self::P50Us => "p50_us",
             Self::P99Us => "p99_us",
             Self::Busy => "core_percent",
+            Self::Others => "others_percent",
             Self::Bytes => "bytes_per_connection",
             Self::Requests => "requests",
             Self::Failed => "failed",
@@ -76,6 +81,10 @@ pub(crate) fn of_load(outcome: &Outcome) -> Figures {
     if !outcome.cpu.is_zero() {
         figures.insert(Metric::CpuUs, outcome.cpu.as_secs_f64() * 1e6 / answers.max(1) as f64);
         figures.insert(Metric::Busy, 100.0 * outcome.cpu.as_secs_f64() / outcome.wall.as_secs_f64());
+    }
+    if let Some(busy) = outcome.core {
+        let others = busy.saturating_sub(outcome.cpu).as_secs_f64();
+        figures.insert(Metric::Others, 100.0 * others / outcome.wall.as_secs_f64());
     }
     figures.insert(Metric::Rate, answers as f64 / outcome.wall.as_secs_f64());
     figures
@@ -146,12 +155,26 @@ pub(crate) fn in_turns(
     for round in 0..rounds {
         for index in order(systems.len(), round) {
             go_on()?;
-            eprint!("\r\x1b[Kround {} of {rounds}: {} …", round + 1, systems[index].name);
+            progress(round, rounds, &systems[index].name);
             rows[index].rounds.push(measure(&systems[index])?);
         }
     }
-    eprint!("\r\x1b[K");
+    progress_done();
     Ok(rows)
+}
+
+/// Shows on a terminal what is being measured.
+pub(crate) fn progress(round: usize, rounds: usize, name: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[Kround {} of {rounds}: {name} …", round + 1);
+    }
+}
+
+/// Takes it away again.
+pub(crate) fn progress_done() {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
 }
 
 fn order(count: usize, round: usize) -> Vec<usize> {

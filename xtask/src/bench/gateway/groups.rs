@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::app::{self, Feature, Shape, Started, UNARY};
-use super::figures::{Block, Figures, Metric, Row, Verdict, in_turns, median, of_load, of_samples};
+use super::figures::{
+    Block, Figures, Metric, Row, Verdict, in_turns, median, of_load, of_samples, progress, progress_done,
+};
 use super::load::{self, Ask, Job, Protocol, Target, handshakes, idle};
 use super::peers::{self, Kind};
 use super::profile;
@@ -73,7 +75,12 @@ impl Field {
         match app::start(setting, shape)? {
             Started::Running { system, inactive } => {
                 self.systems.push(system);
-                self.notes.extend(inactive.iter().map(|what| format!("{}: not active: {what}", shape.name)));
+                for what in inactive {
+                    let note = format!("not active: {what}");
+                    if !self.notes.contains(&note) {
+                        self.notes.push(note);
+                    }
+                }
             }
             Started::Lacks(what) => self.notes.push(format!("left out: {what}")),
         }
@@ -102,14 +109,14 @@ fn plain(system: &System) -> Target {
 }
 
 fn closed(setting: &Setting, system: &System, jobs: &[Job]) -> anyhow::Result<Figures> {
-    Ok(of_load(&load::run(jobs, &system.tree, setting.times, setting.cores.load)?))
+    Ok(of_load(&load::run(jobs, &system.tree, setting.times, setting.cores)?))
 }
 
 /// What Atoll does with its time under these jobs, if that was asked for.
 fn add_profile(setting: &Setting, field: &Field, block: &mut Block, jobs: impl Fn(&System) -> Vec<Job>) {
     let all_on = field.systems.iter().find(|system| system.name == ALL_ON);
     if let (true, Some(system)) = (setting.profile, all_on) {
-        block.notes.extend(profile::of(&system.name, &jobs(system), &system.tree, setting.cores.load));
+        block.notes.extend(profile::of(&system.name, &jobs(system), &system.tree, setting.cores));
     }
 }
 
@@ -177,7 +184,7 @@ fn tls(setting: &Setting) -> anyhow::Result<Vec<Block>> {
     add_profile(setting, &field, &mut block, jobs);
 
     let rows = in_turns(&field.systems, setting.rounds, |system| {
-        Ok(of_load(&handshakes::run(&target(system), &system.tree, setting.times, setting.cores.load)?))
+        Ok(of_load(&handshakes::run(&target(system), &system.tree, setting.times, setting.cores)?))
     })?;
     let what =
         title(setting, "TLS 1.3 full handshakes, ECDSA P-256, nothing resumed; a request is a handshake");
@@ -323,10 +330,10 @@ fn isolation(setting: &Setting) -> anyhow::Result<Vec<Block>> {
         // Calm first: what a breaker remembers would be in the way of the calm after.
         for (index, (name, faults)) in kinds.iter().enumerate() {
             go_on()?;
-            eprint!("\r\x1b[Kround {} of {}: {name} …", round + 1, setting.rounds);
+            progress(round, setting.rounds, name);
             let jobs: Vec<_> = (0..SERVICES).map(|number| job(number, *faults)).collect();
             let times = load::Times { span: setting.times.span.max(Duration::from_secs(2)), ..setting.times };
-            let outcome = load::run(&jobs, &system.tree, times, setting.cores.load)?;
+            let outcome = load::run(&jobs, &system.tree, times, setting.cores)?;
             let healthy: Vec<_> = outcome.samples.iter().take(HEALTHY).collect();
             let mut figures = of_samples(&healthy);
             let answers: usize = outcome.samples.iter().map(|sample| sample.latencies.len()).sum();
@@ -337,7 +344,7 @@ fn isolation(setting: &Setting) -> anyhow::Result<Vec<Block>> {
             }
         }
     }
-    eprint!("\r\x1b[K");
+    progress_done();
     let what = format!("Five services, {ISOLATION_RATE} requests/s in total, open loop");
     let mut block =
         Block { title: title(setting, &what), rows, notes: field.notes.clone(), ..Block::default() };

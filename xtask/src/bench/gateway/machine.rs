@@ -116,6 +116,46 @@ pub(crate) fn cpu(pids: &[u32]) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// What has been used up to a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    /// By the proxy.
+    cpu: Duration,
+    /// By everybody on the proxy's core; `None`: the load is there, too.
+    core: Option<Duration>,
+}
+
+impl Used {
+    /// Reads both.
+    pub(crate) fn until_now(pids: &[u32], cores: Cores) -> anyhow::Result<Self> {
+        let apart = cores.proxy != cores.load;
+        let core = if apart { Some(busy(cores.proxy)?) } else { None };
+        Ok(Self { cpu: cpu(pids)?, core })
+    }
+
+    /// What was used since an earlier moment: by the proxy, and on its core.
+    pub(crate) fn since(self, earlier: Self) -> (Duration, Option<Duration>) {
+        let core = self.core.zip(earlier.core).map(|(now, then)| now.saturating_sub(then));
+        (self.cpu.saturating_sub(earlier.cpu), core)
+    }
+}
+
+/// The time a core has not been idle since the machine started.
+fn busy(core: usize) -> anyhow::Result<Duration> {
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let ticks =
+        busy_ticks(&text, core).with_context(|| format!("/proc/stat does not tell of core {core}"))?;
+    Ok(Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32)
+}
+
+/// Of user, nice, system, idle, iowait, irq, softirq and steal all but idle and iowait.
+fn busy_ticks(stat: &str, core: usize) -> Option<u64> {
+    let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")))?;
+    let ticks: Vec<u64> = line.split_whitespace().take(8).filter_map(|word| word.parse().ok()).collect();
+    let idle = ticks.get(3..5)?.iter().sum::<u64>();
+    Some(ticks.iter().sum::<u64>() - idle)
+}
+
 /// Resident memory of processes together, in bytes. What they share counts for each: differences are meant.
 pub(crate) fn rss(pids: &[u32]) -> anyhow::Result<u64> {
     let mut bytes = 0;
@@ -195,6 +235,12 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(pids.contains(&process.pid()) && rss(&pids).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_core_is_busy_with_everything_but_waiting() {
+        let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 100 200 4 5 6 0 0\n";
+        assert_eq!((busy_ticks(stat, 0), busy_ticks(stat, 1)), (Some(21), None));
     }
 
     #[test]

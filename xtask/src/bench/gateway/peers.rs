@@ -61,8 +61,8 @@ fn nginx_file(
 ) -> String {
     let here = folder.display();
     let mut text = format!(
-        "user root;\ndaemon off;\nworker_processes 1;\nworker_rlimit_nofile 40000;\npid {here}/nginx.pid;\n\
-         events {{ worker_connections 30000; multi_accept off; }}\n\
+        "user root;\ndaemon off;\nworker_processes 1;\npid {here}/nginx.pid;\n\
+         events {{ worker_connections 15000; multi_accept off; }}\n\
          http {{\n  access_log off;\n  tcp_nodelay on;\n  keepalive_timeout 300s;\n  \
          keepalive_requests 1000000000;\n"
     );
@@ -113,7 +113,7 @@ pub(crate) fn haproxy(setting: &Setting, kind: Kind) -> anyhow::Result<Option<Sy
     let file = folder.path().join("haproxy.cfg");
     std::fs::write(&file, haproxy_file(address, &setting.upstreams, kind, &setting.certificate))?;
     let mut command = Command::new(program);
-    command.arg("-db").arg("-q").arg("-f").arg(&file);
+    command.arg("-db").arg("-f").arg(&file);
     start("HAProxy", command, address, setting, folder).map(Some)
 }
 
@@ -130,7 +130,7 @@ fn haproxy_file(
     };
     let server = if kind == Kind::Grpc { " proto h2" } else { "" };
     let mut text = format!(
-        "global\n  nbthread 1\n  maxconn 15000\n  tune.ssl.cachesize 0\n\
+        "global\n  nbthread 1\n  no strict-limits\n  maxconn 15000\n  tune.ssl.cachesize 0\n\
          defaults\n  mode http\n  timeout connect 5s\n  timeout client 300s\n  timeout server 60s\n  \
          timeout http-keep-alive 300s\n  http-reuse always\n\
          frontend in\n  bind {address}{listen}\n  default_backend app\n\

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use super::load::{self, Job, Times};
-use super::machine::{self, Tree};
+use super::machine::{self, Cores, Tree};
 
 /// Samples a second: a prime, so that nothing periodic is met again and again.
 const FREQUENCY: u32 = 1999;
@@ -18,14 +18,14 @@ const SHOWN: usize = 25;
 const SPAN: Duration = Duration::from_secs(3);
 
 /// Symbols with their shares, as lines; or why there are none.
-pub(crate) fn of(name: &str, jobs: &[Job], tree: &Tree, core: usize) -> Vec<String> {
-    match sample(jobs, tree, core) {
+pub(crate) fn of(name: &str, jobs: &[Job], tree: &Tree, cores: Cores) -> Vec<String> {
+    match sample(jobs, tree, cores) {
         Ok(report) => [format!("profile of {name}:")].into_iter().chain(summary(&report)).collect(),
         Err(error) => vec![format!("no profile of {name}: {error:#}")],
     }
 }
 
-fn sample(jobs: &[Job], tree: &Tree, core: usize) -> anyhow::Result<String> {
+fn sample(jobs: &[Job], tree: &Tree, cores: Cores) -> anyhow::Result<String> {
     let perf = machine::find("perf").context("perf is not installed")?;
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("perf.data");
@@ -37,7 +37,7 @@ fn sample(jobs: &[Job], tree: &Tree, core: usize) -> anyhow::Result<String> {
     // Sampling ends by itself, while the load goes on a little longer.
     let record = record.spawn().context("start perf")?;
     let times = Times { warm: Duration::from_millis(100), span: SPAN };
-    let loaded = load::run(jobs, tree, times, core);
+    let loaded = load::run(jobs, tree, times, cores);
     let recorded = record.wait_with_output()?;
     loaded?;
     ensure!(

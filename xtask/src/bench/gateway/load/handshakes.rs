@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{Outcome, Sample, Target, Times, on_core, pause};
 use crate::bench::gateway::certificate;
-use crate::bench::gateway::machine::{self, Tree};
+use crate::bench::gateway::machine::{Cores, Tree, Used};
 
 /// Handshakes under way at once.
 const AT_ONCE: usize = 16;
@@ -23,8 +23,8 @@ const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Shakes hands for a while; a request of the sample is a handshake.
-pub(crate) fn run(target: &Target, tree: &Tree, times: Times, core: usize) -> anyhow::Result<Outcome> {
-    on_core(core, || async move {
+pub(crate) fn run(target: &Target, tree: &Tree, times: Times, cores: Cores) -> anyhow::Result<Outcome> {
+    on_core(cores.load, || async move {
         let pids = tree.pids()?;
         let tls = target.tls.clone().context("handshakes want TLS")?;
         let counts = Rc::new(Cell::new(false));
@@ -51,16 +51,17 @@ pub(crate) fn run(target: &Target, tree: &Tree, times: Times, core: usize) -> an
             });
         }
         pause(times.warm).await?;
-        let (start, before) = (Instant::now(), machine::cpu(&pids)?);
+        let (start, before) = (Instant::now(), Used::until_now(&pids, cores)?);
         counts.set(true);
         pause(times.span).await?;
         counts.set(false);
-        let (wall, after) = (start.elapsed(), machine::cpu(&pids)?);
+        let (wall, after) = (start.elapsed(), Used::until_now(&pids, cores)?);
         drop(loops);
         let mut sample = sample.take();
         sample.latencies.sort_unstable();
         ensure!(!sample.latencies.is_empty(), "no handshake came about: {:?}", sample.failures);
-        Ok(Outcome { samples: vec![sample], cpu: after.saturating_sub(before), wall })
+        let (cpu, core) = after.since(before);
+        Ok(Outcome { samples: vec![sample], cpu, core, wall })
     })
 }
 

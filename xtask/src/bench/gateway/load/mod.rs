@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-use super::machine::{self, Tree};
+use super::machine::{Cores, Tree, Used, on_core as on_thread};
 use crate::go_on;
 use pace::Due;
 use recorder::Recorder;
@@ -119,13 +119,15 @@ pub(crate) struct Outcome {
     pub(crate) samples: Vec<Sample>,
     /// What the proxy's processes used of their core meanwhile.
     pub(crate) cpu: Duration,
+    /// What the proxy's core was busy, with whatever; `None`: it is the load's core, too.
+    pub(crate) core: Option<Duration>,
     /// How long it took.
     pub(crate) wall: Duration,
 }
 
 /// Runs jobs at the same time, on the load's core, and reads what the proxy used meanwhile.
-pub(crate) fn run(jobs: &[Job], tree: &Tree, times: Times, core: usize) -> anyhow::Result<Outcome> {
-    on_core(core, || async move {
+pub(crate) fn run(jobs: &[Job], tree: &Tree, times: Times, cores: Cores) -> anyhow::Result<Outcome> {
+    on_core(cores.load, || async move {
         let pids = tree.pids()?;
         let mut work = JoinSet::new();
         let mut recorders = Vec::new();
@@ -136,10 +138,10 @@ pub(crate) fn run(jobs: &[Job], tree: &Tree, times: Times, core: usize) -> anyho
             recorders.push(recorder);
         }
         pause(times.warm).await?;
-        let (start, before) = (Instant::now(), machine::cpu(&pids)?);
+        let (start, before) = (Instant::now(), Used::until_now(&pids, cores)?);
         recorders.iter().for_each(|recorder| recorder.begin(start));
         pause(times.span).await?;
-        let (end, after) = (Instant::now(), machine::cpu(&pids)?);
+        let (end, after) = (Instant::now(), Used::until_now(&pids, cores)?);
         recorders.iter().for_each(|recorder| recorder.end(end));
         let give_up = end + TAIL_PATIENCE;
         while recorders.iter().any(|recorder| recorder.outstanding() > 0) && Instant::now() < give_up {
@@ -153,7 +155,8 @@ pub(crate) fn run(jobs: &[Job], tree: &Tree, times: Times, core: usize) -> anyho
             "no answer at all: {:?}",
             samples.iter().map(|s| &s.failures).collect::<Vec<_>>()
         );
-        Ok(Outcome { samples, cpu: after.saturating_sub(before), wall: end - start })
+        let (cpu, core) = after.since(before);
+        Ok(Outcome { samples, cpu, core, wall: end - start })
     })
 }
 
@@ -162,7 +165,7 @@ pub(crate) fn on_core<T: Send, F: Future<Output = anyhow::Result<T>>>(
     core: usize,
     make: impl FnOnce() -> F + Send,
 ) -> anyhow::Result<T> {
-    machine::on_core(core, || {
+    on_thread(core, || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build_local(Default::default())?;
         runtime.block_on(make())
@@ -294,7 +297,7 @@ mod tests {
 
     fn load(jobs: &[Job]) -> Outcome {
         let times = Times { warm: Duration::from_millis(20), span: Duration::from_millis(200) };
-        run(jobs, &Tree::Nothing, times, machine::Cores::of_this_machine().unwrap().load).unwrap()
+        run(jobs, &Tree::Nothing, times, Cores::of_this_machine().unwrap()).unwrap()
     }
 
     #[test]
