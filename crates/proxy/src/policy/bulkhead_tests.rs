@@ -140,7 +140,7 @@ fn runtimes_on_several_threads_share_places_and_lose_no_wake_up() {
                         let priority = [Priority::Low, Priority::High][(dice.roll() % 2) as usize];
                         let patience = Duration::from_micros(dice.roll() % 300);
                         let place = bulkhead.acquire(at(60_000), priority, at(0));
-                        let place = if dice.roll() % 4 == 0 {
+                        let place = if dice.roll().is_multiple_of(4) {
                             tokio::time::timeout(patience, place).await.ok()
                         } else {
                             Some(place.await)

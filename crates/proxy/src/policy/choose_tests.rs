@@ -100,7 +100,9 @@ fn beyond_the_ceiling_and_with_too_few_left_ejected_ones_are_used() {
         ready[..3].iter().for_each(|endpoint| eject(endpoint, at(0)));
         let chooser = chooser(by);
         let counts = shares(&chooser, &ready, at(1));
-        assert_eq!(counts.iter().filter(|count| **count == 0).count(), 2, "half of them: {counts:?}");
+        let unused = counts.iter().filter(|count| **count == 0).count();
+        // Peak EWMA may use the ejected one that is left, but likes the one that did nothing better.
+        assert!(unused == 2 || chooser.by == By::PeakEwma && unused == 3, "half of them: {counts:?}");
         let dice = Dice::new(1);
         let mut used = [false; 4];
         for _ in 0..1_000 {

@@ -162,7 +162,8 @@ impl Slot {
         let took = Duration::from_nanos(self.took.load(Ordering::Relaxed));
         let unix_ms = self.unix_ms.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
-        let is_whole = version != 0 && version % 2 == 0 && self.version.load(Ordering::Relaxed) == version;
+        let is_whole =
+            version != 0 && version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
         is_whole.then_some(Example { trace, took, unix_ms })
     }
 }
