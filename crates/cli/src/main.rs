@@ -23,6 +23,7 @@ use clap::Parser;
 const KEEP: &str = "__keep";
 
 fn main() -> ExitCode {
+    node::install_crypto_provider();
     let mut arguments = std::env::args_os().skip(1);
     let first = arguments.next();
     if first.as_ref().is_some_and(|first| first == KEEP) {

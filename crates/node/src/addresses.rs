@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use control::ports::{NoFreePort, Ports};
-use manifest::spec::{App, ServiceName};
+use manifest::spec::{App, Listen, ServiceName};
 use serde::{Deserialize, Serialize};
 
 use crate::state_dir::StateDir;
@@ -29,13 +29,16 @@ pub(crate) struct Addresses {
     /// Ports of 127.0.0.1, one for each pair.
     pub(crate) mesh: BTreeMap<Pair, u16>,
     /// For each `listen` with port 0: the port it got.
-    pub(crate) gateway: BTreeMap<SocketAddr, u16>,
+    pub(crate) gateway: BTreeMap<Listen, u16>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
     mesh: Vec<(String, String, u16)>,
     gateway: Vec<(SocketAddr, u16)>,
+    /// Those that speak TLS.
+    #[serde(default)]
+    gateway_tls: Vec<(SocketAddr, u16)>,
 }
 
 impl Addresses {
@@ -49,14 +52,21 @@ impl Addresses {
             .into_iter()
             .filter_map(|(caller, callee, port)| Some(((caller.parse().ok()?, callee.parse().ok()?), port)))
             .collect();
-        Self { mesh, gateway: kept.gateway.into_iter().collect() }
+        let listen = |tls| move |(address, port)| (Listen { address, tls }, port);
+        let plain = kept.gateway.into_iter().map(listen(false));
+        Self { mesh, gateway: plain.chain(kept.gateway_tls.into_iter().map(listen(true))).collect() }
     }
 
     /// Keeps them.
     pub(crate) fn write(&self, state: &StateDir) -> std::io::Result<()> {
+        let gateway = |tls| {
+            let some = self.gateway.iter().filter(|(listen, _)| listen.tls == tls);
+            some.map(|(listen, port)| (listen.address, *port)).collect()
+        };
         let kept = Kept {
             mesh: self.mesh.iter().map(|((a, b), port)| (a.to_string(), b.to_string(), *port)).collect(),
-            gateway: self.gateway.iter().map(|(address, port)| (*address, *port)).collect(),
+            gateway: gateway(false),
+            gateway_tls: gateway(true),
         };
         state.write_whole(FILE, &serde_json::to_vec(&kept)?)
     }
@@ -98,9 +108,7 @@ impl Addresses {
         let gateway = self
             .gateway
             .iter()
-            .filter(|(wanted, port)| {
-                app.gateway.listen.iter().any(|listen| listen.address == **wanted) && stays(**port)
-            })
+            .filter(|(wanted, port)| app.gateway.listen.contains(wanted) && stays(**port))
             .inspect(|(_, port)| ports.keep(**port))
             .map(|(wanted, port)| (*wanted, *port))
             .collect();

@@ -10,14 +10,17 @@ use api::{Action, Apply, Plan};
 use control::ports::Ports;
 use control::{Change, ChangeKind, Controller, Desired};
 use kit::{Explain, Help};
-use manifest::spec::{App, ServiceName};
+use manifest::spec::{App, Listen, ServiceName};
 use proxy::{Entrance, Listener, RouteTable};
 use registry::Directory;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::addresses::{Addresses, loopback};
+use crate::certificates::{Certificates, LoadError};
+use crate::edge::Edges;
 use crate::port_holder;
 use crate::state_dir::StateDir;
+use crate::takeover::Turn;
 
 /// Instances of one service at most, as in a file.
 const MAX_REPLICAS: u32 = 1000;
@@ -29,7 +32,11 @@ pub(crate) struct Applier {
     pub(crate) directory: Directory,
     pub(crate) ports: Arc<Ports>,
     pub(crate) proxy: proxy::Handle,
+    certificates: Certificates,
+    edges: Edges,
     in_force: Mutex<InForce>,
+    /// Changes from ours only while `in_force` is locked.
+    turn: watch::Sender<Turn>,
 }
 
 /// What is in force.
@@ -40,9 +47,18 @@ struct InForce {
     addresses: Addresses,
     desired: Desired,
     /// Where the gateway listens.
-    gateway: Vec<SocketAddr>,
+    gateway: Vec<Listen>,
     /// Everything stops: no further wish is met.
     going_down: bool,
+}
+
+/// Whose the addresses and files of a node's last life are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// Ours: that node is gone.
+    Now,
+    /// Still that node's: it has not handed over yet. It listens on the addresses, and may have to go on.
+    Later,
 }
 
 /// A wish worked out: everything that will be put in force.
@@ -69,11 +85,17 @@ pub(crate) enum ApplyError {
     #[error("cannot listen on {address}{}", held_by(.holder))]
     Listen { address: SocketAddr, holder: Option<port_holder::Holder>, source: std::io::Error },
     #[error(transparent)]
+    Certificate(#[from] LoadError),
+    #[error(transparent)]
+    Edge(#[from] gateway::EdgeError),
+    #[error(transparent)]
     Ports(#[from] control::ports::NoFreePort),
     #[error("cannot keep the application file in the state directory")]
     Keep(#[source] std::io::Error),
     #[error("the node is stopping")]
     Stopping,
+    #[error("the node is being upgraded")]
+    Upgrading,
 }
 
 fn held_by(holder: &Option<port_holder::Holder>) -> String {
@@ -93,9 +115,12 @@ impl Explain for ApplyError {
             Self::TooMany { .. } => Help::code("A0617").hint("ask for fewer"),
             Self::Listen { .. } => Help::code("A0613")
                 .hint("stop what holds the port, set `gateway.listen`, or run with `--isolated`"),
+            Self::Certificate(error) => error.help(),
+            Self::Edge(error) => error.help(),
             Self::Ports(_) => Help::code("A0614").hint("stop services of other apps on this machine"),
             Self::Keep(_) => Help::code("A0615").hint("free space, or say another place with `--state-dir`"),
             Self::Stopping => Help::code("A0616").hint("wait for it to end, then `atoll up` again"),
+            Self::Upgrading => Help::code("A0636").hint("do it again when `atoll upgrade` is done"),
         }
     }
 }
@@ -107,16 +132,39 @@ impl Applier {
         directory: Directory,
         ports: Arc<Ports>,
         proxy: proxy::Handle,
+        certificates: Certificates,
+        edges: Edges,
     ) -> Self {
         let addresses = Addresses::read(&state);
         let in_force = Mutex::new(InForce { addresses, ..InForce::default() });
-        Self { state, detached, directory, ports, proxy, in_force }
+        let turn = watch::Sender::new(Turn::Ours);
+        Self { state, detached, directory, ports, proxy, certificates, edges, in_force, turn }
+    }
+
+    /// Another node may take over: no wish is met until it is clear whose turn it is.
+    pub(crate) async fn open_turn(&self) -> Result<(), ApplyError> {
+        let in_force = self.in_force.lock().await;
+        if in_force.going_down {
+            return Err(ApplyError::Stopping);
+        }
+        self.set_turn(Turn::Open);
+        Ok(())
+    }
+
+    /// Says whose turn it is to decide what runs.
+    pub(crate) fn set_turn(&self, turn: Turn) {
+        self.turn.send_replace(turn);
+    }
+
+    /// An error while it is not this node that decides what runs.
+    pub(crate) fn check_turn(&self) -> Result<(), ApplyError> {
+        if *self.turn.borrow() == Turn::Ours { Ok(()) } else { Err(ApplyError::Upgrading) }
     }
 
     /// Works a wish out without doing anything: new addresses in it are made up.
     pub(crate) async fn prepare(&self, app_name: &str, apply: Apply) -> Result<Prepared, ApplyError> {
         let in_force = self.in_force.lock().await;
-        let prepared = self.prepare_with(&in_force, app_name, apply)?;
+        let prepared = self.prepare_with(&in_force, app_name, apply, false)?;
         self.give_back(&prepared.addresses, &in_force.addresses); // nothing will listen there
         Ok(prepared)
     }
@@ -134,13 +182,14 @@ impl Applier {
         in_force: &InForce,
         app_name: &str,
         mut apply: Apply,
+        in_use: bool,
     ) -> Result<Prepared, ApplyError> {
         let app = resolve(&mut apply, in_force)?;
         if app.name.as_str() != app_name {
             return Err(ApplyError::OtherApp { running: app_name.into(), wanted: app.name.to_string() });
         }
         let replicas = replicas(&app, &apply.scale)?;
-        let addresses = in_force.addresses.fitted(&app, &self.ports, in_force.app.is_some())?;
+        let addresses = in_force.addresses.fitted(&app, &self.ports, in_use || in_force.app.is_some())?;
         let desired = Desired::of(&app, &replicas, &addresses.urls());
         Ok(Prepared { apply, app, addresses, desired })
     }
@@ -153,22 +202,28 @@ impl Applier {
     }
 
     /// Puts the wish of the node's last life in force and hands out what should be, for a controller
-    /// that is about to start. An address that is taken by now is no reason to leave what runs alone: the
-    /// rest goes on, and the error is handed out to be told.
+    /// that is about to start. An address that is taken by now, or a certificate that is gone, is no reason
+    /// to leave what runs alone: the rest goes on, and the error is handed out to be told.
     pub(crate) async fn resume(
         &self,
         app_name: &str,
         apply: Apply,
+        keeping: Keeping,
     ) -> Result<(Desired, Vec<ApplyError>), ApplyError> {
         let mut in_force = self.in_force.lock().await;
-        let mut prepared = self.prepare_with(&in_force, app_name, apply)?;
+        let in_use = keeping == Keeping::Later;
+        let mut prepared = self.prepare_with(&in_force, app_name, apply, in_use)?;
         let desired = prepared.desired.clone();
+        let (certificates, missing) = self.certificates.load(&prepared.app.gateway).await;
+        let (edge, closed) = self.edges.load(&prepared.app.gateway).await.ok_or(ApplyError::Stopping)?;
+        self.certificates.put(certificates);
         let (gateway, failed) = self.listen(&mut prepared).await?;
-        self.put_in_force(&mut in_force, prepared, gateway)?;
-        Ok((desired, failed))
+        self.put_in_force(&mut in_force, prepared, gateway, edge, keeping)?;
+        let closed = closed.into_iter().map(ApplyError::from);
+        Ok((desired, missing.into_iter().map(ApplyError::from).chain(closed).chain(failed).collect()))
     }
 
-    /// Puts a wish in force: listeners first (they can fail), then routes, then instances.
+    /// Puts a wish in force: certificates and listeners first (they can fail), then routes, then instances.
     pub(crate) async fn apply(
         &self,
         app_name: &str,
@@ -176,22 +231,33 @@ impl Applier {
         controller: &Controller,
     ) -> Result<Plan, ApplyError> {
         let mut in_force = self.in_force.lock().await;
+        self.check_turn()?;
         if in_force.going_down {
             return Err(ApplyError::Stopping);
         }
-        let mut prepared = self.prepare_with(&in_force, app_name, apply)?;
+        let mut prepared = self.prepare_with(&in_force, app_name, apply, false)?;
         let desired = prepared.desired.clone();
+        let made = prepared.addresses.clone();
+        let (certificates, missing) = self.certificates.load(&prepared.app.gateway).await;
+        let (edge, closed) = self.edges.load(&prepared.app.gateway).await.ok_or(ApplyError::Stopping)?;
+        let missing = missing.into_iter().map(ApplyError::from);
+        if let Some(error) = missing.chain(closed.into_iter().map(ApplyError::from)).next() {
+            self.give_back(&made, &in_force.addresses);
+            return Err(error);
+        }
+        let certificates_before = self.certificates.put(certificates); // a listener needs them at once
         let listening = self.listen(&mut prepared).await;
         let made = prepared.addresses.clone();
         let outcome = match listening {
             Err(error) => Err(error),
             Ok((gateway, failed)) => match failed.into_iter().next() {
                 Some(error) => Err(error),
-                None => self.put_in_force(&mut in_force, prepared, gateway),
+                None => self.put_in_force(&mut in_force, prepared, gateway, edge, Keeping::Now),
             },
         };
         if let Err(error) = outcome {
             self.proxy.listen(listeners(&in_force.gateway, &in_force.addresses)).await;
+            self.certificates.put(certificates_before);
             self.give_back(&made, &in_force.addresses);
             return Err(error);
         }
@@ -206,6 +272,7 @@ impl Applier {
         controller: &Controller,
     ) -> Result<Plan, ApplyError> {
         let mut in_force = self.in_force.lock().await;
+        self.check_turn()?;
         if in_force.going_down {
             return Err(ApplyError::Stopping);
         }
@@ -231,14 +298,15 @@ impl Applier {
         &self,
         in_force: &mut InForce,
         prepared: Prepared,
-        gateway: Vec<SocketAddr>,
+        gateway: Vec<Listen>,
+        edge: Arc<gateway::Edge>,
+        keeping: Keeping,
     ) -> Result<(), ApplyError> {
         let Prepared { apply, app, addresses, desired } = prepared;
-        addresses
-            .write(&self.state)
-            .and_then(|()| self.state.keep_wish(&apply, self.detached))
-            .map_err(ApplyError::Keep)?;
-        self.proxy.publish(RouteTable::compile(&app, &self.directory));
+        if keeping == Keeping::Now {
+            self.keep_all(&addresses, &apply)?;
+        }
+        self.proxy.publish(RouteTable::compile_with(&app, &self.directory, self.edges.put(edge)));
         self.give_back(&in_force.addresses, &addresses);
         *in_force = InForce { apply, app: Some(app), addresses, desired, gateway, going_down: false };
         Ok(())
@@ -246,23 +314,20 @@ impl Applier {
 
     /// Opens what the app needs and closes what it no longer does. Says where the gateway listens, and what
     /// could not be opened.
-    async fn listen(
-        &self,
-        prepared: &mut Prepared,
-    ) -> Result<(Vec<SocketAddr>, Vec<ApplyError>), ApplyError> {
+    async fn listen(&self, prepared: &mut Prepared) -> Result<(Vec<Listen>, Vec<ApplyError>), ApplyError> {
         let addresses = &mut prepared.addresses;
         let mut gateway = Vec::new();
         for wanted in &prepared.app.gateway.listen {
             let mut address = wanted.address;
             if address.port() == 0 {
-                let port = match addresses.gateway.get(&wanted.address) {
+                let port = match addresses.gateway.get(wanted) {
                     Some(port) => *port,
                     None => self.ports.pick()?,
                 };
-                addresses.gateway.insert(wanted.address, port);
+                addresses.gateway.insert(*wanted, port);
                 address.set_port(port);
             }
-            gateway.push(address);
+            gateway.push(Listen { address, ..*wanted });
         }
         let failed = self.proxy.listen(listeners(&gateway, addresses)).await;
         let failed = failed.into_iter().map(|(listener, source)| {
@@ -273,10 +338,35 @@ impl Applier {
     }
 
     /// Meets no further wish and takes no new connections from outside; services may go on calling each other.
-    pub(crate) async fn go_down(&self) {
-        let mut in_force = self.in_force.lock().await;
-        in_force.going_down = true;
-        self.proxy.listen(listeners(&[], &in_force.addresses)).await;
+    /// While another node may take over this waits: the end is for whoever has the app then.
+    pub(crate) async fn go_down(&self) -> Result<(), ApplyError> {
+        let mut turn = self.turn.subscribe();
+        loop {
+            // It comes to an end within the limits of `takeover`; the sender is our own.
+            let _ = turn.wait_for(|turn| *turn != Turn::Open).await;
+            let mut in_force = self.in_force.lock().await;
+            match *turn.borrow() {
+                Turn::Open => continue,
+                Turn::Theirs => return Err(ApplyError::Upgrading),
+                Turn::Ours => {}
+            }
+            in_force.going_down = true;
+            self.proxy.listen(listeners(&[], &in_force.addresses)).await;
+            return Ok(());
+        }
+    }
+
+    /// Keeps what is in force: the node that was here before may have kept it in another form.
+    pub(crate) async fn keep(&self) -> Result<(), ApplyError> {
+        let in_force = self.in_force.lock().await;
+        self.keep_all(&in_force.addresses, &in_force.apply)
+    }
+
+    fn keep_all(&self, addresses: &Addresses, apply: &Apply) -> Result<(), ApplyError> {
+        addresses
+            .write(&self.state)
+            .and_then(|()| self.state.keep_wish(apply, self.detached))
+            .map_err(ApplyError::Keep)
     }
 
     /// The wish in force.
@@ -300,7 +390,7 @@ impl Applier {
             ..Outline::default()
         };
         let Some(app) = &in_force.app else { return outline };
-        let gateway: Vec<String> = in_force.gateway.iter().map(ToString::to_string).collect();
+        let gateway: Vec<String> = in_force.gateway.iter().map(|listen| listen.address.to_string()).collect();
         for service in app.services.values() {
             for route in &service.routes {
                 outline.routes.push(api::Route {
@@ -333,7 +423,7 @@ impl Applier {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outline {
     pub(crate) root: PathBuf,
-    pub(crate) gateway: Vec<SocketAddr>,
+    pub(crate) gateway: Vec<Listen>,
     pub(crate) routes: Vec<api::Route>,
     /// Routes and calls of each service, as written.
     pub(crate) services: BTreeMap<ServiceName, (Vec<String>, Vec<String>)>,
@@ -381,11 +471,16 @@ fn replicas(app: &App, counts: &BTreeMap<String, u32>) -> Result<BTreeMap<Servic
     Ok(replicas)
 }
 
-fn listeners(gateway: &[SocketAddr], addresses: &Addresses) -> Vec<Listener> {
-    let gateway = gateway.iter().map(|address| Listener { address: *address, entrance: Entrance::Gateway });
+fn listeners(gateway: &[Listen], addresses: &Addresses) -> Vec<Listener> {
+    let gateway = gateway.iter().map(|listen| Listener {
+        address: listen.address,
+        entrance: Entrance::Gateway,
+        tls: listen.tls,
+    });
     let mesh = addresses.mesh.iter().map(|((caller, callee), port)| Listener {
         address: loopback(*port),
         entrance: Entrance::Mesh { caller: caller.clone(), callee: callee.clone() },
+        tls: false,
     });
     gateway.chain(mesh).collect()
 }
@@ -422,7 +517,17 @@ mod tests {
         let access = Arc::new(Nowhere);
         let proxy = proxy::Proxy::start(proxy::Options { access, ..proxy::Options::default() }).unwrap();
         let ports = Arc::new(Ports::new(std::process::id().into()));
-        Applier::new(StateDir::open(dir).unwrap(), true, Directory::default(), ports, proxy)
+        let certificates = Certificates::new(proxy.certificates().clone(), dir.join("ca"), Arc::new(|_| ()));
+        let edges = Edges::new(Arc::new(|_| ()));
+        Applier::new(
+            StateDir::open(dir).unwrap(),
+            true,
+            Directory::default(),
+            ports,
+            proxy,
+            certificates,
+            edges,
+        )
     }
 
     fn wish(services: &str) -> Apply {
@@ -439,12 +544,12 @@ mod tests {
             applier.prepare("x", wish(PAIR)).await.unwrap();
         }
         assert_eq!(applier.ports.taken(), 0);
-        applier.resume("x", wish(PAIR)).await.unwrap();
+        applier.resume("x", wish(PAIR), Keeping::Now).await.unwrap();
         let in_force = applier.ports.taken();
         applier.prepare("x", wish(PAIR)).await.unwrap();
         assert_eq!(applier.ports.taken(), in_force);
         // What is no longer called gives its address back.
-        applier.resume("x", wish("  back: { command: [back] }\n")).await.unwrap();
+        applier.resume("x", wish("  back: { command: [back] }\n"), Keeping::Now).await.unwrap();
         assert_eq!(applier.ports.taken(), in_force - 1);
     }
 
@@ -453,13 +558,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pair = || ("front".parse().unwrap(), "back".parse().unwrap());
         let first = applier(dir.path());
-        first.resume("x", wish(PAIR)).await.unwrap();
+        first.resume("x", wish(PAIR), Keeping::Now).await.unwrap();
         let port = first.in_force.lock().await.addresses.mesh[&pair()];
         first.proxy.listen(Vec::new()).await;
         drop(first);
         let somebody = std::net::TcpListener::bind(loopback(port)).unwrap();
         let second = applier(dir.path());
-        let (desired, failed) = second.resume("x", wish(PAIR)).await.unwrap();
+        let (desired, failed) = second.resume("x", wish(PAIR), Keeping::Now).await.unwrap();
         assert!(failed.is_empty());
         assert_ne!(desired.services[&"front".parse().unwrap()].urls[&pair().1].port(), port);
         drop(somebody);
@@ -471,7 +576,7 @@ mod tests {
         let applier = applier(dir.path());
         let mut all = wish(PAIR);
         all.scale.insert("back".into(), 3);
-        applier.resume("x", all).await.unwrap();
+        applier.resume("x", all, Keeping::Now).await.unwrap();
         let some = Apply { services: vec!["front".into()], no_deps: true, ..wish(PAIR) };
         let prepared = applier.prepare("x", some).await.unwrap();
         assert_eq!(prepared.desired.services[&"back".parse().unwrap()].replicas, 3);

@@ -1,18 +1,23 @@
 //! Puts a node together, starts and stops it, serves the admin API.
 //!
 //! Read in this order: [`node`](Node) (start to end), `app` (from a file to listeners, routes and desired
-//! state), `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `access`,
+//! state), `certificates` (those of the gateway), `edge` (what it checks), `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `access`,
 //! `port_holder`.
 
 mod access;
 mod addresses;
 mod admin;
 mod app;
+mod certificates;
+mod edge;
 mod events;
 mod node;
 pub mod port_holder;
 mod state_dir;
+mod takeover;
 
 pub use node::{Node, NodeError, Options};
+pub use proxy::tls::install_provider as install_crypto_provider;
 pub use runtime::keeper;
 pub use state_dir::left_behind;
+pub use takeover::{DRAIN, TakeOverError};

@@ -11,15 +11,20 @@ use control::ports::Ports;
 use control::{Checks, Controller, Desired};
 use kit::{Clock, Explain, Help, OnError, SystemClock, Tasks};
 use registry::{Directory, Registry};
-use runtime::process::ProcessDriver;
 use runtime::{Driver, Lifetime};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessLog;
 use crate::admin::{self, Admin};
-use crate::app::Applier;
+use crate::app::{Applier, Keeping};
+use crate::certificates::Certificates;
+use crate::edge::Edges;
 use crate::events::Events;
 use crate::state_dir::{self, StateDir};
+use crate::takeover::{
+    self, Given, Giver, Inheritance, Keeper, Predecessor, Reins, SteadyChecks, TakeOverError, Taker,
+};
 
 /// How long the parts may take to end once everything is stopped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -38,6 +43,10 @@ pub struct Options {
     pub keeper_command: Vec<OsString>,
     /// Its instances outlive it.
     pub detached: bool,
+    /// Take over from the node that runs the app, and give its connections so long to end ([`DRAIN`]).
+    ///
+    /// [`DRAIN`]: crate::DRAIN
+    pub take_over: Option<Duration>,
 }
 
 /// A running node: threads of its own, so that the caller stays free.
@@ -76,6 +85,9 @@ pub enum NodeError {
     /// What ran before cannot run again.
     #[error("the app that ran here cannot be resumed: {0}")]
     Resume(String),
+    /// The node could not take over from another.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
     /// A part that the node cannot do without has failed.
     #[error("the node had to stop: {0}")]
     Failed(String),
@@ -94,6 +106,7 @@ impl Explain for NodeError {
             Self::Resume(_) => {
                 Help::code("A0605").hint("use the version that started it, or see `atoll explain A0605`")
             }
+            Self::TakeOver(error) => error.help(),
             Self::Failed(_) => {
                 Help::code("A0606").hint("`atoll up` starts it again and finds what still runs")
             }
@@ -150,59 +163,99 @@ impl Node {
 /// Everything that runs, and how it hangs together.
 struct Parts {
     tasks: Tasks,
-    driver: Arc<ProcessDriver>,
+    reins: Arc<Reins>,
     proxy: proxy::Handle,
     applier: Arc<Applier>,
+    /// Ends the admin API.
+    admin: CancellationToken,
     /// Fires once everything is stopped on request.
     stopped: oneshot::Receiver<()>,
+    /// Fires once another node has the app.
+    given: oneshot::Receiver<Given>,
+    /// The node that this one has taken over from.
+    predecessor: Option<Predecessor>,
+}
+
+/// How a node ends.
+enum End {
+    /// Everything was stopped on request.
+    Stopped,
+    /// Another node has the app.
+    Given(Given),
+    /// A part has failed.
+    Failed,
 }
 
 impl Parts {
     async fn start(options: Options) -> Result<Self, NodeError> {
-        let state = StateDir::open(&options.state_dir).map_err(|error| match error {
-            state_dir::OpenError::Taken { pid } => NodeError::Taken { pid },
-            state_dir::OpenError::Unusable { path, source } => NodeError::StateDir { path, source },
-        })?;
         let unusable = |source| NodeError::StateDir { path: options.state_dir.clone(), source };
+        let (state, taking) = take_place(&options).await?;
         let kept = state.kept_wish().map_err(|error| NodeError::Resume(error.to_string()))?;
         let tasks = Tasks::new();
         let clock = SystemClock::new();
         let events = Arc::new(Events::new(clock.clone()));
 
         let lifetime = if options.detached { Lifetime::Detached } else { Lifetime::WithNode };
-        let driver = ProcessDriver::open(runtime::process::Options {
+        let keeper = Keeper {
             state_dir: options.state_dir.clone(),
-            keeper_command: options.keeper_command.clone(),
+            command: options.keeper_command.clone(),
             lifetime,
-            tasks: tasks.clone(),
-        })
-        .await
-        .map_err(|error| NodeError::Keeper(kit::report::chain(&error)))?;
-        let driver = Arc::new(driver);
+        };
+        let reins =
+            Reins::open(keeper).await.map_err(|error| NodeError::Keeper(kit::report::chain(&error)))?;
+        let reins = Arc::new(reins);
         raise_open_files();
-        let found = driver.recover().await.map_err(|error| NodeError::Keeper(error.to_string()))?;
+        let found = reins.recover().await.map_err(|error| NodeError::Keeper(error.to_string()))?;
 
         let directory = Directory::default();
-        let checks = Arc::new(Checks::new(driver.clone(), tasks.clone()));
+        let checks = Arc::new(Checks::new(reins.clone(), tasks.clone()));
         let registry = Registry::start(registry::Options {
             clock: Arc::new(clock.clone()),
             tasks: tasks.clone(),
             directory: directory.clone(),
-            exec: checks.clone(),
+            exec: Arc::new(SteadyChecks::new(reins.clone(), checks.clone())),
         });
 
         let access = Arc::new(AccessLog::start(&state.logs(), &tasks));
         let proxy =
             proxy::Proxy::start(proxy::Options { access: access.clone(), ..proxy::Options::default() })
                 .map_err(|source| NodeError::Part { part: "data path", source })?;
+        let mut after = None;
+        let mut taking = taking.map(|(taker, inheritance)| {
+            let Inheritance { version, pid, environment, memory, admin, upgrades, sockets, .. } = inheritance;
+            after = Some(memory);
+            (taker, sockets, Before { version, pid, environment, listeners: [admin, upgrades] })
+        });
+        if let Some((_, sockets, _)) = &mut taking {
+            proxy.inherit(std::mem::take(sockets)).await;
+        }
 
         let seed = seed_of(&options.state_dir);
         let ports = Arc::new(Ports::new(seed));
-        let applier =
-            Arc::new(Applier::new(state, options.detached, directory, ports.clone(), proxy.clone()));
+        let tell = {
+            let events = Arc::clone(&events);
+            Arc::new(move |happening| events.add(happening))
+        };
+        let certificates =
+            Certificates::new(proxy.certificates().clone(), authority_directory(&options), tell.clone());
+        let edges = Edges::new(tell.clone());
+        let followed = edges.clone();
+        tasks.spawn("node.edge", OnError::Log, |stop| followed.watch(stop));
+        let watched = certificates.clone();
+        tasks.spawn("node.certificates", OnError::Log, |stop| watched.watch(stop));
+        let applier = Arc::new(Applier::new(
+            state,
+            options.detached,
+            directory,
+            ports.clone(),
+            proxy.clone(),
+            certificates,
+            edges,
+        ));
+        let keeping = if taking.is_some() { Keeping::Later } else { Keeping::Now };
         let (desired, unmet) = match kept {
             Some(kept) => applier
-                .resume(&options.app, kept.apply)
+                .resume(&options.app, kept.apply, keeping)
                 .await
                 .map_err(|error| NodeError::Resume(kit::report::chain(&error)))?,
             None => (Desired::default(), Vec::new()),
@@ -219,64 +272,109 @@ impl Parts {
                 hint: help.hint,
             });
         }
-        let tell = {
-            let events = Arc::clone(&events);
-            Arc::new(move |happening| events.add(happening))
+        let environment = match &taking {
+            Some((_, _, before)) => before.environment.clone(),
+            None => inherited_environment(),
         };
+        let were_ready: Vec<_> = after.iter().flat_map(control::Memory::ready).collect();
         let controller = Controller::start(control::Options {
             clock: Arc::new(clock.clone()),
             tasks: tasks.clone(),
-            driver: driver.clone(),
+            driver: reins.clone(),
             registry: registry.clone(),
             checks,
             ports,
             surroundings: control::launch::Surroundings {
                 app: options.app.clone(),
-                environment: inherited_environment(),
+                environment: environment.clone(),
             },
             desired,
             found,
             tell,
-            after: None,
+            after,
         });
 
-        let listener = applier.state.bind_admin().map_err(unusable)?;
+        let mut predecessor = None;
+        let listeners = match taking {
+            Some((taker, _, before)) => {
+                let carrier = Carrier { taker, proxy: &proxy, controller: &controller, applier: &applier };
+                predecessor = Some(carrier.carry(&were_ready, &before, &events).await?);
+                before.listeners
+            }
+            None => {
+                let bind = |name| applier.state.bind(name).map_err(unusable);
+                [bind(api::SOCKET)?, bind(takeover::SOCKET)?]
+            }
+        };
+
+        let node = api::Node {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: clock.now(),
+            app: options.app.clone(),
+            state_dir: options.state_dir.clone(),
+            detached: options.detached,
+        };
+        let [admin_listener, upgrades] = [0, 1].map(|at: usize| {
+            listeners[at].try_clone().and_then(tokio::net::UnixListener::from_std).map_err(unusable)
+        });
+        let (admin_listener, upgrades) = (admin_listener?, upgrades?);
+        let (give, given) = oneshot::channel();
+        let giver = Arc::new(Giver {
+            node: node.clone(),
+            environment,
+            applier: applier.clone(),
+            controller: controller.clone(),
+            reins: reins.clone(),
+            proxy: proxy.clone(),
+            events: events.clone(),
+            listeners,
+            tasks: tasks.clone(),
+            given: std::sync::Mutex::new(Some(give)),
+        });
+        tasks.spawn("node.upgrades", OnError::StopNode, |stop| giver.serve(upgrades, stop));
         let (stop, stopped) = oneshot::channel();
+        let ending = tasks.stopping().child_token();
         let admin = Admin {
-            node: api::Node {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                pid: std::process::id(),
-                started_at: clock.now(),
-                app: options.app.clone(),
-                state_dir: options.state_dir.clone(),
-                detached: options.detached,
-            },
+            node,
             applier: applier.clone(),
             controller,
             registry,
-            driver: driver.clone(),
+            driver: reins.clone(),
             proxy: proxy.clone(),
             access,
             events,
-            ending: tasks.stopping(),
+            ending: ending.clone(),
             stop: std::sync::Mutex::new(Some(stop)),
         };
-        tasks.spawn("node.admin", OnError::StopNode, |stop| admin::serve(admin, listener, stop));
-        Ok(Self { tasks, driver, proxy, applier, stopped })
+        let end = ending.clone();
+        tasks.spawn("node.admin", OnError::StopNode, |_| admin::serve(admin, admin_listener, end));
+        Ok(Self { tasks, reins, proxy, applier, admin: ending, stopped, given, predecessor })
     }
 
-    async fn run(self) -> Result<(), NodeError> {
-        let asked = tokio::select! {
-            asked = self.stopped => asked.is_ok(),
-            () = async { self.tasks.stopping().cancelled().await } => false,
+    async fn run(mut self) -> Result<(), NodeError> {
+        let end = tokio::select! {
+            asked = &mut self.stopped => if asked.is_ok() { End::Stopped } else { End::Failed },
+            given = &mut self.given => given.map_or(End::Failed, End::Given),
+            () = async { self.tasks.stopping().cancelled().await } => End::Failed,
         };
-        self.proxy.shutdown(PROXY_GRACE).await;
+        if let Some(predecessor) = &mut self.predecessor {
+            predecessor.stop().await;
+        }
+        let ours = !matches!(end, End::Given(_));
+        let asked = matches!(end, End::Stopped);
+        match end {
+            End::Given(given) => self.finish(given).await,
+            End::Stopped | End::Failed => self.proxy.shutdown(PROXY_GRACE).await,
+        }
         let overstayed = self.tasks.shutdown(SHUTDOWN_GRACE).await;
         if asked {
             self.applier.state.forget_wish();
         }
-        self.applier.state.remove_admin();
-        self.driver.close();
+        if ours {
+            self.applier.state.remove_sockets();
+            self.reins.let_go().await;
+        }
         if let Some(failure) = self.tasks.failure() {
             return Err(NodeError::Failed(failure));
         }
@@ -285,15 +383,111 @@ impl Parts {
         }
         Ok(())
     }
+
+    /// Another node has the app: finishes the connections that are still here, unless everything stops.
+    async fn finish(&self, given: Given) {
+        let Given { mut successor, drain } = given;
+        self.admin.cancel();
+        let leaving = self.proxy.leave(takeover::IDLE_GRACE, drain);
+        tokio::pin!(leaving);
+        tokio::select! {
+            () = &mut leaving => return,
+            () = successor.stops() => {}
+        }
+        let _ = tokio::time::timeout(PROXY_GRACE, leaving).await;
+    }
+}
+
+/// Opens the state directory, or takes it over from the node that has it.
+async fn take_place(options: &Options) -> Result<(StateDir, Option<(Taker, Inheritance)>), NodeError> {
+    let path = &options.state_dir;
+    let Some(drain) = options.take_over else {
+        let state = StateDir::open(path).map_err(|error| match error {
+            state_dir::OpenError::Taken { pid } => NodeError::Taken { pid },
+            state_dir::OpenError::Unusable { path, source } => NodeError::StateDir { path, source },
+        })?;
+        return Ok((state, None));
+    };
+    // Each listening socket is a descriptor. A keeper that this node starts gets the limit of the shell.
+    let before = raise_open_files();
+    let asked = Taker::ask(path, drain).await;
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, before); // as it was: allowed
+    let (taker, inheritance) = asked?;
+    let lock = inheritance.lock.try_clone();
+    let state = lock.and_then(|lock| StateDir::inherit(path, lock));
+    let state = state.map_err(|source| NodeError::StateDir { path: path.clone(), source })?;
+    Ok((state, Some((taker, inheritance))))
+}
+
+/// What is known of the node before this one.
+struct Before {
+    version: String,
+    pid: u32,
+    environment: std::collections::BTreeMap<String, String>,
+    /// Of the admin API and of upgrades.
+    listeners: [std::os::unix::net::UnixListener; 2],
+}
+
+/// Carries the app from the node before to this one.
+struct Carrier<'a> {
+    taker: Taker,
+    proxy: &'a proxy::Handle,
+    controller: &'a Controller,
+    applier: &'a Applier,
+}
+
+impl Carrier<'_> {
+    /// Everything up to the moment at which this is the node.
+    async fn carry(
+        mut self,
+        were_ready: &[control::Place],
+        before: &Before,
+        events: &Events,
+    ) -> Result<Predecessor, NodeError> {
+        self.taker.until_ready(self.controller, were_ready).await?;
+        let earlier = self.taker.ready().await?;
+        self.proxy.accept().await;
+        let predecessor = self.taker.taken().await;
+        let signed = self.applier.state.sign();
+        signed.map_err(|source| NodeError::Part { part: "lock of the state directory", source })?;
+        if let Err(error) = self.applier.keep().await {
+            tracing::error!("{}", kit::report::chain(&error)); // the old form is still there
+        }
+        events.continue_after(earlier);
+        let (from, to) = (&before.version, env!("CARGO_PKG_VERSION"));
+        events.add(control::Happening {
+            level: control::Level::Info,
+            kind: "node.upgraded",
+            service: None,
+            instance: None,
+            message: format!(
+                "upgraded from {from} (process {}) to {to} (process {})",
+                before.pid,
+                std::process::id()
+            ),
+            code: None,
+            hint: None,
+        });
+        self.controller.release().await.map_err(|gone| NodeError::Failed(gone.to_string()))?;
+        Ok(predecessor)
+    }
 }
 
 /// Raises this process's limit of open files to what it may be: each proxied connection takes two. After the
 /// keeper has started, so that services keep the limit of the shell (programs that use `select` break with
 /// more than 1024).
-fn raise_open_files() {
+/// Returns the limit as it was.
+fn raise_open_files() -> rustix::process::Rlimit {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // refused: as before
+    let before = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before }); // refused: as before
+    before
+}
+
+/// Where this user's development authority is. One without a home has one per app.
+fn authority_directory(options: &Options) -> PathBuf {
+    let usual = identity::development::usual_directory(|name| std::env::var_os(name));
+    usual.unwrap_or_else(|| options.state_dir.join("ca"))
 }
 
 /// Spreads the ports of different nodes.

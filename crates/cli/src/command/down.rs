@@ -97,6 +97,7 @@ fn adopt(client: &Client, app: String) -> Result<node::Node, Failure> {
         app,
         keeper_command: super::keeper_command()?,
         detached: false,
+        take_over: None,
     })?)
 }
 

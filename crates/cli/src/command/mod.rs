@@ -16,7 +16,9 @@ mod routes;
 mod scale;
 mod schema;
 mod top;
+mod trust;
 mod up;
+mod upgrade;
 mod version;
 mod wait;
 
@@ -56,6 +58,7 @@ pub(crate) enum Command {
     Restart(restart::RestartArgs),
     Scale(scale::ScaleArgs),
     Wait(wait::WaitArgs),
+    Upgrade(upgrade::UpgradeArgs),
     Events(events::EventsArgs),
     Top(top::TopArgs),
     Routes(routes::RoutesArgs),
@@ -65,6 +68,7 @@ pub(crate) enum Command {
     Schema(schema::SchemaArgs),
     Explain(explain::ExplainArgs),
     Doctor(doctor::DoctorArgs),
+    Trust(trust::TrustArgs),
     Init(init::InitArgs),
     Completion(completion::CompletionArgs),
     Version(version::VersionArgs),
@@ -102,6 +106,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Restart(args) => restart::run(args, &context),
         Command::Scale(args) => scale::run(args, &context),
         Command::Wait(args) => wait::run(args, &context),
+        Command::Upgrade(args) => upgrade::run(args, &context),
         Command::Events(args) => events::run(args, &context),
         Command::Top(args) => top::run(args, &context),
         Command::Routes(args) => routes::run(args, &context),
@@ -111,6 +116,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Schema(args) => schema::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Doctor(args) => doctor::run(args, &context),
+        Command::Trust(args) => trust::run(&args, &context),
         Command::Init(args) => init::run(args),
         Command::Completion(args) => completion::run(args),
         Command::Version(args) => version::run(args, &context),

@@ -7,4 +7,6 @@ mod faults;
 mod foreground;
 mod load;
 mod serving;
+mod tls;
+mod upgrade;
 mod world;

@@ -53,6 +53,7 @@ impl World {
         for name in ["ATOLL_STATE_DIR", "COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "NO_COLOR"] {
             command.env_remove(name);
         }
+        command.env("ATOLL_CA_DIR", self.path().join("ca")); // never the authority of whoever runs the tests
         command
     }
 
@@ -144,6 +145,18 @@ impl World {
     /// The process id of the node.
     pub(crate) fn node_pid(&self) -> u32 {
         self.runtime.block_on(self.client().node()).unwrap().pid
+    }
+
+    /// The same, if it answers in time.
+    pub(crate) fn node_pid_within(&self, limit: Duration) -> Option<u32> {
+        let client = self.client();
+        let node = async { tokio::time::timeout(limit, client.node()).await };
+        self.runtime.block_on(node).ok()?.ok().map(|node| node.pid)
+    }
+
+    /// Runs what the API's client is asked.
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     /// Every living process that belongs to this project: those whose command line or environment names its

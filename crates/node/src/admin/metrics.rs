@@ -77,9 +77,12 @@ pub(crate) async fn metrics(State(admin): Shared) -> Response {
         "atoll_tls_handshakes_total",
         "counter",
         "TLS handshakes completed, by whether an earlier session was resumed.",
-        [("true", proxy.handshakes_resumed), ("false", proxy.handshakes.saturating_sub(proxy.handshakes_resumed))]
-            .map(|(resumed, count)| (format!("{{resumed=\"{resumed}\"}}"), count as f64))
-            .to_vec(),
+        [
+            ("true", proxy.handshakes_resumed),
+            ("false", proxy.handshakes.saturating_sub(proxy.handshakes_resumed)),
+        ]
+        .map(|(resumed, count)| (format!("{{resumed=\"{resumed}\"}}"), count as f64))
+        .to_vec(),
     );
     family(
         "atoll_tls_handshakes_failed_total",

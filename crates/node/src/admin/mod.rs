@@ -150,6 +150,7 @@ async fn scale(State(admin): Shared, wish: Result<Json<api::Scale>, JsonRejectio
 }
 
 async fn restart(State(admin): Shared, wish: Result<Json<api::Restart>, JsonRejection>) -> Answer<api::Done> {
+    admin.applier.check_turn()?;
     let targets = body(wish)?.targets;
     let view = admin.controller.view().borrow().clone();
     let mut resolved = Vec::new();
@@ -175,7 +176,7 @@ async fn stop_all(State(admin): Shared, wish: Result<Json<api::Stop>, JsonReject
     let grace = body(wish)?.timeout_s.map(Duration::from_secs);
     detached(async move {
         let running = running_instances(&admin);
-        admin.applier.go_down().await;
+        admin.applier.go_down().await?;
         admin.controller.down(grace).await.map_err(|_| problem::stopping())?;
         let stop = admin.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(stop) = stop {

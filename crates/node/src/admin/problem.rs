@@ -40,9 +40,11 @@ impl From<ApplyError> for Refusal {
             ApplyError::Faults { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             ApplyError::OtherApp { .. } | ApplyError::Listen { .. } => StatusCode::CONFLICT,
             ApplyError::Select(_) | ApplyError::NoService { .. } => StatusCode::NOT_FOUND,
-            ApplyError::TooMany { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            ApplyError::TooMany { .. } | ApplyError::Certificate(_) | ApplyError::Edge(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             ApplyError::Ports(_) | ApplyError::Keep(_) => StatusCode::INSUFFICIENT_STORAGE,
-            ApplyError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            ApplyError::Stopping | ApplyError::Upgrading => StatusCode::SERVICE_UNAVAILABLE,
         };
         let detail = match &error {
             ApplyError::Faults { report } => report.clone(),

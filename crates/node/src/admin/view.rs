@@ -1,8 +1,12 @@
 //! From what the controller sees to what the API says.
 
+use std::net::Ipv4Addr;
+
 use api::{InstanceState, Phase, ServiceState};
 use control::launch::HOST;
 use control::status::{InstanceView, ServiceView};
+
+use manifest::spec::Listen;
 
 use super::Admin;
 
@@ -27,18 +31,21 @@ pub(crate) async fn status(admin: &Admin) -> api::Status {
         app: admin.node.app.clone(),
         root: outline.root,
         phase: if view.stopping { Phase::Stopping } else { phase(&services) },
-        gateway: outline.gateway.iter().map(|address| url(*address)).collect(),
+        gateway: outline.gateway.iter().map(url).collect(),
         console: None,
         services,
     }
 }
 
 /// Where somebody on this machine reaches an address: what listens everywhere is `localhost` to them.
-fn url(address: std::net::SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        return format!("http://localhost:{}", address.port());
+fn url(listen: &Listen) -> String {
+    let Listen { address, tls } = listen;
+    let scheme = if *tls { "https" } else { "http" };
+    // Certificates are for names first of all: `localhost` is in that of the development authority.
+    if address.ip().is_unspecified() || (*tls && address.ip() == Ipv4Addr::LOCALHOST) {
+        return format!("{scheme}://localhost:{}", address.port());
     }
-    format!("http://{address}")
+    format!("{scheme}://{address}")
 }
 
 /// Where a service stays unless something changes, and nothing is wrong.
@@ -120,16 +127,19 @@ fn to_instance(view: &InstanceView, in_flight: u32) -> api::Instance {
 
 #[cfg(test)]
 mod tests {
-    use super::url;
+    use super::{Listen, url};
 
     #[test]
     fn an_address_is_shown_as_somebody_here_can_use_it() {
         for (address, shown) in [
-            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
-            ("0.0.0.0:8080", "http://localhost:8080"),
-            ("[::]:80", "http://localhost:80"),
+            (("127.0.0.1:8080", false), "http://127.0.0.1:8080"),
+            (("0.0.0.0:8080", false), "http://localhost:8080"),
+            (("[::]:80", false), "http://localhost:80"),
+            (("127.0.0.1:8443", true), "https://localhost:8443"),
+            (("10.0.0.5:443", true), "https://10.0.0.5:443"),
         ] {
-            assert_eq!(url(address.parse().unwrap()), shown);
+            let (address, tls) = address;
+            assert_eq!(url(&Listen { address: address.parse().unwrap(), tls }), shown);
         }
     }
 }

@@ -16,16 +16,6 @@ pub(crate) enum ClientStream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl ClientStream {
-    /// The socket below.
-    pub(crate) fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
-    }
-}
-
 impl From<TcpStream> for ClientStream {
     fn from(stream: TcpStream) -> Self {
         Self::Plain(stream)

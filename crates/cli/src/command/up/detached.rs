@@ -11,7 +11,7 @@ use crate::failure::{CliError, Failure, print};
 use crate::show::{Paint, clean, plan};
 
 /// The node's own log, in its state directory.
-pub(super) const LOG: &str = "node.log";
+pub(in crate::command) const LOG: &str = "node.log";
 
 /// The log is moved aside to `node.log.1` before a start when it is larger than this, in bytes.
 const MOST_LOG: u64 = 4 << 20;
@@ -49,7 +49,7 @@ pub(super) async fn run(up: Up) -> Result<u8, Failure> {
 }
 
 /// The log to append to, and how long it is now.
-fn open_log(path: &Path) -> io::Result<(File, u64)> {
+pub(in crate::command) fn open_log(path: &Path) -> io::Result<(File, u64)> {
     if std::fs::metadata(path).is_ok_and(|meta| meta.len() > MOST_LOG) {
         std::fs::rename(path, path.with_extension("log.1"))?;
     }
@@ -98,7 +98,7 @@ async fn come_up(up: &Up, child: &mut Child, log: &Path, log_start: u64) -> Resu
 }
 
 /// What the node said itself is better than anything that can be said about it.
-fn died(how: String, log: PathBuf, log_start: u64) -> Failure {
+pub(in crate::command) fn died(how: String, log: PathBuf, log_start: u64) -> Failure {
     let said = read_from(&log, log_start).unwrap_or_default();
     let said: Vec<String> = said.lines().map(|line| clean::line(line, false)).collect();
     if said.iter().any(|line| line.starts_with("error[")) {

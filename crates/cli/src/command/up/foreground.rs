@@ -20,7 +20,7 @@ pub(super) async fn run(up: Up, mut signals: Signals) -> Result<u8, Failure> {
         diagnostics::to_stderr();
     }
     let options =
-        node::Options { state_dir, app: app.clone(), keeper_command: keeper_command()?, detached: false };
+        node::Options { state_dir, app: app.clone(), keeper_command: keeper_command()?, detached: false, take_over: None };
     let node = node::Node::start(options)?;
     let followed = follow(&up, &mut signals, since).await;
     if followed.is_err() {

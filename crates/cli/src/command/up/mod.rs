@@ -1,6 +1,6 @@
 //! `atoll up`: runs an app, or brings what runs to what the file says.
 
-mod detached;
+pub(super) mod detached;
 mod foreground;
 mod node_process;
 

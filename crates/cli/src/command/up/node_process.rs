@@ -1,6 +1,7 @@
 //! The hidden command `__node`: the process of a detached node.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::command::keeper_command;
 use crate::diagnostics;
@@ -20,16 +21,20 @@ pub(crate) struct NodeArgs {
     /// The app's name
     #[arg(long)]
     pub(crate) app: String,
+    /// Take over from the node that runs it, whose connections get so many seconds to end
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) take_over: Option<u64>,
 }
 
 /// Runs the node to its end.
 pub(crate) fn run(args: NodeArgs) -> Result<u8, Failure> {
-    let NodeArgs { state_dir, app } = args;
+    let NodeArgs { state_dir, app, take_over } = args;
     // Away from the terminal and its signals. It fails for a leader of a process group: then somebody else
     // (a supervisor) has made the session.
     let _ = rustix::process::setsid();
     diagnostics::to_stderr();
-    let options = node::Options { state_dir, app, keeper_command: keeper_command()?, detached: true };
+    let take_over = take_over.map(Duration::from_secs);
+    let options = node::Options { state_dir, app, keeper_command: keeper_command()?, detached: true, take_over };
     let client = api::Client::new(&options.state_dir);
     let node = node::Node::start(options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -57,6 +62,10 @@ async fn until_ended(
                 return Ok(0);
             }
             _ = signals.next() => {
+                // The app may be another node's by now: this process finishes its connections, and need not.
+                if client.node().await.is_ok_and(|node| node.pid != std::process::id()) {
+                    return Ok(0);
+                }
                 let stop = api::Stop { timeout_s: grace };
                 // Answers when everything has stopped; a second signal does not wait for that.
                 tokio::select! {
