@@ -120,7 +120,7 @@ fn rate(machines: &Machines, now: Moment, n: u64) {
     let rates = machines.book.rates();
     let (rate, scope) = machines.guards.rates.first().unwrap();
     let who = [10, 0, (n >> 4) as u8, n as u8];
-    black_box(rates.check(rates.key(*scope, &who), rate, now)).unwrap();
+    let _ = black_box(rates.check(rates.key(*scope, &who), rate, now));
 }
 
 fn adaptive(machines: &Machines, under_way: u32, now: Moment) {
@@ -167,7 +167,7 @@ fn together(machines: &Machines, run: Run, start: u64, threads: usize) -> f64 {
 fn machines() -> Machines {
     let book = Book::default();
     let limit = RateLimit {
-        rate: 1_000_000_000,
+        rate: 100_000_000,
         period: Duration::from_secs(1),
         burst: u32::MAX,
         per: LimitKey::Client,

@@ -245,9 +245,9 @@ impl Breaker {
     /// What became of a call: whether it failed, and how long it took to the head of its answer or its failure.
     /// A good call never opens a breaker, whatever the window holds by then; one that failed or was slow may.
     #[inline]
-    pub fn record(&self, mut pass: Pass, failed: bool, took: Duration, now: Moment) {
+    pub fn record(&self, pass: Pass, failed: bool, took: Duration, now: Moment) {
         let slow = nanos(took) > self.control.slow_over.load(Relaxed);
-        if let Some(probe) = pass.0.take() {
+        if let Some(probe) = pass.0 {
             probe.finish(!failed && !slow, now);
             return;
         }
@@ -343,6 +343,7 @@ impl Refused {
 }
 
 impl Probe {
+    #[cold]
     fn finish(mut self, went_well: bool, now: Moment) {
         self.reported = true;
         let Control { word, probes, opened, closed, .. } = &self.breaker.control;
