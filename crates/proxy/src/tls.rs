@@ -20,9 +20,9 @@
 //!   connection (RFC 9112 §9.8).
 //! - **Memory.** An idle connection holds the keys and a read buffer of 4 KB, some 8 KB in all; no plaintext.
 //!
-//! A full handshake costs one signature (P-256: 30 µs, RSA 2048: 700 µs) and one key exchange (X25519: 100 µs)
-//! on the thread that accepted; a resumed one neither signature nor certificate. Nothing else runs on that
-//! thread meanwhile, which is why the handshakes under way are bounded ([`Handshakes`]).
+//! A handshake costs its thread, measured for the server's side alone: 120 µs with a P-256 certificate, 670 µs
+//! with RSA 2048; resumed 100 µs in TLS 1.3 (the key exchange stays) and 16 µs in 1.2. What is pending is the
+//! network: other connections go on meanwhile, and the handshakes under way are bounded ([`Handshakes`]).
 
 mod certificates;
 mod chain;
