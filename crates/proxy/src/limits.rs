@@ -42,8 +42,62 @@ pub struct Limits {
     pub pool: usize,
     /// How long an idle upstream connection is kept.
     pub pool_idle: Duration,
+    /// Copies of requests under way at once, per thread (`mirror`).
+    pub mirrors: u32,
     /// Times a request may pass through Atoll (counted in `Via`) before it is taken for a loop.
     pub hops: usize,
+    /// What holds for HTTP/2 alone.
+    pub http2: Http2,
+}
+
+/// Bounds of HTTP/2, besides [`Limits::streams`] and [`Limits::header_bytes`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Bytes of a request's body that a client may send ahead of the service, per stream.
+    pub stream_window: u32,
+    /// The same for all streams of a client's connection together.
+    pub connection_window: u32,
+    /// Bytes of an answer that wait for the client, per stream, besides the last piece that was read.
+    pub send_buffer: usize,
+    /// How long a client's connection may be silent before it is asked whether anybody is there. One that
+    /// does not answer within [`Limits::header_read`] is closed.
+    pub ping: Duration,
+    /// The window in which the next two are counted.
+    pub calm_window: Duration,
+    /// Streams that a client may reset before they are answered, if they are most of its streams. More close
+    /// the connection with `ENHANCE_YOUR_CALM`.
+    pub resets: u32,
+    /// Bytes that a client may send which are of no head and no body (such as pings, settings, empty frames),
+    /// and which its reading does not explain. More close the connection with `ENHANCE_YOUR_CALM`.
+    pub chatter: u64,
+    /// Streams that a client may begin and reset before they are even looked at. More close the connection.
+    pub unseen_resets: usize,
+    /// Connections to one instance, per thread. A second one is opened when the first has as many streams as
+    /// the instance, or [`Self::upstream_streams`], allows.
+    pub upstream_connections: usize,
+    /// Streams on one connection to an instance.
+    pub upstream_streams: u32,
+    /// Bytes of an answer's body that an instance may send ahead of the client, per stream. All streams of a
+    /// connection together may send as many times that: a client that does not read stops nobody else's.
+    pub upstream_window: u32,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            stream_window: 256 * 1024,
+            connection_window: 4 * 1024 * 1024,
+            send_buffer: 64 * 1024,
+            ping: Duration::from_secs(30),
+            calm_window: Duration::from_secs(10),
+            resets: 200,
+            chatter: 1024 * 1024,
+            unseen_resets: 20,
+            upstream_connections: 2,
+            upstream_streams: 256,
+            upstream_window: 128 * 1024,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -66,7 +120,9 @@ impl Default for Limits {
             attempts: 3,
             pool: 64,
             pool_idle: Duration::from_secs(15),
+            mirrors: 64,
             hops: 20,
+            http2: Http2::default(),
         }
     }
 }

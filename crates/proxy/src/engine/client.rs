@@ -19,8 +19,8 @@ use hyper_util::rt::TokioIo;
 use registry::Lease;
 use tokio::net::TcpStream;
 
-use super::Upgrade;
 use super::io::{Flow, Metered};
+use super::{Broken, Reply, Source, Upgrade};
 use crate::body::{BodyError, Pause};
 use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
@@ -41,26 +41,11 @@ pub(crate) struct UpstreamConnection {
     flow: Arc<Flow>,
 }
 
-/// An answer's head and where its body will come from.
-pub(crate) struct Reply {
-    pub(crate) status: StatusCode,
-    pub(crate) fields: Fields,
+/// Where the body of an answer will come from.
+pub(crate) struct Rest {
     connection: UpstreamConnection,
     incoming: Incoming,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    /// Nothing of the request was written.
-    Unsent(hyper::Error),
-    /// The connection ended before a byte of the answer.
-    Closed(hyper::Error),
-    /// What came is not a head of HTTP/1.
-    Malformed(hyper::Error),
-    /// The request's body could not be read.
-    Body(hyper::Error),
 }
 
 impl UpstreamConnection {
@@ -148,10 +133,10 @@ impl UpstreamConnection {
                 let unsent = failed.take_message().is_some() || self.flow.written() == written;
                 let answered = self.flow.read() != read;
                 return Err(match failed.into_error() {
-                    error if unsent => Broken::Unsent(error),
-                    error if error.is_user() => Broken::Body(error),
-                    error if error.is_parse() || answered => Broken::Malformed(error),
-                    error => Broken::Closed(error),
+                    error if unsent => Broken::Unsent(error.into()),
+                    error if error.is_user() => Broken::Body(error.into()),
+                    error if error.is_parse() || answered => Broken::Malformed(error.into()),
+                    error => Broken::Closed(error.into()),
                 });
             }
         };
@@ -161,9 +146,7 @@ impl UpstreamConnection {
         Ok(Reply {
             status: parts.status,
             fields: Fields::from(&parts.headers),
-            connection: self,
-            incoming,
-            upgrade,
+            source: Source::Http1(Rest { connection: self, incoming, upgrade }),
         })
     }
 }
@@ -171,7 +154,7 @@ impl UpstreamConnection {
 /// A connection to a local port from the range of ephemeral ports on which nobody listens may be given that
 /// very port as its own, and TCP's simultaneous open then joins it to itself (RFC 9293 §3.5). It goes without
 /// a trace, or the instance could not bind its port for a minute.
-fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
     if stream.local_addr()? != stream.peer_addr()? {
         return Ok(());
     }
@@ -179,7 +162,7 @@ fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
     Err(io::ErrorKind::ConnectionRefused.into())
 }
 
-impl Reply {
+impl Rest {
     /// The body, which holds the lease to its end and then gives the connection back to the pool.
     pub(crate) fn into_body(self, lease: Lease, pool: Rc<Pool>, pause: Duration) -> AnswerStream {
         let mut stream = AnswerStream {

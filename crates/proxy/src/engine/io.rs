@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::h2::PREFACE;
 use super::lines::{Lines, Reader};
 use crate::tls::ClientStream;
 
@@ -70,12 +72,41 @@ pub(crate) struct Metered {
     head: Reader,
     /// When the wait for the client's end is over.
     lingering: Option<Pin<Box<Sleep>>>,
+    /// Read already, and given back.
+    ahead: Bytes,
 }
 
 impl Metered {
     pub(crate) fn new(stream: ClientStream) -> (Self, Arc<Flow>) {
         let flow = Arc::new(Flow::default());
-        (Self { stream, flow: Arc::clone(&flow), head: Reader::default(), lingering: None }, flow)
+        (
+            Self {
+                stream,
+                flow: Arc::clone(&flow),
+                head: Reader::default(),
+                lingering: None,
+                ahead: Bytes::new(),
+            },
+            flow,
+        )
+    }
+
+    /// Reads what a connection of HTTP/2 begins with, as far as it does begin with it.
+    pub(super) async fn preface(&mut self) -> Bytes {
+        let mut begun = [0; PREFACE.len()];
+        let mut have = 0;
+        while have < begun.len() && begun[..have] == PREFACE[..have] {
+            match self.read(&mut begun[have..]).await {
+                Ok(bytes @ 1..) => have += bytes,
+                Ok(0) | Err(_) => break, // whoever reads next will see
+            }
+        }
+        Bytes::copy_from_slice(&begun[..have])
+    }
+
+    /// Gives back what was read.
+    pub(super) fn unread(&mut self, ahead: Bytes) {
+        self.ahead = ahead;
     }
 
     fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -92,6 +123,11 @@ impl AsyncRead for Metered {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let size = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead.split_to(size));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let bytes = buffer.filled().len() - before;

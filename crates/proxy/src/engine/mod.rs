@@ -5,17 +5,22 @@
 //! request over a connection to an instance, and both stay on their thread. No task is started per
 //! upstream connection: whoever waits for its answer, or reads it, drives it.
 
+mod begin;
 mod client;
 #[cfg_attr(not(test), expect(dead_code))] // until the connections below are its own
 mod h1;
+pub(crate) mod h2;
 mod io;
 mod lines;
 pub(crate) mod server;
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -23,33 +28,134 @@ use hyper_util::rt::TokioIo;
 use registry::Lease;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) use client::{AnswerStream, Broken, Reply, UpstreamConnection};
+pub(crate) use client::UpstreamConnection;
 pub(crate) use io::Flow;
 pub(crate) use lines::Lines;
 
 use crate::body::BodyError;
 use crate::failure::{Failure, Kind};
+use crate::fields::Fields;
+use crate::pool::Pool;
 
 /// A request's body as it arrives from the client.
-pub(crate) struct RequestStream(Incoming);
+pub(crate) enum RequestStream {
+    /// Over HTTP/1.
+    Http1(Incoming),
+    /// Over a stream of HTTP/2.
+    Http2(h2::server::RequestBody),
+}
 
 impl RequestStream {
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.0).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::new(Kind::RequestIncomplete, error))))
+        match self {
+            Self::Http1(incoming) => {
+                let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
+                let broken = |error| BodyError::new(Kind::RequestIncomplete, error);
+                Poll::Ready(frame.map(|frame| frame.map_err(broken)))
+            }
+            Self::Http2(body) => body.poll_frame(cx),
+        }
     }
 
     pub(crate) fn is_end(&self) -> bool {
-        self.0.is_end_stream()
+        match self {
+            Self::Http1(incoming) => incoming.is_end_stream(),
+            Self::Http2(body) => body.is_end(),
+        }
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        match self {
+            Self::Http1(incoming) => incoming.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
     }
 }
+
+/// An answer's head and where its body will come from.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) fields: Fields,
+    source: Source,
+}
+
+enum Source {
+    Http1(client::Rest),
+    Http2(h2::client::Rest),
+}
+
+impl Reply {
+    /// The body, which holds the lease to its end.
+    pub(crate) fn into_body(self, lease: Lease, pool: Rc<Pool>, pause: Duration) -> AnswerStream {
+        match self.source {
+            Source::Http1(rest) => AnswerStream::Http1(rest.into_body(lease, pool, pause)),
+            Source::Http2(rest) => AnswerStream::Http2(rest.into_body(lease, pause)),
+        }
+    }
+
+    /// The connection itself, for an answer that switches protocols.
+    pub(crate) fn into_upgrade(self, lease: Lease) -> Option<Upgrade> {
+        match self.source {
+            Source::Http1(rest) => rest.into_upgrade(lease),
+            Source::Http2(_) => None, // RFC 9113 §8.6
+        }
+    }
+}
+
+/// An answer's body on its way through.
+pub(crate) enum AnswerStream {
+    /// From a connection of HTTP/1.
+    Http1(client::AnswerStream),
+    /// From a stream of HTTP/2.
+    Http2(h2::client::AnswerBody),
+}
+
+impl AnswerStream {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Http1(stream) => stream.poll_frame(cx),
+            Self::Http2(stream) => stream.poll_frame(cx),
+        }
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        match self {
+            Self::Http1(stream) => stream.is_end(),
+            Self::Http2(stream) => stream.is_end(),
+        }
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(stream) => stream.size_hint(),
+            Self::Http2(stream) => stream.size_hint(),
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// Nothing of the request was written, or the instance has said that it did not process it.
+    Unsent(Cause),
+    /// The connection ended before a byte of the answer.
+    Closed(Cause),
+    /// The instance reset the stream instead of answering on it.
+    Reset(Cause),
+    /// What came is not the head of an answer.
+    Malformed(Cause),
+    /// The request's body could not be read.
+    Body(Cause),
+}
+
+/// What the engine says of it; for the log.
+pub(crate) type Cause = Box<dyn std::error::Error>;
 
 /// One side of a connection that is about to stop speaking HTTP.
 pub(crate) struct Upgrade {

@@ -13,20 +13,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio_util::task::TaskTracker;
 
+use super::begin::begin;
+use super::h2::{self, PREFACE};
 use super::io::Metered;
 use super::{RequestStream, Upgrade};
-use crate::access::AccessRecord;
 use crate::body::Body;
 use crate::connection::{Connection, Wish};
 use crate::exchange::{self, Answer, Asked, Entrance, Exchange};
-use crate::fields::{Fields, Known};
-use crate::head::{self, Head, RequestId};
+use crate::fields::Fields;
+use crate::head::{self, Head};
 use crate::limits::Limits;
 use crate::outgoing::Outgoing;
-use crate::record::Recorder;
 use crate::thread::{Occupied, Thread};
 use crate::tls::{ClientStream, Session};
-use crate::trace::Trace;
 use crate::tunnel;
 
 /// Room above `Limits::header_bytes` in which a head that is too long still gets a full problem as its
@@ -88,9 +87,26 @@ pub(crate) async fn serve(
     entrance: Arc<Entrance>,
     occupied: Occupied,
 ) {
-    let (io, flow) = Metered::new(stream);
+    let (mut io, flow) = Metered::new(stream);
     let connection = Connection::new(peer, entrance, session, flow, occupied);
     let _registered = thread.register(&connection);
+    let ahead = tokio::select! {
+        ahead = io.preface() => ahead,
+        wish = connection.wish() => match wish {
+            Wish::Close | Wish::Abort => return,
+            Wish::Drain => match tokio::time::timeout(FRESH_GRACE, io.preface()).await {
+                Ok(ahead) => {
+                    connection.tell(Wish::Drain);
+                    ahead
+                }
+                Err(_) => return,
+            }
+        },
+    };
+    if ahead == PREFACE[..] {
+        return h2::server::serve(thread, connection, io, ahead).await;
+    }
+    io.unread(ahead);
     let service = service_fn(|request| {
         let (thread, connection) = (Rc::clone(&thread), Rc::clone(&connection));
         async move { Ok::<_, Infallible>(answer(thread, connection, request).await) }
@@ -153,41 +169,8 @@ async fn answer(
         _ => head.set_target(&parts.uri.to_string()),
     }
     head.fields = Fields::from(&parts.headers);
-    let trace = Trace::of(head.fields.all_known(Known::Traceparent));
-    let request_id = RequestId::of(&head.fields);
-    let entrance = Arc::clone(connection.entrance());
-    let peer = connection.peer();
-    let record = AccessRecord {
-        time: kit::Clock::now(&thread.clock),
-        entrance: Arc::clone(&entrance),
-        tls: connection.session().cloned(),
-        peer,
-        version: head.version,
-        method: head.method.clone(),
-        host: None,
-        target: head.target().into(),
-        status: 0,
-        route: None,
-        endpoint: None,
-        attempts: 0,
-        duration_us: 0,
-        first_byte_us: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        upgraded: false,
-        request_id,
-        trace,
-        error: None,
-    };
-    let record = Box::new(Recorder::new(Rc::clone(&thread), connection, record));
-    let body = Body::request(RequestStream(incoming));
-    let mut exchange = Exchange {
-        asked: Asked { head, peer, entrance, request_id, trace, subject: None },
-        lines,
-        body,
-        upgrade,
-        record,
-    };
+    let body = Body::request(RequestStream::Http1(incoming));
+    let mut exchange = begin(&thread, connection, head, lines, body, upgrade);
     let mut answer = exchange::run(&thread, &mut exchange).await;
     if exchange.version() < Version::HTTP_2
         && answer.upgrade.is_none()

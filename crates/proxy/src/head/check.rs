@@ -24,8 +24,23 @@ pub(crate) fn check(head: &mut Head, lines: Lines, limits: &Limits) -> Result<()
     if !is_plain(&head.fields) {
         return Err(bad("Transfer-Encoding is not just `chunked`"));
     }
+    length(&head.fields)?;
     target(head)?;
     host(head)
+}
+
+/// RFC 9110 §8.6: one length, and a number. On HTTP/1 the parser has seen to that before.
+fn length(fields: &Fields) -> Result<(), Failure> {
+    let mut lengths = fields.all_known(Known::ContentLength);
+    match lengths.next() {
+        None => Ok(()),
+        Some(length) if lengths.next().is_none() && is_number(length) => Ok(()),
+        Some(_) => Err(bad("Content-Length is not one number")),
+    }
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
 fn bad(detail: &str) -> Failure {
@@ -61,6 +76,8 @@ fn target(head: &mut Head) -> Result<(), Failure> {
     let target = head.target();
     if target.starts_with('/') {
         // The common case changes nothing.
+    } else if head.version == Version::HTTP_2 && target != "*" {
+        return Err(bad(":path is not a path")); // RFC 9113 §8.3.1
     } else if target == "*" {
         if head.method != Method::OPTIONS {
             return Err(bad("the target `*` is for OPTIONS only"));

@@ -150,7 +150,7 @@ pub(crate) fn from_upstream(fields: &mut Fields, switching: bool) {
 
 /// RFC 9110 §7.6.1: fields that mean this connection only. `Proxy-Authorization` speaks to us, not to the
 /// service.
-pub(super) fn is_hop_by_hop(known: Known) -> bool {
+pub(crate) fn is_hop_by_hop(known: Known) -> bool {
     matches!(
         known,
         Known::Connection

@@ -1,0 +1,375 @@
+//! Connections of HTTP/2 to instances: of one thread, shared by its requests. Usually one per endpoint; each
+//! is driven by a task of its own, which opens it as well, so that a request which is given up meanwhile takes
+//! nothing from the others that wait for it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use registry::Endpoint;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::io::{Counted, Moved};
+use crate::engine::client::refuse_itself;
+use crate::limits::Limits;
+
+/// How long the end of a connection may take that nobody uses any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Longest head of an answer.
+const ANSWER_HEAD_BYTES: u32 = 64 * 1024;
+
+/// All connections of one thread.
+#[derive(Default)]
+pub(crate) struct Links {
+    /// By the address of the endpoint, which the bundle keeps alive: an instance that comes back on the
+    /// same port is another endpoint.
+    bundles: RefCell<HashMap<usize, Rc<Bundle>>>,
+    draining: Cell<bool>,
+}
+
+/// The connections to one endpoint.
+struct Bundle {
+    endpoint: Arc<Endpoint>,
+    links: RefCell<Vec<Rc<Link>>>,
+    /// Something that a request waits for has changed.
+    changed: Notify,
+    waiting: Cell<u32>,
+}
+
+/// One connection.
+pub(super) struct Link {
+    state: RefCell<State>,
+    /// Streams of ours on it.
+    streams: Cell<u32>,
+    /// How many have been.
+    carried: Cell<u64>,
+    idle_since: Cell<Instant>,
+    pub(super) moved: RefCell<Rc<Moved>>,
+    /// Whoever drives it is to look at the state.
+    told: Notify,
+}
+
+enum State {
+    Opening,
+    Open(SendRequest<Bytes>),
+    /// It takes no more streams.
+    Closed,
+    /// It could not be opened: the cause, for whoever waits.
+    Failed(io::ErrorKind, Option<i32>),
+}
+
+/// Why there is no place on a connection.
+#[derive(Debug)]
+pub(crate) enum NoPlace {
+    /// The connection could not be opened.
+    Connect(io::Error),
+    /// Too many wait for a place already.
+    Full,
+}
+
+impl Links {
+    /// A place for one stream on a connection to an endpoint, which is opened if there is none or all are
+    /// full. The caller bounds the time. `opened` is called for each connection that is opened.
+    pub(crate) async fn place(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        limits: &Limits,
+        tasks: &TaskTracker,
+        opened: impl Fn(),
+    ) -> Result<Place, NoPlace> {
+        let bundle = self.bundle(endpoint);
+        let mut waiting = None;
+        let mut watched: Option<Rc<Link>> = None;
+        loop {
+            if let Some(link) = bundle.free(limits) {
+                return Ok(Place::new(bundle, link, self.draining.get()));
+            }
+            // The one that was waited for is gone: not for the next, but for the retry loop to try again.
+            if let Some(link) = &watched
+                && let State::Failed(kind, code) = *link.state.borrow()
+            {
+                return Err(NoPlace::Connect(code.map_or(kind.into(), io::Error::from_raw_os_error)));
+            }
+            let opening = bundle.opening();
+            let room = bundle.links.borrow().len() < limits.http2.upstream_connections.max(1);
+            watched = match opening {
+                Some(link) => Some(link),
+                None if room => {
+                    opened();
+                    let link = bundle.open();
+                    tasks.spawn_local(run(
+                        Rc::downgrade(&bundle),
+                        Rc::clone(&link),
+                        endpoint.address(),
+                        limits.clone(),
+                    ));
+                    Some(link)
+                }
+                None => None,
+            };
+            if waiting.is_none() {
+                waiting = Some(Waiting::enter(&bundle, limits.waiting).ok_or(NoPlace::Full)?);
+            }
+            bundle.changed.notified().await;
+        }
+    }
+
+    fn bundle(&self, endpoint: &Arc<Endpoint>) -> Rc<Bundle> {
+        let mut bundles = self.bundles.borrow_mut();
+        let bundle = bundles.entry(Arc::as_ptr(endpoint).addr()).or_insert_with(|| {
+            Rc::new(Bundle {
+                endpoint: Arc::clone(endpoint),
+                links: RefCell::default(),
+                changed: Notify::new(),
+                waiting: Cell::new(0),
+            })
+        });
+        Rc::clone(bundle)
+    }
+
+    /// Closes connections that were idle for too long, or lead to an endpoint that is leaving: an instance
+    /// that ends gracefully waits for them.
+    pub(crate) fn sweep(&self, now: Instant, limit: Duration) {
+        self.bundles.borrow_mut().retain(|_, bundle| {
+            let leaving = !bundle.endpoint.is_accepting() || self.draining.get();
+            for link in bundle.links.borrow().iter() {
+                let old = now.saturating_duration_since(link.idle_since.get()) > limit;
+                if link.streams.get() == 0 && (leaving || old) && link.is_open() {
+                    link.close();
+                }
+            }
+            !bundle.links.borrow().is_empty() || bundle.waiting.get() > 0
+        });
+    }
+
+    /// From now on connections close with their last stream.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        self.sweep(Instant::now(), Duration::MAX);
+    }
+
+    /// Connections now that carry nothing.
+    pub(crate) fn idle(&self) -> usize {
+        let idle = |bundle: &Rc<Bundle>| {
+            bundle.links.borrow().iter().filter(|link| link.streams.get() == 0 && link.is_open()).count()
+        };
+        self.bundles.borrow().values().map(idle).sum()
+    }
+
+    /// Whether there is nothing to sweep.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bundles.borrow().is_empty()
+    }
+}
+
+impl Bundle {
+    /// The connection with the fewest streams, if any has room for one more.
+    fn free(&self, limits: &Limits) -> Option<Rc<Link>> {
+        let links = self.links.borrow();
+        let free = links.iter().filter(|link| link.streams.get() < link.most(limits));
+        free.min_by_key(|link| link.streams.get()).cloned()
+    }
+
+    /// The connection that is being opened.
+    fn opening(&self) -> Option<Rc<Link>> {
+        let links = self.links.borrow();
+        links.iter().find(|link| matches!(*link.state.borrow(), State::Opening)).cloned()
+    }
+
+    fn open(&self) -> Rc<Link> {
+        let link = Rc::new(Link {
+            state: RefCell::new(State::Opening),
+            streams: Cell::new(0),
+            carried: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            moved: RefCell::default(),
+            told: Notify::new(),
+        });
+        self.links.borrow_mut().push(Rc::clone(&link));
+        link
+    }
+
+    /// A connection has ended.
+    fn remove(&self, link: &Rc<Link>) {
+        self.links.borrow_mut().retain(|other| !Rc::ptr_eq(other, link));
+        self.changed.notify_waiters();
+    }
+}
+
+impl Link {
+    /// Streams that it takes at once.
+    fn most(&self, limits: &Limits) -> u32 {
+        match &*self.state.borrow() {
+            State::Open(sender) => {
+                let theirs = u32::try_from(sender.current_max_send_streams()).unwrap_or(u32::MAX);
+                theirs.min(limits.http2.upstream_streams)
+            }
+            _ => 0,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(*self.state.borrow(), State::Open(_))
+    }
+
+    /// Takes no more streams; ends with the last.
+    fn close(&self) {
+        if self.is_open() {
+            *self.state.borrow_mut() = State::Closed;
+        }
+        self.told.notify_one();
+    }
+}
+
+/// A place in the line for a place.
+struct Waiting(Rc<Bundle>);
+
+impl Waiting {
+    fn enter(bundle: &Rc<Bundle>, limit: u32) -> Option<Self> {
+        let waiting = bundle.waiting.get();
+        (waiting < limit).then(|| {
+            bundle.waiting.set(waiting + 1);
+            Self(Rc::clone(bundle))
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
+    }
+}
+
+/// One stream's place on a connection; given back when dropped.
+pub(crate) struct Place {
+    bundle: Rc<Bundle>,
+    pub(super) link: Rc<Link>,
+    /// The connection has carried streams before.
+    pub(crate) reused: bool,
+    draining: bool,
+}
+
+impl Place {
+    fn new(bundle: Rc<Bundle>, link: Rc<Link>, draining: bool) -> Self {
+        link.streams.set(link.streams.get() + 1);
+        let reused = link.carried.replace(link.carried.get() + 1) > 0;
+        Self { bundle, link, reused, draining }
+    }
+
+    /// Begins the stream.
+    pub(super) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        request: &mut Option<http::Request<()>>,
+        ends: bool,
+    ) -> Poll<Result<(h2::client::ResponseFuture, h2::SendStream<Bytes>), Option<h2::Error>>> {
+        let mut state = self.link.state.borrow_mut();
+        let State::Open(sender) = &mut *state else { return Poll::Ready(Err(None)) };
+        let outcome = match std::task::ready!(sender.poll_ready(cx)) {
+            Ok(()) => match request.take() {
+                Some(request) => sender.send_request(request, ends),
+                None => return Poll::Ready(Err(None)),
+            },
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &outcome
+            && !error.is_reset()
+            && error.reason().is_some() | error.is_io()
+        {
+            *state = State::Closed; // the instance says goodbye: the next stream goes elsewhere
+            self.link.told.notify_one();
+        }
+        Poll::Ready(outcome.map_err(Some))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let streams = self.link.streams.get() - 1;
+        self.link.streams.set(streams);
+        if streams == 0 {
+            self.link.idle_since.set(Instant::now());
+            if self.draining || !self.bundle.endpoint.is_accepting() {
+                self.link.close();
+            }
+        }
+        if self.bundle.waiting.get() > 0 {
+            self.bundle.changed.notify_one();
+        }
+    }
+}
+
+/// Opens a connection and moves its bytes until it ends.
+async fn run(bundle: Weak<Bundle>, link: Rc<Link>, address: SocketAddr, limits: Limits) {
+    let opened = tokio::time::timeout(limits.connect, open(address, &limits));
+    let opened = opened.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    match opened {
+        Err(error) => *link.state.borrow_mut() = State::Failed(error.kind(), error.raw_os_error()),
+        Ok((sender, driver, moved)) => {
+            *link.moved.borrow_mut() = moved;
+            *link.state.borrow_mut() = State::Open(sender);
+            link.idle_since.set(Instant::now());
+            if let Some(bundle) = bundle.upgrade() {
+                bundle.changed.notify_waiters();
+            }
+            drive(&link, driver).await;
+            *link.state.borrow_mut() = State::Closed;
+        }
+    }
+    if let Some(bundle) = bundle.upgrade() {
+        bundle.remove(&link);
+    }
+}
+
+type Driver = Connection<Counted<TcpStream>, Bytes>;
+
+async fn open(address: SocketAddr, limits: &Limits) -> io::Result<(SendRequest<Bytes>, Driver, Rc<Moved>)> {
+    let stream = TcpStream::connect(address).await?;
+    refuse_itself(&stream)?;
+    stream.set_nodelay(true)?;
+    let (io, moved) = Counted::new(stream, Bytes::new());
+    let own = &limits.http2;
+    let all = own.upstream_window.saturating_mul(own.upstream_streams).min(i32::MAX as u32);
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(own.upstream_window)
+        .initial_connection_window_size(all)
+        .max_header_list_size(ANSWER_HEAD_BYTES)
+        .max_send_buffer_size(own.send_buffer);
+    let (sender, driver) = builder.handshake(io).await.map_err(io::Error::other)?;
+    Ok((sender, driver, moved))
+}
+
+/// Moves bytes until the connection ends, or until it was closed and its last stream is over.
+async fn drive(link: &Link, driver: Driver) {
+    let mut driver = pin!(driver);
+    loop {
+        tokio::select! {
+            outcome = poll_fn(|cx| driver.as_mut().poll(cx)) => {
+                if let Err(error) = outcome {
+                    tracing::debug!("connection to an instance: {error}");
+                }
+                return;
+            }
+            () = link.told.notified() => {
+                if link.streams.get() == 0 && !link.is_open() {
+                    // Nobody holds it any more: it says goodbye by itself.
+                    let _ = tokio::time::timeout(LAST_WORDS, driver.as_mut()).await;
+                    return;
+                }
+            }
+        }
+    }
+}

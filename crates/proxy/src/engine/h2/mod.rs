@@ -1,0 +1,17 @@
+//! HTTP/2 on the `h2` crate, without anything between: [`server`] for clients, [`client`] for instances, whose
+//! connections [`links`] keeps. [`message`] turns heads into ours and back, [`stream`] moves bodies with their
+//! flow control, [`calm`] tells a busy peer from a hostile one. The crate itself refuses what breaks
+//! RFC 9113 in frames, header compression, pseudo headers and lengths.
+
+mod calm;
+pub(crate) mod client;
+mod io;
+pub(crate) mod links;
+mod message;
+pub(crate) mod server;
+mod stream;
+
+pub(crate) use links::{Links, NoPlace};
+
+/// What a client of HTTP/2 sends first (RFC 9113 §3.4).
+pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,0 +1,171 @@
+//! Bodies on streams of HTTP/2: what comes in gives its window back as it is passed on, what goes out waits
+//! for the peer's.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::body::{BodyError, Pause};
+use crate::fields::Known;
+use crate::head::forward::is_hop_by_hop;
+
+/// The incoming half of a stream.
+pub(super) struct Receive {
+    stream: RecvStream,
+    /// Bytes still to come, where the head said how many; h2 holds the peer to it.
+    left: Option<u64>,
+    ended: bool,
+}
+
+impl Receive {
+    pub(super) fn new(stream: RecvStream, length: Option<u64>) -> Self {
+        Self { stream, left: length, ended: false }
+    }
+
+    /// The next frame. Its bytes may come again from the peer at once: whoever asks for one has room for it.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        while !self.ended {
+            match std::task::ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) => {
+                    // Fails only if more is given back than came.
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    let trailers = std::task::ready!(self.stream.poll_trailers(cx));
+                    self.ended = true;
+                    match trailers {
+                        Ok(Some(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                        Ok(None) => return Poll::Ready(None),
+                        Err(error) => return Poll::Ready(Some(Err(error))),
+                    }
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    pub(super) fn is_end(&self) -> bool {
+        self.ended || self.stream.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self.left {
+            _ if self.is_end() => SizeHint::with_exact(0),
+            Some(left) => SizeHint::with_exact(left),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+/// Why a body was not sent to its end.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// It broke off where it came from.
+    Source(BodyError),
+    /// The peer wants no more of it, or is gone.
+    Peer(Option<Reason>),
+    /// The peer gave no room for so long.
+    Stalled,
+}
+
+/// A body on its way into the outgoing half of a stream.
+pub(super) struct Pump<B> {
+    body: B,
+    stream: SendStream<Bytes>,
+    /// Something was handed over: there must be room before there is more.
+    begun: bool,
+    patience: Option<Pause>,
+}
+
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
+    /// `patience`: how long the peer may give no room.
+    pub(super) fn new(body: B, stream: SendStream<Bytes>, patience: Option<Duration>) -> Self {
+        Self { body, stream, begun: false, patience: patience.map(Pause::new) }
+    }
+
+    /// Tells the peer that the stream ends here.
+    pub(super) fn reset(&mut self, reason: Reason) {
+        self.stream.send_reset(reason);
+    }
+
+    /// Moves what can be moved; ready once all of it was handed over.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
+        loop {
+            if self.begun {
+                std::task::ready!(self.poll_room(cx))?;
+            }
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Stopped::Source(error))),
+                Poll::Ready(None) => return Poll::Ready(self.end()),
+                Poll::Pending => {
+                    // Whoever waits for the source must hear that nobody wants it any more.
+                    let reset = std::task::ready!(self.stream.poll_reset(cx));
+                    return Poll::Ready(Err(Stopped::Peer(reset.ok())));
+                }
+            };
+            let trailers = match frame.into_data() {
+                Ok(data) => {
+                    let last = self.body.is_end_stream();
+                    if data.is_empty() && !last {
+                        continue;
+                    }
+                    self.stream.send_data(data, last).map_err(|_| Stopped::Peer(None))?;
+                    if last {
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.begun = true;
+                    continue;
+                }
+                Err(frame) => frame.into_trailers(),
+            };
+            let Ok(mut trailers) = trailers else { continue };
+            let names = trailers.keys().filter(|name| is_hop_by_hop(Known::of(name.as_str().as_bytes())));
+            for name in names.cloned().collect::<Vec<_>>() {
+                trailers.remove(name);
+            }
+            let sent = self.stream.send_trailers(trailers).map_err(|_| Stopped::Peer(None));
+            let _ = Pin::new(&mut self.body).poll_frame(cx); // to its end, which it takes note of
+            return Poll::Ready(sent);
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Stopped> {
+        self.stream.send_data(Bytes::new(), true).map_err(|_| Stopped::Peer(None))
+    }
+
+    /// Ready when the peer, and the buffer of the stream, have room.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
+        self.stream.reserve_capacity(1);
+        while self.stream.capacity() == 0 {
+            match self.stream.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Stopped::Peer(error.reason()))),
+                Poll::Ready(None) => return Poll::Ready(Err(Stopped::Peer(None))),
+                Poll::Pending => {
+                    let Some(patience) = &mut self.patience else { return Poll::Pending };
+                    std::task::ready!(patience.poll_still(cx));
+                    return Poll::Ready(Err(Stopped::Stalled));
+                }
+            }
+        }
+        if let Some(patience) = &mut self.patience {
+            patience.moved();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
