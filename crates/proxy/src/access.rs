@@ -61,6 +61,12 @@ pub struct AccessRecord {
     pub duration_us: u64,
     /// To the answer's head, in microseconds; `None` when there was none.
     pub first_byte_us: Option<u64>,
+    /// Of the time to the answer's head, how much was spent on waiting for instances, in microseconds.
+    pub upstream_us: u64,
+    /// Whether a second attempt was made beside a slow one.
+    pub hedged: bool,
+    /// Whether the answer is not the service's own: what `fallback` says was answered in its stead.
+    pub fallback: bool,
     /// Bytes of the request's body that were passed on.
     pub bytes_in: u64,
     /// Bytes of the answer's body that were passed on.

@@ -1,17 +1,22 @@
-//! Which instance answers: of two drawn at random the one with fewer exchanges under way (Mitzenmacher,
-//! "The Power of Two Choices in Randomized Load Balancing", 2001). Where none is ready but one is on its
-//! way, the request waits for it.
+//! Which instance answers. [`crate::policy::choose`] decides; where none is ready but one is on its way, the
+//! request waits for it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use manifest::spec::InstanceId;
-use rand::RngExt;
-use registry::{Endpoint, Lease, Upstream};
+use manifest::spec::{HashKey, InstanceId};
+use registry::{Endpoint, Lease, Moment, Upstream};
 
+use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
+use crate::fields::{Fields, Known};
+use crate::policy::choose::Wish;
+use crate::policy::hash;
+use crate::table::Target;
+use crate::thread::Thread;
 
 /// How many requests of one thread wait, per upstream.
 #[derive(Default)]
@@ -54,20 +59,59 @@ impl Drop for Place {
 
 /// A place on an instance, rather not on `avoid`. Waits while one is expected; the caller bounds the time.
 pub(crate) async fn pick(
+    thread: &Thread,
+    target: &Target,
+    asked: &Asked,
+    avoid: Option<&InstanceId>,
+) -> Result<Lease, Failure> {
+    let key = key(target.hash.as_ref(), asked);
+    let avoid = avoid.map(std::slice::from_ref).unwrap_or_default();
+    let choose = |ready: &[Arc<Endpoint>], known| {
+        let wish = Wish { key, avoid, random: thread.dice.roll(), now: Moment::now() };
+        target.chooser.lease(ready, known, &wish)
+    };
+    waiting(&target.upstream, &thread.waiting, thread.limits.waiting, choose).await
+}
+
+/// What the request says about where it should go.
+fn key(hash: Option<&HashKey>, asked: &Asked) -> Option<u64> {
+    match hash? {
+        HashKey::Header(name) => asked.head.fields.get(name).map(hash::key),
+        HashKey::Cookie(name) => cookie(&asked.head.fields, name).map(hash::key),
+        HashKey::Client => match asked.peer.ip() {
+            IpAddr::V4(ip) => Some(hash::key(&ip.octets())),
+            IpAddr::V6(ip) => Some(hash::key(&ip.octets())),
+        },
+    }
+}
+
+/// The value of a cookie (RFC 6265 §4.2).
+pub(crate) fn cookie<'a>(fields: &'a Fields, name: &str) -> Option<&'a [u8]> {
+    let pairs = fields.all_known(Known::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
+    pairs.map(<[u8]>::trim_ascii).find_map(|pair| {
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        (&pair[..at] == name.as_bytes()).then(|| &pair[at + 1..])
+    })
+}
+
+async fn waiting(
     upstream: &Arc<Upstream>,
     waiting: &Rc<Waiting>,
     limit: u32,
-    avoid: Option<&InstanceId>,
+    mut choose: impl FnMut(&[Arc<Endpoint>], usize) -> Option<Lease>,
 ) -> Result<Lease, Failure> {
-    if let Some(lease) = choose(&upstream.load().ready, avoid) {
-        return Ok(lease);
+    {
+        let endpoints = upstream.load();
+        if let Some(lease) = choose(&endpoints.ready, endpoints.ready.len()) {
+            return Ok(lease);
+        }
     }
     let mut place = None;
     let mut changed = upstream.subscribe();
     loop {
         {
             let endpoints = upstream.load(); // after the subscription: no snapshot is missed between them
-            if let Some(lease) = choose(&endpoints.ready, avoid) {
+            if let Some(lease) = choose(&endpoints.ready, endpoints.ready.len()) {
                 return Ok(lease);
             }
             // One that is listed but takes nothing any more is being replaced: the next snapshot tells.
@@ -87,31 +131,9 @@ pub(crate) async fn pick(
     }
 }
 
-/// Takes a place on one of the ready endpoints, if any gives one.
-fn choose(ready: &[Arc<Endpoint>], avoid: Option<&InstanceId>) -> Option<Lease> {
-    let count = ready.len();
-    if count < 2 {
-        return ready.first()?.acquire();
-    }
-    let mut rng = rand::rng();
-    let first = rng.random_range(0..count);
-    let second = (first + rng.random_range(1..count)) % count;
-    let cost = |index: usize| (avoid == Some(ready[index].id()), ready[index].in_flight());
-    let (better, worse) = if cost(second) < cost(first) { (second, first) } else { (first, second) };
-    let drawn = [better, worse].into_iter().filter(|index| avoid != Some(ready[*index].id()));
-    let lease = drawn.into_iter().find_map(|index| ready[index].acquire());
-    // Both were leaving: any other, and in the end the one that was to be avoided.
-    lease.or_else(|| {
-        let mut others = ready.iter().filter(|endpoint| avoid != Some(endpoint.id()));
-        others.find_map(Endpoint::acquire).or_else(|| ready.iter().find_map(Endpoint::acquire))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
     use registry::Endpoints;
 
     fn endpoint(n: u16) -> Arc<Endpoint> {
@@ -123,45 +145,18 @@ mod tests {
         registry::Directory::default().upstream(&"web".parse().unwrap())
     }
 
-    #[test]
-    fn of_two_the_less_busy_is_chosen() {
-        let ready = [endpoint(1), endpoint(2)];
-        let busy = ready[0].acquire().unwrap();
-        for _ in 0..50 {
-            assert_eq!(choose(&ready, None).unwrap().endpoint().id(), ready[1].id());
-        }
-        drop(busy);
+    fn take_first(ready: &[Arc<Endpoint>], _known: usize) -> Option<Lease> {
+        ready.first()?.acquire()
     }
 
     #[test]
-    fn load_spreads_over_many() {
-        let ready: Vec<_> = (1..=8).map(endpoint).collect();
-        let held: Vec<_> = (0..800).map(|_| choose(&ready, None).unwrap()).collect();
-        for endpoint in &ready {
-            assert!((90..=110).contains(&endpoint.in_flight()), "{}", endpoint.in_flight());
-        }
-        drop(held);
-    }
-
-    #[test]
-    fn what_just_failed_is_avoided_while_there_is_another() {
-        let ready = [endpoint(1), endpoint(2), endpoint(3)];
-        for _ in 0..50 {
-            assert_ne!(choose(&ready, Some(ready[1].id())).unwrap().endpoint().id(), ready[1].id());
-        }
-        assert!(choose(&ready[1..2], Some(ready[1].id())).is_some());
-    }
-
-    #[tokio::test]
-    async fn one_that_is_leaving_is_passed_over() {
-        let ready = [endpoint(1), endpoint(2), endpoint(3)];
-        ready[0].drain(Duration::ZERO).await;
-        ready[2].drain(Duration::ZERO).await;
-        for _ in 0..20 {
-            assert_eq!(choose(&ready, None).unwrap().endpoint().id(), ready[1].id());
-        }
-        ready[1].drain(Duration::ZERO).await;
-        assert!(choose(&ready, None).is_none());
+    fn a_cookie_is_found_by_its_whole_name() {
+        let mut fields = Fields::new();
+        fields.push(b"Cookie", b"aid=1; id=2;x");
+        fields.push(b"cookie", b" sid = 3");
+        assert_eq!(cookie(&fields, "id"), Some(&b"2"[..]));
+        assert_eq!(cookie(&fields, "sid"), None);
+        assert_eq!(cookie(&fields, "x"), None);
     }
 
     #[tokio::test]
@@ -173,10 +168,13 @@ mod tests {
             tokio::task::yield_now().await;
             upstream.publish(Endpoints { ready: vec![endpoint(1)], expected: false });
         };
-        let (lease, ()) = tokio::join!(pick(&upstream, &waiting, 1, None), publish);
+        let (lease, ()) = tokio::join!(super::waiting(&upstream, &waiting, 1, take_first), publish);
         assert!(lease.is_ok());
         upstream.publish(Endpoints::default());
-        assert_eq!(pick(&upstream, &waiting, 1, None).await.unwrap_err().kind, Kind::NoInstance);
+        assert_eq!(
+            super::waiting(&upstream, &waiting, 1, take_first).await.unwrap_err().kind,
+            Kind::NoInstance
+        );
         assert!(waiting.counts.borrow().is_empty());
     }
 
@@ -185,10 +183,10 @@ mod tests {
         let upstream = upstream();
         let waiting = Rc::new(Waiting::default());
         upstream.publish(Endpoints { ready: Vec::new(), expected: true });
-        let first = pick(&upstream, &waiting, 1, None);
+        let first = super::waiting(&upstream, &waiting, 1, take_first);
         let second = async {
             tokio::task::yield_now().await;
-            pick(&upstream, &waiting, 1, None).await
+            super::waiting(&upstream, &waiting, 1, take_first).await
         };
         tokio::select! {
             biased;

@@ -19,7 +19,7 @@ use crate::router::{Miss, normal_path};
 use crate::table::{Action, Route, RouteTable};
 use crate::thread::Thread;
 use crate::trace::Trace;
-use crate::{head, respond, retry};
+use crate::{head, respond};
 
 /// What a listener is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +44,8 @@ pub struct Exchange {
     pub(crate) body: Body,
     pub(crate) upgrade: Option<Upgrade>,
     pub(crate) record: Box<Recorder>,
+    /// Break the answer off after so many bytes, on purpose.
+    pub(crate) cut: Option<u64>,
 }
 
 /// What is asked, by whom: all that an attempt on an instance is made from. A copy of it can be asked
@@ -312,7 +314,7 @@ async fn act<'a>(
         }
     }
     let answer = match &route.action {
-        Action::Forward(target) => retry::forward(thread, exchange, target).await?,
+        Action::Forward(forward) => forward.run(thread, exchange).await?,
         Action::Handle(handler) => handler.handle(exchange).await?,
     };
     Ok((route, answer))

@@ -91,6 +91,18 @@ pub enum Kind {
     TargetTooLong,
     /// The request's body is longer than `Limits::body_bytes`.
     BodyTooLarge,
+    /// The deadline had passed before anything was asked.
+    DeadlineExceeded,
+    /// The breaker of the route is open.
+    BreakerOpen,
+    /// As many requests as may are under way and waiting.
+    BulkheadFull,
+    /// Refused because the service carries no more, and others matter more.
+    Shed,
+    /// More requests than `limit` allows.
+    RateLimited,
+    /// Made on purpose, by `fault`.
+    Injected,
 }
 
 /// What is always the same about a kind of failure.
@@ -106,7 +118,7 @@ pub(crate) struct Facts {
 
 impl Kind {
     /// Every kind, in order of declaration.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 36] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::BadRequest,
@@ -137,6 +149,12 @@ impl Kind {
         Self::TooManyBadTokens,
         Self::TargetTooLong,
         Self::BodyTooLarge,
+        Self::DeadlineExceeded,
+        Self::BreakerOpen,
+        Self::BulkheadFull,
+        Self::Shed,
+        Self::RateLimited,
+        Self::Injected,
     ];
 
     /// The error type of RFC 9209 §2.3 by which `Proxy-Status`, access records and metrics name it.
@@ -185,6 +203,12 @@ impl Kind {
             Self::ClientGone => ("A0721", 499, "client_gone", "the client left", Client, Never),
             Self::TooManyConnections => ("A0722", 503, "connection_limit_reached", "too many connections", Atoll, Never),
             Self::PlainOnTls => ("A0753", 400, "http_request_error", "plain HTTP on a TLS port", Client, Never),
+            Self::DeadlineExceeded => ("A0724", 504, "http_response_timeout", "deadline exceeded", Client, Never),
+            Self::BreakerOpen => ("A0725", 503, "destination_unavailable", "breaker open", Upstream, Never),
+            Self::BulkheadFull => ("A0726", 503, "connection_limit_reached", "too many requests under way", Upstream, Never),
+            Self::Shed => ("A0727", 503, "connection_limit_reached", "shed for load", Upstream, Never),
+            Self::RateLimited => ("A0728", 429, "http_request_denied", "too many requests", Client, Never),
+            Self::Injected => ("A0729", 503, "http_request_denied", "fault made on purpose", Atoll, Never),
             Self::Internal => ("A0730", 500, "proxy_internal_error", "internal error", Atoll, Never),
             Self::Unauthorized => ("A0740", 401, "http_request_denied", "unauthorized", Client, Never),
             Self::Forbidden => ("A0741", 403, "http_request_denied", "forbidden", Client, Never),
@@ -247,6 +271,14 @@ impl Failure {
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
+        self
+    }
+
+    /// When it may be worth while to ask again; whole seconds, at least one.
+    #[must_use]
+    pub(crate) fn retry_after(mut self, pause: std::time::Duration) -> Self {
+        let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+        self.headers.push((http::header::RETRY_AFTER, HeaderValue::from(seconds.max(1))));
         self
     }
 

@@ -1,9 +1,10 @@
 //! The record of an exchange while it is being filled. It is emitted when it is dropped: with the last
 //! byte of the answer, or when the exchange is given up, whichever way that happens.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use registry::Endpoint;
@@ -11,6 +12,7 @@ use registry::Endpoint;
 use crate::access::AccessRecord;
 use crate::connection::Connection;
 use crate::failure::{Failure, Kind};
+use crate::guard::Place;
 use crate::head::Head;
 use crate::table::Shown;
 use crate::thread::Thread;
@@ -27,6 +29,17 @@ pub(crate) struct Recorder {
     connection: Rc<Connection>,
     upload: Option<Rc<Upload>>,
     answering: bool,
+    progress: Progress,
+}
+
+/// What tries add to, which only borrow the exchange.
+#[derive(Default)]
+struct Progress {
+    attempts: Cell<u32>,
+    endpoint: RefCell<Option<Arc<Endpoint>>>,
+    place: RefCell<Option<Place>>,
+    upstream: Cell<Duration>,
+    hedged: Cell<bool>,
 }
 
 impl Recorder {
@@ -34,7 +47,15 @@ impl Recorder {
         connection.begin();
         thread.counters.exchange_began();
         let started = Instant::now();
-        Self { record: Some(record), started, thread, connection, upload: None, answering: false }
+        Self {
+            record: Some(record),
+            started,
+            thread,
+            connection,
+            upload: None,
+            answering: false,
+            progress: Progress::default(),
+        }
     }
 
     /// When the head of the request was complete.
@@ -52,11 +73,47 @@ impl Recorder {
     }
 
     /// An attempt is made on an instance.
-    pub(crate) fn attempt(&mut self, endpoint: &Arc<Endpoint>) {
-        self.with(|record| {
-            record.endpoint = Some(Arc::clone(endpoint));
-            record.attempts += 1;
-        });
+    pub(crate) fn attempt(&self, endpoint: &Arc<Endpoint>) {
+        *self.progress.endpoint.borrow_mut() = Some(Arc::clone(endpoint));
+        self.progress.attempts.set(self.progress.attempts.get() + 1);
+    }
+
+    /// An instance has been waited for.
+    pub(crate) fn upstream(&self, took: Duration) {
+        self.progress.upstream.set(self.progress.upstream.get() + took);
+    }
+
+    /// A second attempt is made beside the first.
+    pub(crate) fn hedged(&self) {
+        self.progress.hedged.set(true);
+    }
+
+    /// Whose answer it is.
+    pub(crate) fn answers(&self, endpoint: &Arc<Endpoint>) {
+        let mut last = self.progress.endpoint.borrow_mut();
+        if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, endpoint)) {
+            *last = Some(Arc::clone(endpoint));
+        }
+    }
+
+    /// The instance that was tried last.
+    pub(crate) fn endpoint(&self) -> Option<Arc<Endpoint>> {
+        self.progress.endpoint.borrow().clone()
+    }
+
+    /// The place that the exchange has with a service, in the stead of one that it had before.
+    pub(crate) fn hold(&self, place: Place) {
+        *self.progress.place.borrow_mut() = Some(place);
+    }
+
+    /// How much of the time so far was spent on waiting for instances.
+    pub(crate) fn waited(&self) -> Duration {
+        self.progress.upstream.get()
+    }
+
+    /// The answer is not the service's own.
+    pub(crate) fn fell_back(&mut self) {
+        self.with(|record| record.fallback = true);
     }
 
     pub(crate) fn upload(&mut self, upload: &Rc<Upload>) {
@@ -134,6 +191,10 @@ impl Drop for Recorder {
         self.connection.end(self.answering);
         let Some(mut record) = self.record.take() else { return };
         record.duration_us = micros(self.started);
+        record.attempts = self.progress.attempts.get();
+        record.hedged = self.progress.hedged.get();
+        record.endpoint = self.progress.endpoint.take();
+        record.upstream_us = u64::try_from(self.progress.upstream.get().as_micros()).unwrap_or(u64::MAX);
         if let Some(upload) = &self.upload {
             record.bytes_in += upload.bytes();
         }

@@ -8,7 +8,8 @@ use crate::body::Body;
 use crate::exchange::{Answer, Exchange};
 use crate::failure::{Failure, Kind};
 use crate::fields::Known;
-use crate::head::{REQUEST_ID, RequestId};
+use crate::grpc;
+use crate::head::{self, REQUEST_ID, RequestId};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -32,6 +33,9 @@ pub(crate) fn problem(failure: &Failure, exchange: &Exchange) -> Answer {
     if untrusted && exchange.version() < Version::HTTP_2 {
         // Whoever sends such a head may mean what follows it to be read in another way, too.
         answer.set_header(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if exchange.version() == Version::HTTP_2 && head::is_grpc(&exchange.asked.head.fields) {
+        grpc::tell(failure, &mut answer);
     }
     answer
 }
@@ -61,7 +65,8 @@ fn build(failure: &Failure, request_id: &str) -> Answer {
             answer.set_header(ALLOW, allow);
         }
     }
-    if facts.status == StatusCode::SERVICE_UNAVAILABLE {
+    let paced = failure.headers.iter().any(|(name, _)| *name == RETRY_AFTER);
+    if facts.status == StatusCode::SERVICE_UNAVAILABLE && !paced {
         answer.set_header(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     for (name, value) in &failure.headers {

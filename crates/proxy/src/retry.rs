@@ -1,255 +1,283 @@
-//! For each attempt that is allowed: balance, connect, send. Ends with an answer's head or a failure.
+//! For each try that is allowed: breaker, balance, connect, send. Ends with an answer's head or a failure.
 
 use std::cell::Cell;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use kit::Backoff;
-use manifest::spec::InstanceId;
-use registry::Lease;
+use manifest::spec::{self, InstanceId};
+use registry::{Endpoint, Lease, Moment};
 use tokio::time::Instant;
 
+use crate::attempt::{Phase, attempt, in_time};
+use crate::balance;
 use crate::body::Body;
-use crate::engine::{Broken, Reply, UpstreamConnection};
+use crate::deadline::Deadline;
+use crate::engine::Reply;
 use crate::exchange::{Answer, Exchange};
 use crate::failure::{Failure, Kind, Retry};
-use crate::head::forward::Attempt;
-use crate::head::{self, Framing};
+use crate::fields::{Fields, Known};
+use crate::head;
+use crate::policy::backoff;
+use crate::policy::breaker::Pass;
 use crate::table::Target;
 use crate::thread::Thread;
-use crate::upload::{Gate, Upload};
-use crate::{Limits, balance};
+use crate::upload::Upload;
 
-/// Between an attempt and the next.
-const PAUSE: Backoff = Backoff { first: Duration::from_millis(20), max: Duration::from_millis(500) };
+/// Until another look at the only instance, which may be on its way out.
+const LOOK_AGAIN: Backoff = Backoff { first: Duration::from_millis(20), max: Duration::from_millis(500) };
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// What an exchange is waiting for: names the failure when its time is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Instance,
-    Connection,
-    Answer,
+/// A call that is to be made.
+pub(crate) struct Call<'a> {
+    pub(crate) thread: &'a Rc<Thread>,
+    pub(crate) exchange: &'a Exchange,
+    pub(crate) upload: &'a Rc<Upload>,
+    pub(crate) target: &'a Target,
+    pub(crate) rule: &'a spec::Guard,
+    pub(crate) deadline: &'a Deadline,
 }
 
-/// Gets an answer from an instance of the target. Its timeout, which begins with the last byte of the request,
-/// is that of one try: attempts that provably
-/// did not reach a service share it, a declared retry gets one of its own.
-pub(crate) async fn forward(
-    thread: &Rc<Thread>,
-    exchange: &mut Exchange,
-    target: &Target,
-) -> Result<Answer, Failure> {
-    let upload = Upload::new(exchange.take_body());
-    exchange.record.upload(&upload);
-    let repeatable = is_idempotent(exchange.method()) && upload.is_empty();
-    let mut budget = Budget::new(&thread.limits, target, repeatable);
-    let mut deadline = Instant::from_std(exchange.record.started()) + target.timeout;
-    let mut avoid: Option<InstanceId> = None;
-    loop {
-        let picked = balance::pick(&target.upstream, &thread.waiting, thread.limits.waiting, avoid.as_ref());
-        let picked = tokio::time::timeout_at(deadline, picked).await;
-        let lease = picked.unwrap_or_else(|_| Err(too_late(Phase::Instance, target)))?;
+/// What a try ended with.
+struct Tried {
+    /// Who was asked, if it came to that.
+    endpoint: Option<Arc<Endpoint>>,
+    outcome: Result<(Reply, Lease), Failure>,
+}
+
+impl Call<'_> {
+    /// Gets an answer from an instance of the target.
+    pub(crate) async fn run(&self) -> Result<Answer, Failure> {
+        let Self { thread, exchange, upload, target, rule, deadline } = self;
+        let now = Moment::now();
+        let entering = target.guarded.enter(rule.priority, Moment::of(deadline.at().into_std()), now);
+        let entered = tokio::time::timeout_at(deadline.at(), entering).await;
+        let place = entered.unwrap_or_else(|_| {
+            let detail = format!("no place at `{}` came free in time", target.upstream.service());
+            Err(Failure::new(Kind::BulkheadFull, detail))
+        })?;
+        exchange.record.hold(place);
+        target.guarded.budget().deposit(now);
+        let harmless = rule.retry.any_method || exchange.method().is_idempotent();
+        let mut tries = Tries::new(thread.limits.attempts, &rule.retry, harmless && upload.is_empty());
+        let mut avoid: Option<InstanceId> = None;
+        loop {
+            let pass = target.guarded.admit(Moment::now())?;
+            let tried = self.hedged(pass, avoid.as_ref()).await;
+            let again = match &tried.outcome {
+                Ok((reply, _)) => tries.after_answer(reply.status, &rule.retry),
+                Err(failure) => tries.after_failure(failure, upload.is_whole()),
+            };
+            let pause = match again {
+                Again::No => None,
+                again => self.pause(again, &tried),
+            };
+            let Some(pause) = pause else {
+                let (reply, lease) = tried.outcome?;
+                return self.answer(reply, lease);
+            };
+            thread.counters.retried();
+            // The connection of an answer that is not wanted closes, its lease is given back.
+            let Tried { endpoint, .. } = tried;
+            avoid = endpoint.map(|endpoint| endpoint.id().clone()).or(avoid);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            } else if target.upstream.load().ready.len() < 2 {
+                // The same instance again, if it is still the one: it may be on its way out.
+                let mut changed = target.upstream.subscribe();
+                let until = deadline.at().min(Instant::now() + LOOK_AGAIN.draw(tries.failed));
+                let _ = tokio::time::timeout_at(until, changed.changed()).await;
+            }
+        }
+    }
+
+    /// How long to wait before another try; `None`: there is no time, or no budget, for it.
+    fn pause(&self, again: Again, tried: &Tried) -> Option<Duration> {
+        let left = self.deadline.left(Instant::now());
+        let Again::Declared(nth) = again else { return (!left.is_zero()).then_some(Duration::ZERO) };
+        if left.is_zero() || !self.target.guarded.budget().withdraw(Moment::now()) {
+            return None;
+        }
+        // What a client was told to wait is waited for, if there is time.
+        let asked = tried.outcome.as_ref().ok().and_then(|(reply, _)| retry_after(&reply.fields));
+        backoff::pause(&self.rule.retry, nth, asked, left, self.thread.dice.roll())
+    }
+
+    /// One try, and a second one beside it if it is slow and the rule says so. The first good answer wins.
+    async fn hedged(&self, pass: Option<Pass>, avoid: Option<&InstanceId>) -> Tried {
+        let Some(hedge) = self.rule.hedge else { return self.once(pass, avoid).await };
+        let is_probe = pass.as_ref().is_some_and(Pass::is_probe);
+        let read = [Method::GET, Method::HEAD].contains(self.exchange.method()) && self.upload.is_empty();
+        if !read || is_probe || self.target.upstream.load().ready.len() < 2 {
+            return self.once(pass, avoid).await;
+        }
+        let mut first = Box::pin(self.once(pass, avoid));
+        if let Ok(tried) = tokio::time::timeout(hedge.after, first.as_mut()).await {
+            return tried;
+        }
+        let now = Moment::now();
+        let allowed = self.target.guarded.budget().withdraw(now);
+        let pass = match self.target.guarded.admit(now) {
+            Ok(pass) if allowed && !pass.as_ref().is_some_and(Pass::is_probe) => pass,
+            _ => return first.await,
+        };
+        self.exchange.record.hedged();
+        let slow = self.exchange.record.endpoint().map(|endpoint| endpoint.id().clone());
+        let mut second = Box::pin(self.once(pass, slow.as_ref()));
+        tokio::select! {
+            tried = first.as_mut() => if tried.is_good() { tried } else { second.await },
+            tried = second.as_mut() => if tried.is_good() { tried } else { first.await },
+        }
+    }
+
+    /// One try on one instance, and what is learned from it.
+    async fn once(&self, pass: Option<Pass>, avoid: Option<&InstanceId>) -> Tried {
+        let Self { thread, exchange, upload, target, rule, deadline } = self;
+        let picking = balance::pick(thread, target, &exchange.asked, avoid);
+        let picked = tokio::time::timeout_at(deadline.at(), picking).await;
+        let lease = match picked.unwrap_or_else(|_| Err(self.too_late(Phase::Instance, None))) {
+            Ok(lease) => lease,
+            Err(failure) => return Tried { endpoint: None, outcome: Err(failure) },
+        };
         let endpoint = Arc::clone(lease.endpoint());
         exchange.record.attempt(&endpoint);
         let phase = Cell::new(Phase::Answer);
-        let left = deadline.saturating_duration_since(Instant::now());
-        let attempt = attempt(thread, exchange, lease, &upload, &phase, left);
-        let outcome = in_time(attempt, deadline, target.timeout, &upload).await;
-        let outcome = outcome.unwrap_or_else(|| Err(too_late(phase.get(), target)));
-        match &outcome {
-            Ok(_) => endpoint.record_success(),
-            Err(failure) if failure.kind.is_of_the_connection() => endpoint.record_failure(),
-            Err(_) => {}
-        }
-        let again = match &outcome {
-            Ok((reply, _)) => budget.after_answer(reply.status),
-            Err(failure) => budget.after_failure(failure, upload.is_whole()),
-        };
-        match again {
-            Again::No => {
-                let (reply, lease) = outcome?;
-                return answer(thread, exchange, reply, lease, target);
-            }
-            Again::SameTry => {}
-            Again::NewTry => deadline = Instant::now() + target.timeout,
-        }
-        thread.counters.retried();
-        drop(outcome); // the connection of an answer that is not wanted closes, the lease is given back
-        avoid = Some(endpoint.id().clone());
-        if target.upstream.load().ready.len() < 2 {
-            // The same instance again, if it is still the one: it may be on its way out.
-            let mut changed = target.upstream.subscribe();
-            let until = deadline.min(Instant::now() + PAUSE.draw(budget.failed));
-            let _ = tokio::time::timeout_at(until, changed.changed()).await;
-        }
+        let (began, per_try) = (Instant::now(), rule.retry.per_try);
+        let attempt =
+            attempt(thread, &exchange.asked, lease, target.wire, upload, &phase, deadline.left(began));
+        let outcome = in_time(attempt, per_try, deadline, upload).await;
+        let outcome = outcome.unwrap_or_else(|| Err(self.too_late(phase.get(), per_try)));
+        let ended = Instant::now();
+        // The service's time begins when it has all of the request.
+        let whole = upload.sent_last().map_or(began, |last| last.max(began));
+        exchange.record.upstream(ended.saturating_duration_since(began));
+        let took = ended.saturating_duration_since(whole);
+        self.learn(&endpoint, &outcome, pass, took, Moment::of(ended.into_std()));
+        Tried { endpoint: Some(endpoint), outcome }
     }
-}
 
-/// Waits for an attempt up to its deadline, which moves as long as the client sends its body: a service owes
-/// no answer before the request is whole. How long a body may pause is bounded elsewhere.
-async fn in_time<T>(
-    attempt: impl Future<Output = T>,
-    mut deadline: Instant,
-    timeout: Duration,
-    upload: &Upload,
-) -> Option<T> {
-    let mut attempt = std::pin::pin!(attempt);
-    loop {
-        if let Ok(outcome) = tokio::time::timeout_at(deadline, attempt.as_mut()).await {
-            return Some(outcome);
-        }
-        let now = Instant::now();
-        deadline = upload.client_was_last_at(now).map(|last| last + timeout).filter(|later| *later > now)?;
-    }
-}
-
-fn too_late(phase: Phase, target: &Target) -> Failure {
-    let service = target.upstream.service();
-    let time = kit::units::format_duration(target.timeout);
-    let (kind, detail) = match phase {
-        Phase::Instance => (Kind::NoInstance, format!("no instance of `{service}` got ready in {time}")),
-        Phase::Connection => {
-            (Kind::ConnectionTimeout, format!("`{service}` did not take the connection in {time}"))
-        }
-        Phase::Answer => (Kind::AnswerTimeout, format!("`{service}` did not answer in {time}")),
-    };
-    Failure::new(kind, detail)
-}
-
-/// One attempt on one instance.
-async fn attempt(
-    thread: &Rc<Thread>,
-    exchange: &mut Exchange,
-    lease: Lease,
-    upload: &Rc<Upload>,
-    phase: &Cell<Phase>,
-    left: Duration,
-) -> Result<(Reply, Lease), Failure> {
-    let limits = &thread.limits;
-    let endpoint = lease.endpoint();
-    let framing = match upload.size() {
-        _ if upload.is_empty() => Framing::None,
-        Some(size) => Framing::Known(size),
-        None => Framing::Unknown,
-    };
-    let attempt = Attempt { endpoint: endpoint.address(), framing, left };
-    let request = UpstreamConnection::request(&exchange.asked, &attempt, limits)?;
-    let idle = thread.pool.take(endpoint);
-    let reused = idle.is_some();
-    let connection = match idle {
-        Some(connection) => connection,
-        None => {
-            phase.set(Phase::Connection);
-            thread.counters.upstream_opened();
-            match tokio::time::timeout(limits.connect, UpstreamConnection::open(endpoint.address())).await {
-                Ok(Ok(connection)) => connection,
-                Ok(Err(error)) => return Err(not_connected(endpoint.id(), &error)),
-                Err(_) => {
-                    let detail = format!("`{}` did not take the connection in time", endpoint.id());
-                    return Err(Failure::new(Kind::ConnectionTimeout, detail));
+    fn learn(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        outcome: &Result<(Reply, Lease), Failure>,
+        pass: Option<Pass>,
+        took: Duration,
+        now: Moment,
+    ) {
+        let outlier = self.target.balance.outlier.as_ref();
+        let failed = match outcome {
+            Ok((reply, _)) => {
+                endpoint.record_success();
+                if is_gateway_failure(reply.status) {
+                    endpoint.failed(took, outlier, now);
+                } else {
+                    endpoint.succeeded(took, now);
                 }
+                reply.status.is_server_error() || is_grpc_failure(&reply.fields)
             }
-        }
-    };
-    phase.set(Phase::Answer);
-    let waits = framing != Framing::None && head::expects_continue(&exchange.asked.head);
-    let gate = waits.then(|| Gate::new(limits.expect));
-    let go = gate.as_ref().map(Gate::key);
-    let sending = upload.attempt(limits.body_idle, gate);
-    match connection.send(request, sending, go).await {
-        Ok(reply) if head::check::is_plain(&reply.fields) => Ok((reply, lease)),
-        Ok(_) => {
-            let detail =
-                format!("`{}` answered in a transfer coding nobody asked for", lease.endpoint().id());
-            Err(Failure::new(Kind::BadAnswer, detail))
-        }
-        Err(broken) => Err(no_answer(lease.endpoint().id(), broken, upload, reused)),
-    }
-}
-
-fn not_connected(instance: &InstanceId, error: &io::Error) -> Failure {
-    use io::ErrorKind::{AddrNotAvailable, TimedOut};
-    let out_of_files = matches!(error.raw_os_error(), Some(23 | 24)); // ENFILE, EMFILE
-    if out_of_files || error.kind() == AddrNotAvailable {
-        return Failure::new(Kind::Internal, "no connection could be opened").inside(error);
-    }
-    if error.kind() == TimedOut {
-        let detail = format!("`{instance}` did not take the connection in time");
-        return Failure::new(Kind::ConnectionTimeout, detail).inside(error);
-    }
-    Failure::new(Kind::ConnectionRefused, format!("`{instance}` refused the connection")).inside(error)
-}
-
-fn no_answer(instance: &InstanceId, broken: Broken, upload: &Upload, reused: bool) -> Failure {
-    if let Some(kind) = upload.fault() {
-        let detail = match kind {
-            Kind::RequestStalled => "the request's body paused too long",
-            _ => "the request's body broke off",
+            Err(failure) => {
+                let of_the_connection = failure.kind.is_of_the_connection();
+                if !of_the_connection && !matches!(failure.kind, Kind::AnswerTimeout | Kind::BadAnswer) {
+                    return; // the client's fault, or ours: the pass is given back unused
+                }
+                if of_the_connection {
+                    endpoint.record_failure();
+                }
+                endpoint.failed(took, outlier, now);
+                true
+            }
         };
-        return Failure::new(kind, detail);
+        self.target.guarded.record(pass, failed, took, now);
     }
-    let closed = format!("`{instance}` closed the connection before it answered");
-    match broken {
-        Broken::Unsent(error) => Failure::new(Kind::ClosedUnsent, closed).inside(error),
-        Broken::Closed(error) if reused => Failure::new(Kind::ClosedReused, closed).inside(error),
-        Broken::Closed(error) => Failure::new(Kind::ConnectionTerminated, closed).inside(error),
-        Broken::Malformed(error) => {
-            Failure::new(Kind::BadAnswer, format!("`{instance}` did not answer in HTTP")).inside(error)
+
+    fn too_late(&self, phase: Phase, per_try: Option<Duration>) -> Failure {
+        let service = self.target.upstream.service();
+        let allowed = self.deadline.allowed();
+        let time = kit::units::format_duration(per_try.map_or(allowed, |limit| limit.min(allowed)));
+        let (kind, detail) = match phase {
+            Phase::Instance => (Kind::NoInstance, format!("no instance of `{service}` got ready in {time}")),
+            Phase::Connection => {
+                (Kind::ConnectionTimeout, format!("`{service}` did not take the connection in {time}"))
+            }
+            Phase::Answer => (Kind::AnswerTimeout, format!("`{service}` did not answer in {time}")),
+        };
+        Failure::new(kind, detail)
+    }
+
+    /// The reply as an answer: its body, or its bare connection, holds the lease from here.
+    fn answer(&self, mut reply: Reply, lease: Lease) -> Result<Answer, Failure> {
+        let Self { thread, exchange, target, .. } = self;
+        let switching = reply.status == StatusCode::SWITCHING_PROTOCOLS;
+        exchange.record.answers(lease.endpoint());
+        let mut answer = Answer::new(reply.status);
+        answer.fields = std::mem::take(&mut reply.fields);
+        head::forward::from_upstream(&mut answer.fields, switching);
+        if !switching {
+            answer.body =
+                Body::answer(reply.into_body(lease, Rc::clone(&thread.pool), thread.limits.answer_idle));
+            return Ok(answer);
         }
-        Broken::Body(error) => {
-            Failure::new(Kind::RequestIncomplete, "the request's body broke off").inside(error)
+        if exchange.upgrade.is_none() || head::wants_upgrade(&exchange.asked.head).is_none() {
+            let detail = format!("`{}` switched protocols without being asked", target.upstream.service());
+            return Err(Failure::new(Kind::UpgradeFailed, detail));
         }
+        answer.upgrade = reply.into_upgrade(lease);
+        Ok(answer)
     }
 }
 
-/// The reply as an answer: its body, or its bare connection, holds the lease from here.
-fn answer(
-    thread: &Rc<Thread>,
-    exchange: &Exchange,
-    mut reply: Reply,
-    lease: Lease,
-    target: &Target,
-) -> Result<Answer, Failure> {
-    let switching = reply.status == StatusCode::SWITCHING_PROTOCOLS;
-    let mut answer = Answer::new(reply.status);
-    answer.fields = std::mem::take(&mut reply.fields);
-    head::forward::from_upstream(&mut answer.fields, switching);
-    if !switching {
-        answer.body =
-            Body::answer(reply.into_body(lease, Rc::clone(&thread.pool), thread.limits.answer_idle));
-        return Ok(answer);
+impl Tried {
+    fn is_good(&self) -> bool {
+        self.outcome.as_ref().is_ok_and(|(reply, _)| !is_gateway_failure(reply.status))
     }
-    if exchange.upgrade.is_none() || head::wants_upgrade(&exchange.asked.head).is_none() {
-        let detail = format!("`{}` switched protocols without being asked", target.upstream.service());
-        return Err(Failure::new(Kind::UpgradeFailed, detail));
-    }
-    answer.upgrade = reply.into_upgrade(lease);
-    Ok(answer)
 }
 
-/// RFC 9110 §9.2.2.
-fn is_idempotent(method: &Method) -> bool {
-    method.is_idempotent()
+/// A service, or a proxy before it, says that it cannot.
+fn is_gateway_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 502..=504)
+}
+
+/// An answer of gRPC that is a failure of the service, as far as its head tells: UNKNOWN, DEADLINE_EXCEEDED,
+/// INTERNAL, UNAVAILABLE, DATA_LOSS.
+fn is_grpc_failure(fields: &Fields) -> bool {
+    head::is_grpc(fields)
+        && fields.get(&GRPC_STATUS).is_some_and(|code| matches!(code, b"2" | b"4" | b"13" | b"14" | b"15"))
+}
+
+/// The pause that an answer asks for in seconds (RFC 9110 §10.2.3). A date is not waited for.
+fn retry_after(fields: &Fields) -> Option<Duration> {
+    let seconds = std::str::from_utf8(fields.known(Known::RetryAfter)?).ok()?.trim();
+    Some(Duration::from_secs(seconds.parse::<u32>().ok()?.into()))
 }
 
 /// How many tries are left, and for what. Pure.
 #[derive(Debug)]
-struct Budget {
-    /// Tries left for a request that was provably not processed.
+struct Tries {
+    /// Left for a request that was provably not processed.
     unsent: u32,
-    /// Tries left that the caller declared, for a request whose repetition is harmless.
+    /// Left of those that were declared, for a request whose repetition is harmless.
     declared: u32,
+    allowed: u32,
     repeatable: bool,
     failed: u32,
 }
 
-impl Budget {
-    fn new(limits: &Limits, target: &Target, repeatable: bool) -> Self {
-        let unsent = limits.attempts.saturating_sub(1);
-        Self { unsent, declared: target.retries, repeatable, failed: 0 }
+/// Whether there is another try, and on whose account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    No,
+    /// The request was not processed: a try like the first.
+    Unsent,
+    /// The so-and-so-manieth of those that were declared.
+    Declared(u32),
+}
+
+impl Tries {
+    fn new(attempts: u32, rule: &spec::Retry, repeatable: bool) -> Self {
+        let (unsent, declared) = (attempts.saturating_sub(1), rule.attempts);
+        Self { unsent, declared, allowed: declared, repeatable, failed: 0 }
     }
 
     /// What to do after a failure. `whole`: nothing of the request's body was taken.
@@ -263,31 +291,23 @@ impl Budget {
             Retry::IfIdempotent => self.repeatable && failure.kind == Kind::ClosedReused,
         };
         if unprocessed && take(&mut self.unsent) {
-            return Again::SameTry;
+            return Again::Unsent;
         }
-        if (unprocessed || self.repeatable) && take(&mut self.declared) {
-            return Again::NewTry;
-        }
-        Again::No
+        if unprocessed || self.repeatable { self.declared() } else { Again::No }
     }
 
     /// What to do after an answer, which may say that the service could not.
-    fn after_answer(&mut self, status: StatusCode) -> Again {
-        let retried = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
-        if !retried.contains(&status) || !self.repeatable {
+    fn after_answer(&mut self, status: StatusCode, rule: &spec::Retry) -> Again {
+        if !self.repeatable || !rule.statuses.contains(&status.as_u16()) {
             return Again::No;
         }
         self.failed += 1;
-        if take(&mut self.declared) { Again::NewTry } else { Again::No }
+        self.declared()
     }
-}
 
-/// Whether there is another attempt, and in whose time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Again {
-    No,
-    SameTry,
-    NewTry,
+    fn declared(&mut self) -> Again {
+        if take(&mut self.declared) { Again::Declared(self.allowed - self.declared) } else { Again::No }
+    }
 }
 
 fn take(left: &mut u32) -> bool {
@@ -300,8 +320,12 @@ fn take(left: &mut u32) -> bool {
 mod tests {
     use super::*;
 
-    fn budget(declared: u32, repeatable: bool) -> Budget {
-        Budget { unsent: 2, declared, repeatable, failed: 0 }
+    fn rule(attempts: u32) -> spec::Retry {
+        spec::Retry { attempts, ..spec::Retry::default() }
+    }
+
+    fn tries(declared: u32, repeatable: bool) -> Tries {
+        Tries::new(3, &rule(declared), repeatable)
     }
 
     fn failure(kind: Kind) -> Failure {
@@ -310,39 +334,54 @@ mod tests {
 
     #[test]
     fn a_request_that_never_left_is_tried_three_times_in_all() {
-        let mut post = budget(0, false);
+        let mut post = tries(0, false);
         let refused = failure(Kind::ConnectionRefused);
-        assert_eq!(post.after_failure(&refused, true), Again::SameTry);
-        assert_eq!(post.after_failure(&refused, true), Again::SameTry);
+        assert_eq!(post.after_failure(&refused, true), Again::Unsent);
+        assert_eq!(post.after_failure(&refused, true), Again::Unsent);
         assert_eq!(post.after_failure(&refused, true), Again::No);
-        assert_eq!(budget(9, true).after_failure(&refused, false), Again::No);
+        assert_eq!(tries(9, true).after_failure(&refused, false), Again::No);
     }
 
     #[test]
     fn a_request_that_may_have_been_processed_is_repeated_only_when_that_is_harmless() {
         let reused = failure(Kind::ClosedReused);
-        assert_eq!(budget(0, true).after_failure(&reused, true), Again::SameTry);
-        assert_eq!(budget(5, false).after_failure(&reused, true), Again::No);
+        assert_eq!(tries(0, true).after_failure(&reused, true), Again::Unsent);
+        assert_eq!(tries(5, false).after_failure(&reused, true), Again::No);
         for kind in [Kind::ConnectionTerminated, Kind::AnswerTimeout] {
-            assert_eq!(budget(0, true).after_failure(&failure(kind), true), Again::No);
-            assert_eq!(budget(1, true).after_failure(&failure(kind), true), Again::NewTry);
-            assert_eq!(budget(1, false).after_failure(&failure(kind), true), Again::No);
+            assert_eq!(tries(0, true).after_failure(&failure(kind), true), Again::No);
+            assert_eq!(tries(1, true).after_failure(&failure(kind), true), Again::Declared(1));
+            assert_eq!(tries(1, false).after_failure(&failure(kind), true), Again::No);
         }
     }
 
     #[test]
     fn answers_are_tried_again_only_as_often_as_was_declared() {
-        let mut get = budget(1, true);
-        assert_eq!(get.after_answer(StatusCode::INTERNAL_SERVER_ERROR), Again::No);
-        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE), Again::NewTry);
-        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE), Again::No);
-        assert_eq!(budget(1, false).after_answer(StatusCode::BAD_GATEWAY), Again::No);
+        let mut get = tries(2, true);
+        assert_eq!(get.after_answer(StatusCode::INTERNAL_SERVER_ERROR, &rule(2)), Again::No);
+        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE, &rule(2)), Again::Declared(1));
+        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE, &rule(2)), Again::Declared(2));
+        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE, &rule(2)), Again::No);
+        assert_eq!(tries(1, false).after_answer(StatusCode::BAD_GATEWAY, &rule(1)), Again::No);
+        let own = spec::Retry { statuses: vec![500], ..rule(1) };
+        assert_eq!(tries(1, true).after_answer(StatusCode::INTERNAL_SERVER_ERROR, &own), Again::Declared(1));
     }
 
     #[test]
     fn what_will_fail_again_is_not_tried_again() {
         for kind in [Kind::BadAnswer, Kind::NoInstance, Kind::RequestStalled, Kind::Internal] {
-            assert_eq!(budget(5, true).after_failure(&failure(kind), true), Again::No);
+            assert_eq!(tries(5, true).after_failure(&failure(kind), true), Again::No);
         }
+    }
+
+    #[test]
+    fn a_pause_that_is_asked_for_is_read_in_seconds() {
+        let asked = |value: &str| {
+            let mut fields = Fields::new();
+            fields.push(b"Retry-After", value.as_bytes());
+            retry_after(&fields)
+        };
+        assert_eq!(asked("2"), Some(Duration::from_secs(2)));
+        assert_eq!(asked("Sat, 21 Nov 2026 00:00:00 GMT"), None);
+        assert_eq!(asked("-1"), None);
     }
 }

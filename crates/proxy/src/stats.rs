@@ -35,6 +35,8 @@ pub struct Stats {
     pub upstream_idle: u64,
     /// Attempts after the first.
     pub retries: u64,
+    /// Copies of requests that were answered well, and those that were not or were not sent.
+    pub mirrored: [u64; 2],
     /// Bytes of request bodies passed on.
     pub bytes_in: u64,
     /// Bytes of answer bodies passed on.
@@ -48,7 +50,7 @@ pub(crate) struct Counters {
     began: AtomicU64,
     ended: AtomicU64,
     classes: [AtomicU64; 5],
-    errors: [AtomicU64; Kind::ALL.len()],
+    errors: Errors,
     accepted: AtomicU64,
     closed: AtomicU64,
     unreadable: AtomicU64,
@@ -58,8 +60,19 @@ pub(crate) struct Counters {
     upstream_opened: AtomicU64,
     upstream_idle: AtomicU64,
     retries: AtomicU64,
+    mirrored: [AtomicU64; 2],
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+}
+
+/// One count per kind of failure.
+#[derive(Debug)]
+struct Errors([AtomicU64; Kind::ALL.len()]);
+
+impl Default for Errors {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
 }
 
 impl Counters {
@@ -81,7 +94,7 @@ impl Counters {
     }
 
     pub(crate) fn failed(&self, kind: Kind) {
-        if let Some(count) = self.errors.get(kind as usize) {
+        if let Some(count) = self.errors.0.get(kind as usize) {
             count.fetch_add(1, Relaxed);
         }
     }
@@ -115,6 +128,10 @@ impl Counters {
         self.upstream_idle.store(now as u64, Relaxed);
     }
 
+    pub(crate) fn mirrored(&self, well: bool) {
+        self.mirrored[usize::from(!well)].fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn retried(&self) {
         self.retries.fetch_add(1, Relaxed);
     }
@@ -130,7 +147,7 @@ impl Stats {
         for (sum, class) in self.classes.iter_mut().zip(&counters.classes) {
             *sum += read(class);
         }
-        for (kind, count) in Kind::ALL.into_iter().zip(&counters.errors) {
+        for (kind, count) in Kind::ALL.into_iter().zip(&counters.errors.0) {
             let count = read(count);
             if count > 0 {
                 *self.errors.entry((kind.code(), kind.token())).or_default() += count;
@@ -147,6 +164,9 @@ impl Stats {
         self.upstream_opened += read(&counters.upstream_opened);
         self.upstream_idle += read(&counters.upstream_idle);
         self.retries += read(&counters.retries);
+        for (sum, count) in self.mirrored.iter_mut().zip(&counters.mirrored) {
+            *sum += read(count);
+        }
         self.bytes_in += read(&counters.bytes_in);
         self.bytes_out += read(&counters.bytes_out);
     }

@@ -7,11 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use manifest::spec::{App, Call, ServiceName};
+use manifest::spec::{App, Balance, Call, HashKey, ServiceName, Wire};
 use registry::{Directory, Upstream};
 
+use crate::compile::Compiler;
 use crate::filter::{Filter, Handler, StripPrefix};
+use crate::forward::Forward;
+use crate::guard::{Guarded, Guards};
 use crate::head::Head;
+use crate::policy::choose::Chooser;
 use crate::router::{Criteria, Miss, Router, Wanted};
 
 /// Where requests go. See the module.
@@ -32,17 +36,20 @@ pub(crate) struct Route {
 
 /// What a route does with a request.
 pub(crate) enum Action {
-    Forward(Target),
+    Forward(Box<Forward>),
     Handle(Arc<dyn Handler>),
 }
 
-/// The service behind a route, and how patiently it is asked.
+/// A service as one route sees it.
 pub(crate) struct Target {
     pub(crate) upstream: Arc<Upstream>,
-    /// From the last byte of the request to the head of the answer, for each try.
-    pub(crate) timeout: Duration,
-    /// Further tries where a repeat is harmless, beyond those that provably did not reach the service.
-    pub(crate) retries: u32,
+    pub(crate) chooser: Arc<Chooser>,
+    /// What decides where a request goes, for a balance by hash.
+    pub(crate) hash: Option<HashKey>,
+    pub(crate) balance: Balance,
+    pub(crate) wire: Wire,
+    /// The state of what guards it.
+    pub(crate) guarded: Arc<Guarded>,
 }
 
 /// A route as people see it.
@@ -62,7 +69,7 @@ pub struct Shown {
     pub headers: Vec<(HeaderName, Option<String>)>,
     /// The service behind it; `None`: Atoll answers.
     pub service: Option<ServiceName>,
-    /// From the last byte of the request to the head of the answer.
+    /// The deadline: from the last byte of the request to the head of the answer.
     pub timeout: Duration,
 }
 
@@ -71,7 +78,9 @@ pub struct Shown {
 pub struct Additions {
     /// Routes without a service. Of equal routes the file's wins.
     pub handlers: Vec<(manifest::spec::Route, Arc<dyn Handler>)>,
-    /// Makes the filters of a route of the file; called once per route.
+    /// The state of guards, kept from one table to the next.
+    pub guards: Arc<Guards>,
+    /// Makes the filters of a route of the file; called once per route. They come before those of its guards.
     #[allow(clippy::type_complexity)] // named nowhere else
     pub filters: Option<Box<dyn Fn(&ServiceName, &manifest::spec::Route) -> Vec<Box<dyn Filter>>>>,
 }
@@ -84,33 +93,42 @@ impl RouteTable {
 
     /// As [`Self::compile`], with handlers and filters that are not in the file.
     pub fn compile_with(app: &App, directory: &Directory, additions: Additions) -> Self {
+        let compiler = Compiler::new(app, directory, &additions.guards);
         let mut routes = Vec::new();
         for service in app.services.values() {
             for route in &service.routes {
-                let upstream = directory.upstream(&service.name);
-                let target =
-                    Target { upstream, timeout: route.guard.timeout, retries: route.guard.retry.attempts };
-                let mut compiled = Route::of_gateway(route, Action::Forward(target), Some(&service.name));
-                if let Some(filters) = &additions.filters {
-                    compiled.filters.extend(filters(&service.name, route));
+                let name: Arc<str> = route.name.as_str().into();
+                let forward = compiler.forward(&name, &service.name, &route.guard);
+                let mut filters = Vec::new();
+                if let Some(added) = &additions.filters {
+                    filters.extend(added(&service.name, route));
                 }
+                filters.extend(compiler.filters(&name, &route.guard));
                 if let Some(strip) = route.strip_prefix.as_deref().and_then(StripPrefix::new) {
-                    compiled.filters.push(Box::new(strip));
+                    filters.push(Box::new(strip));
                 }
-                routes.push(compiled);
+                let shown = Arc::new(Shown::of_gateway(route, Some(&service.name)));
+                routes.push(Route { filters, action: Action::Forward(Box::new(forward)), shown });
             }
         }
         for (route, handler) in additions.handlers {
-            routes.push(Route::of_gateway(&route, Action::Handle(handler), None));
+            let shown = Arc::new(Shown::of_gateway(&route, None));
+            routes.push(Route { filters: Vec::new(), action: Action::Handle(handler), shown });
         }
         let gateway = Router::new(routes.iter().map(|route| route.shown.criteria()).zip(0..));
         let calls = app.services.values().map(|service| {
             let compiled = service.calls.iter().map(|(callee, call)| {
-                (callee.clone(), Route::of_mesh(&service.name, callee, call, directory))
+                let shown = Arc::new(Shown::of_mesh(&service.name, callee, call));
+                let name: Arc<str> = shown.name.as_str().into();
+                let forward = compiler.forward(&name, callee, &call.guard);
+                let filters = compiler.filters(&name, &call.guard);
+                (callee.clone(), Route { filters, action: Action::Forward(Box::new(forward)), shown })
             });
             (service.name.clone(), compiled.collect())
         });
-        Self { routes, gateway, calls: calls.collect() }
+        let calls = calls.collect();
+        compiler.forget_others();
+        Self { routes, gateway, calls }
     }
 
     /// Every route, for display: the gateway's in the order of the file, then the mesh's by caller.
@@ -145,10 +163,10 @@ impl fmt::Debug for RouteTable {
     }
 }
 
-impl Route {
-    fn of_gateway(route: &manifest::spec::Route, action: Action, service: Option<&ServiceName>) -> Self {
+impl Shown {
+    fn of_gateway(route: &manifest::spec::Route, service: Option<&ServiceName>) -> Self {
         let headers = route.headers.iter().map(|header| (header.name.clone(), header.value.clone()));
-        let shown = Shown {
+        Self {
             name: route.name.clone(),
             caller: None,
             host: route.host.clone(),
@@ -157,19 +175,12 @@ impl Route {
             headers: headers.collect(),
             service: service.cloned(),
             timeout: route.guard.timeout,
-        };
-        Self { filters: Vec::new(), action, shown: Arc::new(shown) }
+        }
     }
 
-    fn of_mesh(caller: &ServiceName, callee: &ServiceName, call: &Call, directory: &Directory) -> Self {
-        let name = format!("{caller} -> {callee}");
-        let target = Target {
-            upstream: directory.upstream(callee),
-            timeout: call.guard.timeout,
-            retries: call.guard.retry.attempts,
-        };
-        let shown = Shown {
-            name,
+    fn of_mesh(caller: &ServiceName, callee: &ServiceName, call: &Call) -> Self {
+        Self {
+            name: format!("{caller} -> {callee}"),
             caller: Some(caller.clone()),
             host: None,
             path: None,
@@ -177,12 +188,9 @@ impl Route {
             headers: Vec::new(),
             service: Some(callee.clone()),
             timeout: call.guard.timeout,
-        };
-        Self { filters: Vec::new(), action: Action::Forward(target), shown: Arc::new(shown) }
+        }
     }
-}
 
-impl Shown {
     fn criteria(&self) -> Criteria {
         Criteria {
             host: self.host.as_ref().map(|host| host.to_ascii_lowercase()),

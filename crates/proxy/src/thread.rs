@@ -21,10 +21,12 @@ use tokio_util::task::TaskTracker;
 use crate::access::AccessSink;
 use crate::balance::Waiting;
 use crate::connection::{Connection, Wish};
+use crate::engine::h2::Links;
 use crate::engine::server::{self, Settings};
 use crate::exchange::Entrance;
 use crate::limits::Limits;
 use crate::listen;
+use crate::policy::draw::Dice;
 use crate::pool::Pool;
 use crate::respond;
 use crate::stats::Counters;
@@ -64,7 +66,12 @@ pub(crate) struct Thread {
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: SystemClock,
     pub(crate) pool: Rc<Pool>,
+    /// Connections of HTTP/2 to instances.
+    pub(crate) links: Links,
     pub(crate) waiting: Rc<Waiting>,
+    pub(crate) dice: Dice,
+    /// Copies of requests under way.
+    pub(crate) mirrors: Cell<u32>,
     pub(crate) server: Settings,
     pub(crate) tls: tls::Terms,
     /// Connections, streams and tunnels. Owned here: they end before the thread does.
@@ -95,7 +102,10 @@ impl Thread {
         Rc::new(Self {
             table: RefCell::new(Rc::new(Table(shared.table.load_full()))),
             pool: Rc::new(Pool::new(limits.pool)),
+            links: Links::default(),
             waiting: Rc::default(),
+            dice: Dice::new(rand::random()),
+            mirrors: Cell::new(0),
             server: Settings::new(&limits, &tasks),
             tls: tls::Terms::new(&shared.tls, &limits),
             clock: SystemClock::new(),
@@ -140,11 +150,12 @@ impl Thread {
             connection.sweep(now, &self.limits);
         }
         self.pool.sweep(now, self.limits.pool_idle);
-        self.counters.upstream_idle(self.pool.len());
+        self.links.sweep(now, self.limits.pool_idle);
+        self.counters.upstream_idle(self.pool.len() + self.links.idle());
     }
 
     fn has_work(&self) -> bool {
-        !self.connections.borrow().is_empty() || self.pool.len() > 0
+        !self.connections.borrow().is_empty() || self.pool.len() > 0 || !self.links.is_empty()
     }
 
     fn has_clients(&self) -> bool {
@@ -168,6 +179,7 @@ impl Thread {
     fn drain(&self) {
         self.draining.set(true);
         self.tls.hurry();
+        self.links.drain();
         for connection in self.connections.borrow().values() {
             connection.tell(Wish::Drain);
         }

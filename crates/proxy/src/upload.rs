@@ -73,6 +73,11 @@ impl Upload {
         if self.waits.get() { Some(now) } else { self.moved.get() }
     }
 
+    /// When the client sent something last; `None`: nothing was read from it.
+    pub(crate) fn sent_last(&self) -> Option<Instant> {
+        self.moved.get()
+    }
+
     /// What nobody has taken of it, once no attempt sends it any more.
     pub(crate) fn rest(&self) -> Body {
         self.body.take()

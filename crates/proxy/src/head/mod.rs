@@ -2,6 +2,7 @@
 //! ([`trust`]), what is passed on ([`forward`]).
 
 pub(crate) mod check;
+pub(crate) mod deadline;
 pub(crate) mod forward;
 mod host;
 pub(crate) mod trust;

@@ -49,6 +49,8 @@ struct Inner {
     body: Decoder,
     body_max: u64,
     received: u64,
+    /// Somebody has begun to read the body.
+    reading: bool,
     /// The body cannot be read any more.
     broken: bool,
     /// The client waits for `100 Continue`.
@@ -84,6 +86,7 @@ impl Wire {
                 body: Decoder::Length(0),
                 body_max,
                 received: 0,
+                reading: false,
                 broken: false,
                 expects: false,
                 answering: false,
@@ -144,7 +147,8 @@ impl Wire {
         let inner = &mut *self.inner.borrow_mut();
         inner.number += 1;
         inner.body = Decoder::new(framing);
-        (inner.received, inner.broken, inner.answering, inner.reader) = (0, false, false, None);
+        (inner.received, inner.reading, inner.broken) = (0, false, false);
+        (inner.answering, inner.reader) = (false, None);
         // Who has begun to send does not wait (RFC 9110 §10.1.1).
         inner.expects = head.version == Version::HTTP_11
             && !inner.body.is_end()
@@ -244,15 +248,15 @@ impl Wire {
         }
     }
 
-    /// The connection is to end in a way that nobody takes for the end of a message.
-    pub(super) fn abort(&self) {
+    /// Ends the connection at once; if need be in a way that nobody takes for the end of a message.
+    pub(super) fn abort(&self, reset: bool) {
         let inner = &mut *self.inner.borrow_mut();
         let socket: Option<&TcpStream> = match &inner.stream {
             Some(ClientStream::Plain(stream)) => Some(stream),
             Some(ClientStream::Tls(stream)) => Some(stream.get_ref().0),
             None => None,
         };
-        if let Some(socket) = socket {
+        if let Some(socket) = socket.filter(|_| reset) {
             let _ = socket.set_zero_linger();
         }
         inner.stream = None;
@@ -304,11 +308,12 @@ impl Inner {
 
     /// A client that ends its side while its request is being read leaves that to whoever reads it.
     fn gone_if_ended(&self) -> Poll<()> {
-        let being_read = self.reader.is_some() || (self.received > 0 && !self.body.is_end() && !self.broken);
+        let being_read = self.reading && !self.body.is_end() && !self.broken;
         if self.input.is_ended() && !being_read { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn poll_body(&mut self, flow: &Flow, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.reading = true;
         if self.expects && !self.answering {
             self.expects = false;
             self.out.head().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");

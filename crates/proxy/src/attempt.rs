@@ -1,0 +1,179 @@
+//! One attempt on one instance: connect, send, and wait for the head of the answer.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use manifest::spec::{InstanceId, Wire};
+use registry::Lease;
+use tokio::time::Instant;
+
+use crate::deadline::Deadline;
+use crate::engine::{Broken, Reply, UpstreamConnection, h2};
+use crate::exchange::Asked;
+use crate::failure::{Failure, Kind};
+use crate::head::forward::Attempt;
+use crate::head::{self, Framing};
+use crate::thread::Thread;
+use crate::upload::{Gate, Upload};
+
+/// What a try is waiting for: names the failure when its time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Instance,
+    Connection,
+    Answer,
+}
+
+/// Waits for a try up to its time, `limit`, which moves as long as the client sends its body. How long a body
+/// may pause is bounded elsewhere. `None`: its time is over.
+pub(crate) async fn in_time<T>(
+    attempt: impl Future<Output = T>,
+    limit: Option<Duration>,
+    deadline: &Deadline,
+    upload: &Upload,
+) -> Option<T> {
+    let mut attempt = std::pin::pin!(attempt);
+    let mut until = limit.map_or(deadline.at(), |limit| deadline.at().min(Instant::now() + limit));
+    loop {
+        if let Ok(outcome) = tokio::time::timeout_at(until, attempt.as_mut()).await {
+            return Some(outcome);
+        }
+        let now = Instant::now();
+        let last = upload.client_was_last_at(now)?;
+        deadline.client_sent_at(last);
+        until = limit.map_or(deadline.at(), |limit| deadline.at().min(last + limit));
+        if until <= now {
+            return None;
+        }
+    }
+}
+
+/// Makes the attempt.
+pub(crate) async fn attempt(
+    thread: &Rc<Thread>,
+    asked: &Asked,
+    lease: Lease,
+    wire: Wire,
+    upload: &Rc<Upload>,
+    phase: &Cell<Phase>,
+    left: Duration,
+) -> Result<(Reply, Lease), Failure> {
+    let limits = &thread.limits;
+    let endpoint = lease.endpoint();
+    let framing = match upload.size() {
+        _ if upload.is_empty() => Framing::None,
+        Some(size) => Framing::Known(size),
+        None => Framing::Unknown,
+    };
+    let attempt = Attempt { endpoint: endpoint.address(), framing, left };
+    if wire == Wire::Http2 {
+        return attempt_http2(thread, asked, lease, upload, phase, &attempt).await;
+    }
+    let request = UpstreamConnection::request(asked, &attempt, limits)?;
+    let idle = thread.pool.take(endpoint);
+    let reused = idle.is_some();
+    let connection = match idle {
+        Some(connection) => connection,
+        None => {
+            phase.set(Phase::Connection);
+            thread.counters.upstream_opened();
+            match tokio::time::timeout(limits.connect, UpstreamConnection::open(endpoint.address())).await {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(error)) => return Err(not_connected(endpoint.id(), &error)),
+                Err(_) => {
+                    let detail = format!("`{}` did not take the connection in time", endpoint.id());
+                    return Err(Failure::new(Kind::ConnectionTimeout, detail));
+                }
+            }
+        }
+    };
+    phase.set(Phase::Answer);
+    let waits = framing != Framing::None && head::expects_continue(&asked.head);
+    let gate = waits.then(|| Gate::new(limits.expect));
+    let go = gate.as_ref().map(Gate::key);
+    let sending = upload.attempt(limits.body_idle, gate);
+    match connection.send(request, sending, go).await {
+        Ok(reply) if head::check::is_plain(&reply.fields) => Ok((reply, lease)),
+        Ok(_) => {
+            let detail =
+                format!("`{}` answered in a transfer coding nobody asked for", lease.endpoint().id());
+            Err(Failure::new(Kind::BadAnswer, detail))
+        }
+        Err(broken) => Err(no_answer(lease.endpoint().id(), broken, upload, reused)),
+    }
+}
+
+/// One attempt on one instance that speaks HTTP/2.
+async fn attempt_http2(
+    thread: &Rc<Thread>,
+    asked: &Asked,
+    lease: Lease,
+    upload: &Rc<Upload>,
+    phase: &Cell<Phase>,
+    attempt: &Attempt,
+) -> Result<(Reply, Lease), Failure> {
+    let limits = &thread.limits;
+    let instance = lease.endpoint().id();
+    let request = h2::client::request(asked, attempt, limits)?;
+    phase.set(Phase::Connection);
+    let opened = || thread.counters.upstream_opened();
+    let place = match thread.links.place(lease.endpoint(), limits, &thread.tasks, opened).await {
+        Ok(place) => place,
+        Err(h2::NoPlace::Connect(error)) => return Err(not_connected(instance, &error)),
+        Err(h2::NoPlace::Full) => {
+            let detail = format!("{} requests wait for a stream to `{instance}` already", limits.waiting);
+            return Err(Failure::new(Kind::WaitingFull, detail));
+        }
+    };
+    phase.set(Phase::Answer);
+    let waits = attempt.framing != Framing::None && head::expects_continue(&asked.head);
+    let gate = waits.then(|| Gate::new(limits.expect));
+    let go = gate.as_ref().map(Gate::key);
+    let sending = upload.attempt(limits.body_idle, gate);
+    let reused = place.reused;
+    match h2::client::send(place, request, sending, go, &thread.tasks).await {
+        Ok(reply) => Ok((reply, lease)),
+        Err(broken) => Err(no_answer(instance, broken, upload, reused)),
+    }
+}
+
+fn not_connected(instance: &InstanceId, error: &io::Error) -> Failure {
+    use io::ErrorKind::{AddrNotAvailable, TimedOut};
+    let out_of_files = matches!(error.raw_os_error(), Some(23 | 24)); // ENFILE, EMFILE
+    if out_of_files || error.kind() == AddrNotAvailable {
+        return Failure::new(Kind::Internal, "no connection could be opened").inside(error);
+    }
+    if error.kind() == TimedOut {
+        let detail = format!("`{instance}` did not take the connection in time");
+        return Failure::new(Kind::ConnectionTimeout, detail).inside(error);
+    }
+    Failure::new(Kind::ConnectionRefused, format!("`{instance}` refused the connection")).inside(error)
+}
+
+fn no_answer(instance: &InstanceId, broken: Broken, upload: &Upload, reused: bool) -> Failure {
+    if let Some(kind) = upload.fault() {
+        let detail = match kind {
+            Kind::RequestStalled => "the request's body paused too long",
+            _ => "the request's body broke off",
+        };
+        return Failure::new(kind, detail);
+    }
+    let closed = format!("`{instance}` closed the connection before it answered");
+    match broken {
+        Broken::Unsent(error) => Failure::new(Kind::ClosedUnsent, closed).inside(error),
+        Broken::Closed(error) if reused => Failure::new(Kind::ClosedReused, closed).inside(error),
+        Broken::Closed(error) => Failure::new(Kind::ConnectionTerminated, closed).inside(error),
+        Broken::Reset(error) => {
+            let reset = format!("`{instance}` reset the stream before it answered");
+            Failure::new(Kind::ConnectionTerminated, reset).inside(error)
+        }
+        Broken::Malformed(error) => {
+            Failure::new(Kind::BadAnswer, format!("`{instance}` did not answer in HTTP")).inside(error)
+        }
+        Broken::Body(error) => {
+            Failure::new(Kind::RequestIncomplete, "the request's body broke off").inside(error)
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! A client's connection of HTTP/1.1: one task runs everything on it, its exchanges included.
+//!
+//! While it is idle it holds no buffer, and after a moment no future of an exchange either: [`serve`] then
+//! waits for the socket alone. Under load one [`busy`] future carries request after request.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::{StatusCode, Version, header};
+use tokio::time::Sleep;
+
+use super::Fault;
+use super::answer::{self, Cut, To};
+use super::framing::{self, Framing};
+use super::incoming::{Arrived, Wire};
+use super::parse::Bounds;
+use super::wire::Coding;
+use crate::body::Body;
+use crate::connection::{Connection, Wish};
+use crate::engine::begin::begin;
+use crate::engine::{Flow, RequestStream, Upgrade, buffers};
+use crate::exchange::{self, Answer, Exchange};
+use crate::failure::Failure;
+use crate::head::{self, Head};
+use crate::outgoing::Outgoing;
+use crate::thread::Thread;
+use crate::tls::ClientStream;
+use crate::{respond, tunnel};
+
+/// The first line's share of a head, besides its target, and the ends of lines: what `Limits::header_bytes`
+/// does not count. A head above both is not read to its end.
+const HEAD_SLACK: usize = 512;
+/// A head's memory that grew beyond this is not used again.
+const HEAD_KEPT: usize = 16 * 1024;
+/// Of a request's body that nobody wants this much is read, so that its connection can be used again.
+const SKIM_BYTES: usize = 64 * 1024;
+/// And for no longer than this.
+const SKIM_TIME: Duration = Duration::from_millis(100);
+/// How long a connection lingers for the client to see that it ends.
+const LINGER: Duration = Duration::from_secs(2);
+/// When the process begins to drain, a connection that has never carried a request gets this long to
+/// send one that is on its way already.
+const FRESH_GRACE: Duration = Duration::from_millis(250);
+
+/// How a connection ended as one of HTTP/1.1.
+pub(crate) enum Ended {
+    /// It is closed.
+    Closed,
+    /// The client speaks HTTP/2. With what has been read.
+    Http2(ClientStream, BytesMut),
+    /// It is a tunnel now.
+    Tunnel(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+/// What the work on a connection came to.
+enum After {
+    /// It is idle, and has been for a moment.
+    Idle,
+    Ended(Ended),
+}
+
+enum Event {
+    Stirred,
+    After(After),
+    Wish(Wish),
+    GraceOver,
+}
+
+/// Serves a connection until it speaks HTTP/1.1 no more.
+pub(crate) async fn serve(
+    thread: &Rc<Thread>,
+    connection: &Rc<Connection>,
+    stream: ClientStream,
+    flow: Rc<Flow>,
+) -> Ended {
+    let wire = Wire::new(stream, flow, thread.limits.body_bytes);
+    let mut work: Option<Pin<Box<dyn Future<Output = After>>>> = None;
+    let mut grace: Option<Pin<Box<Sleep>>> = None;
+    loop {
+        let event = poll_fn(|cx| {
+            match &mut work {
+                Some(work) => {
+                    if let Poll::Ready(after) = work.as_mut().poll(cx) {
+                        return Poll::Ready(Event::After(after));
+                    }
+                }
+                None => {
+                    if wire.poll_stir(cx).is_ready() {
+                        return Poll::Ready(Event::Stirred);
+                    }
+                }
+            }
+            if let Some(grace) = &mut grace
+                && grace.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(Event::GraceOver);
+            }
+            connection.poll_wish(cx).map(Event::Wish)
+        });
+        match event.await {
+            Event::Stirred => {
+                let (thread, connection, wire) = (Rc::clone(thread), Rc::clone(connection), Rc::clone(&wire));
+                work = Some(Box::pin(busy(thread, connection, wire)));
+            }
+            Event::After(After::Idle) => work = None,
+            Event::After(After::Ended(ended)) => return ended,
+            Event::Wish(Wish::Rest) => wire.resting.set(true),
+            Event::Wish(Wish::Abort) => return Ended::Closed,
+            Event::Wish(Wish::Drain) if connection.is_fresh() => {
+                grace = Some(Box::pin(tokio::time::sleep(FRESH_GRACE)));
+            }
+            Event::GraceOver if connection.is_fresh() => return Ended::Closed,
+            Event::Wish(Wish::Close | Wish::Drain) | Event::GraceOver => {
+                grace = None;
+                wire.closing.set(true);
+                // An answer whose exchange has ended but which nobody takes is not waited for.
+                if work.is_none() || (connection.is_idle() && wire.has_unwritten()) {
+                    return Ended::Closed;
+                }
+            }
+        }
+    }
+}
+
+/// Carries exchanges, one after the other, as long as there are any.
+async fn busy(thread: Rc<Thread>, connection: Rc<Connection>, wire: Rc<Wire>) -> After {
+    let limits = &thread.limits;
+    let bounds =
+        Bounds { bytes: limits.header_bytes + HEAD_SLACK, lines: limits.headers, empty_before: 1 };
+    let mut head = Head::default();
+    loop {
+        let framing = match poll_fn(|cx| wire.poll_head(cx, &bounds, &mut head)).await {
+            Arrived::Request(framing) => framing,
+            Arrived::Idle => return After::Idle,
+            Arrived::End => return After::Ended(Ended::Closed),
+            Arrived::Http2 => {
+                let ended = wire.take().map(|(stream, ahead)| Ended::Http2(stream, ahead));
+                return After::Ended(ended.unwrap_or(Ended::Closed));
+            }
+            Arrived::Bad(fault) => {
+                thread.counters.connection_failed(true);
+                refuse(&thread, &connection, &wire, fault).await;
+                linger(&wire).await;
+                return After::Ended(Ended::Closed);
+            }
+        };
+        match exchange(&thread, &connection, &wire, std::mem::take(&mut head), framing).await {
+            Next::Request(mut used) => {
+                if used.capacity() <= HEAD_KEPT {
+                    used.clear();
+                    head = used;
+                }
+                connection.waits_for_head(wire.ahead());
+            }
+            Next::Close => return After::Ended(Ended::Closed),
+            Next::Linger => {
+                linger(&wire).await;
+                return After::Ended(Ended::Closed);
+            }
+            Next::Tunnel(tunnel) => return After::Ended(Ended::Tunnel(tunnel)),
+        }
+    }
+}
+
+/// What comes after an exchange.
+enum Next {
+    /// Another; in the memory of this head.
+    Request(Head),
+    Close,
+    /// The end, of which the client is told while it may still be sending.
+    Linger,
+    Tunnel(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+/// One exchange, from its head to the last byte of its answer.
+async fn exchange(
+    thread: &Rc<Thread>,
+    connection: &Rc<Connection>,
+    wire: &Rc<Wire>,
+    mut head: Head,
+    framing: Framing,
+) -> Next {
+    head.secure = connection.session().is_some();
+    connection.head_came(head.version);
+    let keeps = framing::persists(head.version, &head.fields);
+    let to = To::of(&head.method, head.version, &head.fields, keeps);
+    let body = Body::request(RequestStream::Http1(wire.begin(framing, &head)));
+    let upgrade = head::wants_upgrade(&head).is_some().then(|| Upgrade::client(wire));
+    let mut exchange = begin(thread, Rc::clone(connection), head, body, upgrade);
+    let answer = {
+        let mut running = pin!(exchange::run(thread, &mut exchange));
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = running.as_mut().poll(cx) {
+                return Poll::Ready(Some(answer));
+            }
+            // Interim answers, and a client that leaves: dropping the exchange cancels it.
+            if let Poll::Ready(Err(_)) = wire.poll_write(cx) {
+                return Poll::Ready(None);
+            }
+            wire.poll_gone(cx).map(|()| None)
+        })
+        .await
+    };
+    let Some(answer) = answer else { return Next::Close };
+    if answer.upgrade.is_some() && answer.status == StatusCode::SWITCHING_PROTOCOLS {
+        return switch(thread, wire, exchange, answer, to).await;
+    }
+    let whole = is_read(wire, &mut exchange, &answer).await;
+    let says_close = answer.header(&header::CONNECTION).is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+    let keeps = keeps && whole && !says_close && !wire.closing.get() && !thread.is_leaving();
+    let Exchange { asked, record, .. } = exchange;
+    let Answer { status, fields, body, .. } = answer;
+    let size = body.size();
+    let coding = (!to.is_bodiless(status)).then(|| to.coding(size));
+    let to = To { keeps: keeps && coding != Some(Coding::UntilClose), ..to };
+    wire.answer(|out| answer::head(out.head(), to, status, &fields, size, coding));
+    buffers::give_fields(fields);
+    let mut body = Outgoing::new(if coding.is_some() { body } else { Body::empty() }, record);
+    let coding = coding.unwrap_or(Coding::Length(0));
+    match answer::send(wire, &mut body, coding, to.trailers).await {
+        Ok(()) => {}
+        Err(cut) => {
+            drop(body); // with the record
+            tracing::debug!(peer = %connection.peer(), "answer cut: {cut:?}");
+            thread.counters.connection_failed(false);
+            if matches!(cut, Cut::Short(_)) {
+                wire.abort(coding == Coding::UntilClose);
+            }
+            return Next::Close;
+        }
+    }
+    drop(body);
+    match to.keeps {
+        true => Next::Request(asked.head),
+        false if !wire.is_read() || wire.ahead() > 0 => Next::Linger,
+        false => {
+            let _ = poll_fn(|cx| wire.poll_shutdown(cx)).await;
+            Next::Close
+        }
+    }
+}
+
+/// Whether all of a request has been read by the time its answer begins, if need be by reading the rest of it.
+/// Where it has not, the connection is of no more use.
+async fn is_read(wire: &Wire, exchange: &mut Exchange, answer: &Answer) -> bool {
+    if wire.is_read() {
+        return true;
+    }
+    let upload = exchange.record.upload_of();
+    let size = match &upload {
+        Some(upload) if upload.is_finished() => return false, // its end is not where the client's is
+        Some(_) if !exchange.record.has_failed() => return false, // it may still be on its way to the service
+        Some(upload) => upload.size(),
+        None => exchange.body.size(),
+    };
+    // Who waits for `100 Continue` would be told so by reading.
+    let near = size.is_some_and(|size| size <= SKIM_BYTES as u64) && !head::expects_continue(&exchange.asked.head);
+    if !near || answer.header(&header::CONNECTION).is_some() {
+        return false;
+    }
+    let mut rest = upload.map_or_else(|| exchange.take_body(), |upload| upload.rest());
+    let end = async { while rest.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+    tokio::time::timeout(SKIM_TIME, end).await.is_ok() && wire.is_read()
+}
+
+/// Answers what is no request. There is no exchange, and no record.
+async fn refuse(thread: &Thread, connection: &Connection, wire: &Wire, fault: Fault) {
+    tracing::debug!(peer = %connection.peer(), "unreadable: {fault}");
+    let failure = Failure::new(fault.kind(), fault.detail());
+    thread.counters.failed(failure.kind);
+    let Answer { status, fields, mut body, .. } = respond::unreadable(&failure);
+    let to = To { version: Version::HTTP_11, head: false, trailers: false, keeps: false };
+    let size = body.size();
+    let mut coding = to.coding(size);
+    wire.answer(|out| answer::head(out.head(), to, status, &fields, size, Some(coding)));
+    if let Some(Ok(frame)) = body.frame().await
+        && let Ok(data) = frame.into_data()
+    {
+        let _ = wire.answer(|out| out.put_data(data, &mut coding, true));
+    }
+    let _ = poll_fn(|cx| wire.poll_write(cx)).await;
+}
+
+/// Answers `101`: from here on the two connections are one tunnel.
+async fn switch(thread: &Thread, wire: &Rc<Wire>, exchange: Exchange, answer: Answer, to: To) -> Next {
+    let Exchange { upgrade: client, record, .. } = exchange;
+    let Answer { status, fields, upgrade, .. } = answer;
+    wire.answer(|out| answer::head(out.head(), to, status, &fields, None, None));
+    if poll_fn(|cx| wire.poll_write(cx)).await.is_err() {
+        return Next::Close;
+    }
+    match (client, upgrade) {
+        (Some(client), Some(upstream)) => {
+            Next::Tunnel(Box::pin(tunnel::run(client, upstream, record, thread.limits.tunnel_idle)))
+        }
+        _ => Next::Close,
+    }
+}
+
+/// Ends a connection whose client may still be sending. Closed at once it would be reset, and the client might
+/// lose the answer with it (RFC 9112 §9.6): so what still comes is read for a while.
+async fn linger(wire: &Wire) {
+    let _ = poll_fn(|cx| wire.poll_shutdown(cx)).await;
+    let _ = tokio::time::timeout(LINGER, poll_fn(|cx| wire.poll_waste(cx))).await;
+}
