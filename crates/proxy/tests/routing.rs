@@ -257,6 +257,7 @@ async fn filters_see_requests_and_answers_and_a_handler_stands_in_for_a_service(
     let additions = proxy::table::Additions {
         handlers: vec![(route("POST /echo", PATIENCE), std::sync::Arc::new(Echo))],
         filters: Some(Box::new(|_, _| vec![Box::new(Mark)])),
+        ..proxy::table::Additions::default()
     };
     harness.proxy.publish(proxy::RouteTable::compile_with(&app, &harness.directory, additions));
     let reply = harness.get("/web").await;
