@@ -71,13 +71,28 @@ impl Metric {
     }
 }
 
-/// The figures of one system in one round.
+/// Kinds of failure that are listed for a system.
+const KINDS_SHOWN: usize = 4;
+
+/// Figures by what they are of.
 pub(crate) type Figures = BTreeMap<Metric, f64>;
 
+/// One system in one round.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Round {
+    /// What was measured.
+    pub(crate) figures: Figures,
+    /// What went wrong, by kind.
+    pub(crate) failures: BTreeMap<String, u64>,
+}
+
 /// What a run under load amounts to.
-pub(crate) fn of_load(outcome: &Outcome) -> Figures {
-    let mut figures = of_samples(&outcome.samples.iter().collect::<Vec<_>>());
+pub(crate) fn of_load(outcome: &Outcome) -> Round {
+    let Round { mut figures, failures } = of_samples(&outcome.samples.iter().collect::<Vec<_>>());
     let answers: usize = outcome.samples.iter().map(|sample| sample.latencies.len()).sum();
+    if answers == 0 {
+        return Round { figures, failures };
+    }
     if !outcome.cpu.is_zero() {
         figures.insert(Metric::CpuUs, outcome.cpu.as_secs_f64() * 1e6 / answers.max(1) as f64);
         figures.insert(Metric::Busy, 100.0 * outcome.cpu.as_secs_f64() / outcome.wall.as_secs_f64());
@@ -87,22 +102,25 @@ pub(crate) fn of_load(outcome: &Outcome) -> Figures {
         figures.insert(Metric::Others, 100.0 * others / outcome.wall.as_secs_f64());
     }
     figures.insert(Metric::Rate, answers as f64 / outcome.wall.as_secs_f64());
-    figures
+    Round { figures, failures }
 }
 
 /// Latencies and failures of several jobs together.
-pub(crate) fn of_samples(samples: &[&Sample]) -> Figures {
+pub(crate) fn of_samples(samples: &[&Sample]) -> Round {
     let mut latencies: Vec<_> = samples.iter().flat_map(|sample| sample.latencies.iter().copied()).collect();
     latencies.sort_unstable();
     let us = |share| crate::load::quantile(&latencies, share).as_secs_f64() * 1e6;
     let requests: u64 = samples.iter().map(|sample| sample.requests).sum();
     let failed: u64 = samples.iter().map(|sample| sample.failed()).sum();
-    BTreeMap::from([
-        (Metric::P50Us, us(0.5)),
-        (Metric::P99Us, us(0.99)),
-        (Metric::Requests, requests as f64),
-        (Metric::Failed, failed as f64),
-    ])
+    let mut figures = Figures::from([(Metric::Requests, requests as f64), (Metric::Failed, failed as f64)]);
+    if !latencies.is_empty() {
+        figures.extend([(Metric::P50Us, us(0.5)), (Metric::P99Us, us(0.99))]);
+    }
+    let mut failures = BTreeMap::new();
+    for (kind, count) in samples.iter().flat_map(|sample| &sample.failures) {
+        *failures.entry(kind.clone()).or_default() += count;
+    }
+    Round { figures, failures }
 }
 
 /// A system and its figures, round by round.
@@ -111,24 +129,38 @@ pub(crate) struct Row {
     /// The system, or what else was varied.
     pub(crate) name: String,
     /// In the order of rounds.
-    pub(crate) rounds: Vec<Figures>,
+    pub(crate) rounds: Vec<Round>,
 }
 
 impl Row {
     /// The median over the rounds.
     pub(crate) fn median(&self, metric: Metric) -> Option<f64> {
-        median(self.rounds.iter().filter_map(|figures| figures.get(&metric).copied()).collect())
+        median(self.rounds.iter().filter_map(|round| round.figures.get(&metric).copied()).collect())
     }
 
     /// The median over the rounds of what this is to another, each compared within a round.
     pub(crate) fn ratio(&self, other: &Self, metric: Metric) -> Option<f64> {
         let pairs = self.rounds.iter().zip(&other.rounds);
-        let ratios = pairs.filter_map(|(mine, theirs)| Some(mine.get(&metric)? / theirs.get(&metric)?));
+        let ratios = pairs
+            .filter_map(|(mine, theirs)| Some(mine.figures.get(&metric)? / theirs.figures.get(&metric)?));
         median(ratios.filter(|ratio| ratio.is_finite()).collect())
     }
 
+    /// What went wrong in all rounds, the most frequent kinds first; `None`: nothing did.
+    fn failures(&self) -> Option<String> {
+        let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+        for (kind, count) in self.rounds.iter().flat_map(|round| &round.failures) {
+            *kinds.entry(kind).or_default() += count;
+        }
+        let mut kinds: Vec<_> = kinds.into_iter().collect();
+        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let shown: Vec<_> =
+            kinds.iter().take(KINDS_SHOWN).map(|(kind, count)| format!("{count} × {kind}")).collect();
+        (!shown.is_empty()).then(|| format!("{}: {}", self.name, shown.join(", ")))
+    }
+
     fn sum(&self, metric: Metric) -> f64 {
-        self.rounds.iter().filter_map(|figures| figures.get(&metric)).sum()
+        self.rounds.iter().filter_map(|round| round.figures.get(&metric)).sum()
     }
 }
 
@@ -148,7 +180,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
 pub(crate) fn in_turns(
     systems: &[System],
     rounds: usize,
-    mut measure: impl FnMut(&System) -> anyhow::Result<Figures>,
+    mut measure: impl FnMut(&System) -> anyhow::Result<Round>,
 ) -> anyhow::Result<Vec<Row>> {
     let mut rows: Vec<_> =
         systems.iter().map(|system| Row { name: system.name.clone(), rounds: Vec::new() }).collect();
@@ -156,7 +188,13 @@ pub(crate) fn in_turns(
         for index in order(systems.len(), round) {
             go_on()?;
             progress(round, rounds, &systems[index].name);
-            rows[index].rounds.push(measure(&systems[index])?);
+            // One system that cannot be measured is no reason to lose the others.
+            let round = measure(&systems[index]).or_else(|error| {
+                go_on()?;
+                let failures = BTreeMap::from([(format!("{error:#}"), 1)]);
+                anyhow::Ok(Round { failures, ..Round::default() })
+            });
+            rows[index].rounds.push(round?);
         }
     }
     progress_done();
@@ -254,7 +292,9 @@ impl Block {
         let all: BTreeMap<Metric, ()> = self
             .rows
             .iter()
-            .flat_map(|row| row.rounds.iter().flat_map(|figures| figures.keys().map(|metric| (*metric, ()))))
+            .flat_map(|row| {
+                row.rounds.iter().flat_map(|round| round.figures.keys().map(|metric| (*metric, ())))
+            })
             .collect();
         all.into_keys().filter(|metric| *metric != Metric::Requests).collect()
     }
@@ -270,7 +310,7 @@ impl Block {
                 .into_iter()
                 .filter_map(|metric| Some((metric.key().to_owned(), json!(row.median(metric)?))))
                 .collect();
-            json!({ "system": row.name, "median": median, "rounds": row.rounds.iter().map(figures).collect::<Vec<_>>() })
+            json!({ "system": row.name, "median": median, "failures": row.failures(), "rounds": row.rounds.iter().map(|round| figures(&round.figures)).collect::<Vec<_>>() })
         }).collect();
         let verdicts: Vec<_> = self.verdicts.iter().map(|verdict| {
             json!({ "what": verdict.what, "at_most": verdict.goal, "measured": verdict.measured, "unit": verdict.unit, "met": verdict.met() })
@@ -318,6 +358,9 @@ impl fmt::Display for Block {
             table.extend(self.verdicts.iter().map(Verdict::cells));
             write_aligned(f, &table)?;
         }
+        for failures in self.rows.iter().filter_map(Row::failures) {
+            writeln!(f, "  · failed: {failures}")?;
+        }
         for note in &self.notes {
             writeln!(f, "  · {note}")?;
         }
@@ -348,7 +391,9 @@ mod tests {
     use super::*;
 
     fn row(name: &str, cpu: &[f64]) -> Row {
-        let rounds = cpu.iter().map(|value| Figures::from([(Metric::CpuUs, *value)])).collect();
+        let round =
+            |value: &f64| Round { figures: Figures::from([(Metric::CpuUs, *value)]), ..Round::default() };
+        let rounds = cpu.iter().map(round).collect();
         Row { name: name.into(), rounds }
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::app::{self, Feature, Shape, Started, UNARY};
 use super::figures::{
-    Block, Figures, Metric, Row, Verdict, in_turns, median, of_load, of_samples, progress, progress_done,
+    Block, Figures, Metric, Round, Row, Verdict, in_turns, median, of_load, of_samples, progress,
+    progress_done,
 };
 use super::load::{self, Ask, Job, Protocol, Target, handshakes, idle};
 use super::peers::{self, Kind};
@@ -72,7 +73,11 @@ impl Field {
     /// Adds Atoll; tells what of it is not active.
     fn atoll(&mut self, setting: &Setting, shape: &Shape) -> anyhow::Result<()> {
         go_on()?;
-        match app::start(setting, shape)? {
+        let started = app::start(setting, shape).or_else(|error| {
+            go_on()?;
+            anyhow::Ok(Started::Lacks(format!("{}: {error:#}", shape.name)))
+        });
+        match started? {
             Started::Running { system, inactive } => {
                 self.systems.push(system);
                 for what in inactive {
@@ -108,7 +113,7 @@ fn plain(system: &System) -> Target {
     Target { address: system.address, protocol: Protocol::Http1, tls: None }
 }
 
-fn closed(setting: &Setting, system: &System, jobs: &[Job]) -> anyhow::Result<Figures> {
+fn closed(setting: &Setting, system: &System, jobs: &[Job]) -> anyhow::Result<Round> {
     Ok(of_load(&load::run(jobs, &system.tree, setting.times, setting.cores)?))
 }
 
@@ -245,7 +250,7 @@ fn latency(setting: &Setting) -> anyhow::Result<Vec<Block>> {
     let nginx = field.systems.iter().find(|system| system.name == NGINX);
     if let Some(nginx) = nginx {
         let full = closed(setting, nginx, &[job(nginx, None)])?;
-        let half = (full.get(&Metric::Rate).copied().unwrap_or_default() / 2.0).round();
+        let half = (full.figures.get(&Metric::Rate).copied().unwrap_or_default() / 2.0).round();
         let rows = in_turns(&field.systems, setting.rounds, |system| {
             closed(setting, system, &[job(system, Some(half))])
         })?;
@@ -264,7 +269,11 @@ fn latency(setting: &Setting) -> anyhow::Result<Vec<Block>> {
     let direct = block.row(&field.systems[0].name).cloned();
     let added = block.row(ALL_ON).zip(direct).and_then(|(through, direct)| {
         let rounds = through.rounds.iter().zip(&direct.rounds);
-        median(rounds.filter_map(|(a, b)| Some(a.get(&Metric::P99Us)? - b.get(&Metric::P99Us)?)).collect())
+        median(
+            rounds
+                .filter_map(|(a, b)| Some(a.figures.get(&Metric::P99Us)? - b.figures.get(&Metric::P99Us)?))
+                .collect(),
+        )
     });
     block.verdicts.push(Verdict::at_most("p99 added by Atoll, all policies", 1000.0, added, "µs"));
     blocks.push(block);
@@ -289,7 +298,7 @@ fn memory(setting: &Setting) -> anyhow::Result<Vec<Block>> {
             let target = Target { tls: client, ..plain(system) };
             let ask = ask(setting, system, "", upstream::SMALL);
             let bytes = idle::run(&target, &ask, &system.tree, connections, setting.cores.load)?;
-            Ok(Figures::from([(Metric::Bytes, bytes)]))
+            Ok(Round { figures: Figures::from([(Metric::Bytes, bytes)]), ..Round::default() })
         })?;
         let what = if tls { "TLS connections" } else { "connections" };
         let mut block =
@@ -326,19 +335,19 @@ fn isolation(setting: &Setting) -> anyhow::Result<Vec<Block>> {
     let kinds = [("the other three, nothing wrong", false), ("the other three, one hangs, one fails", true)];
     let mut rows = kinds.map(|(name, _)| Row { name: name.to_owned(), rounds: Vec::new() }).to_vec();
     let mut faulty = Vec::new();
-    for round in 0..setting.rounds {
+    for number in 0..setting.rounds {
         // Calm first: what a breaker remembers would be in the way of the calm after.
         for (index, (name, faults)) in kinds.iter().enumerate() {
             go_on()?;
-            progress(round, setting.rounds, name);
+            progress(number, setting.rounds, name);
             let jobs: Vec<_> = (0..SERVICES).map(|number| job(number, *faults)).collect();
             let times = load::Times { span: setting.times.span.max(Duration::from_secs(2)), ..setting.times };
             let outcome = load::run(&jobs, &system.tree, times, setting.cores)?;
             let healthy: Vec<_> = outcome.samples.iter().take(HEALTHY).collect();
-            let mut figures = of_samples(&healthy);
+            let mut round = of_samples(&healthy);
             let answers: usize = outcome.samples.iter().map(|sample| sample.latencies.len()).sum();
-            figures.insert(Metric::Rate, answers as f64 / outcome.wall.as_secs_f64());
-            rows[index].rounds.push(figures);
+            round.figures.insert(Metric::Rate, answers as f64 / outcome.wall.as_secs_f64());
+            rows[index].rounds.push(round);
             if *faults {
                 faulty = outcome.samples[HEALTHY..].to_vec();
             }
@@ -352,7 +361,7 @@ fn isolation(setting: &Setting) -> anyhow::Result<Vec<Block>> {
         .rows
         .iter()
         .flat_map(|row| &row.rounds)
-        .filter_map(|figures| figures.get(&Metric::Failed))
+        .filter_map(|round| round.figures.get(&Metric::Failed))
         .sum();
     block.goal("p99 of the other three: with faults / without", 1.2, (kinds[1].0, kinds[0].0), Metric::P99Us);
     block.verdicts.push(Verdict::at_most(

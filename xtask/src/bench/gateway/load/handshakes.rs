@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -59,7 +59,6 @@ pub(crate) fn run(target: &Target, tree: &Tree, times: Times, cores: Cores) -> a
         drop(loops);
         let mut sample = sample.take();
         sample.latencies.sort_unstable();
-        ensure!(!sample.latencies.is_empty(), "no handshake came about: {:?}", sample.failures);
         let (cpu, core) = after.since(before);
         Ok(Outcome { samples: vec![sample], cpu, core, wall })
     })

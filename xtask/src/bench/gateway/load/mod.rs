@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -149,12 +149,6 @@ pub(crate) fn run(jobs: &[Job], tree: &Tree, times: Times, cores: Cores) -> anyh
         }
         drop(work);
         let samples: Vec<_> = recorders.iter().map(|recorder| recorder.sample()).collect();
-        let answers: usize = samples.iter().map(|sample| sample.latencies.len()).sum();
-        ensure!(
-            answers > 0,
-            "no answer at all: {:?}",
-            samples.iter().map(|s| &s.failures).collect::<Vec<_>>()
-        );
         let (cpu, core) = after.since(before);
         Ok(Outcome { samples, cpu, core, wall: end - start })
     })
