@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use api::{Client, Node};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Context;
 use super::up::detached::{LOG, died, open_log};
@@ -89,6 +92,7 @@ async fn upgrade(client: Client, args: UpgradeArgs) -> Result<u8, Failure> {
     let status = client.status().await?;
     let events_after = last_event(&client).await?;
     let began = Instant::now();
+    let old = process(before.pid);
     let program = match args.binary {
         Some(path) => std::path::absolute(&path).unwrap_or(path),
         None => this_program()?,
@@ -121,7 +125,9 @@ async fn upgrade(client: Client, args: UpgradeArgs) -> Result<u8, Failure> {
     tell_errors(&client, events_after).await?;
     if args.wait {
         remark(&format!("process {} finishes its connections …", before.pid));
-        until_gone(before.pid).await;
+        if let Some(old) = &old {
+            until_gone(old).await;
+        }
     } else {
         remark(&format!("process {} finishes its connections and ends", before.pid));
     }
@@ -179,10 +185,16 @@ async fn tell_errors(client: &Client, after: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns when a process has ended.
-async fn until_gone(pid: u32) {
-    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return };
-    while rustix::process::test_kill_process(pid).is_ok() {
+/// A handle to the process, so that its end is seen whoever waits for it. `None`: it has ended already.
+fn process(pid: u32) -> Option<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// Returns when it has ended.
+async fn until_gone(process: &OwnedFd) {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    while poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)) == Ok(0) {
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -147,13 +147,6 @@ impl World {
         self.runtime.block_on(self.client().node()).unwrap().pid
     }
 
-    /// The same, if it answers in time.
-    pub(crate) fn node_pid_within(&self, limit: Duration) -> Option<u32> {
-        let client = self.client();
-        let node = async { tokio::time::timeout(limit, client.node()).await };
-        self.runtime.block_on(node).ok()?.ok().map(|node| node.pid)
-    }
-
     /// Runs what the API's client is asked.
     pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)

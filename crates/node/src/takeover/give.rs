@@ -132,6 +132,7 @@ impl Giver {
                     return Ok(());
                 };
                 let Ok(_place) = place else {
+                    let _ = timeout(HELLO, channel.receive::<ToOld>()).await; // whatever it is
                     let why = "another upgrade of this node is under way";
                     Refusal::new("A0632", why, "wait for it to end").tell(&mut channel).await;
                     return Ok(());

@@ -66,6 +66,7 @@ impl Taker {
         let sent = channel.send(&hello, &[]).await;
         let granted = match timeout(GRANTED, channel.receive()).await {
             Ok(Ok(Some(ToNew::Granted(granted)))) => *granted,
+            Ok(said @ Ok(Some(_))) => return Err(not_expected(said)),
             Ok(said) => return Err(sent.map_or_else(|error| broken(&error), |()| not_expected(said))),
             Err(_) => {
                 return Err(TakeOverError::Broken("the old node does not answer in time".to_owned()));
