@@ -62,6 +62,13 @@ impl Body {
         Self(Kind::Answer(Box::new(stream)))
     }
 
+    /// Passes an interim answer (1xx) on to the client whose request this is the body of.
+    pub(crate) fn inform(&self, status: http::StatusCode, fields: &crate::fields::Fields) {
+        if let Kind::Request(stream) = &self.0 {
+            stream.inform(status, fields);
+        }
+    }
+
     /// Whether it is known to hold nothing (more).
     pub fn is_empty(&self) -> bool {
         http_body::Body::is_end_stream(self)

@@ -1,20 +1,23 @@
 //! A client's connection as its thread watches it. There is no timer per connection: one sweep looks at
 //! all of them and tells those to end that have used up their time.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http::Version;
-use tokio::sync::Notify;
 
-use crate::engine::{Flow, Lines};
+use crate::engine::Flow;
 use crate::exchange::Entrance;
 use crate::limits::Limits;
 use crate::thread::Occupied;
 use crate::tls::Session;
+
+/// How long a connection is idle before it is told to rest.
+const REST_AFTER: Duration = Duration::from_millis(200);
 
 /// What a connection is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(crate) enum Wish {
     Drain,
     /// End now.
     Abort,
+    /// Let go of what an idle connection does not need.
+    Rest,
 }
 
 /// One client connection.
@@ -32,7 +37,7 @@ pub(crate) struct Connection {
     peer: SocketAddr,
     entrance: Arc<Entrance>,
     session: Option<Arc<Session>>,
-    flow: Arc<Flow>,
+    flow: Rc<Flow>,
     http2: Cell<bool>,
     began: Cell<u64>,
     in_flight: Cell<u32>,
@@ -45,8 +50,11 @@ pub(crate) struct Connection {
     taken: Cell<u64>,
     /// When a sweep last saw something move, and how much had.
     moved: Cell<(Instant, u64)>,
+    /// It has been told to rest.
+    rests: Cell<bool>,
     wish: Cell<Option<Wish>>,
-    wished: Notify,
+    /// Whom to wake for a wish.
+    waker: RefCell<Option<Waker>>,
     _occupied: Occupied,
 }
 
@@ -55,11 +63,10 @@ impl Connection {
         peer: SocketAddr,
         entrance: Arc<Entrance>,
         session: Option<Arc<Session>>,
-        flow: Arc<Flow>,
+        flow: Rc<Flow>,
         occupied: Occupied,
     ) -> Rc<Self> {
         let now = Instant::now();
-        flow.expect_head();
         Rc::new(Self {
             peer,
             entrance,
@@ -73,15 +80,11 @@ impl Connection {
             head_since: Cell::new(None),
             taken: Cell::new(0),
             moved: Cell::new((now, 0)),
+            rests: Cell::new(true),
             wish: Cell::new(None),
-            wished: Notify::new(),
+            waker: RefCell::default(),
             _occupied: occupied,
         })
-    }
-
-    /// A request will not be read to its end: see [`Flow::linger`].
-    pub(crate) fn linger(&self) {
-        self.flow.linger();
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {
@@ -97,10 +100,9 @@ impl Connection {
         self.session.as_ref()
     }
 
-    /// The head of a request has come, in this version. What its lines were like.
-    pub(crate) fn head_came(&self, version: Version) -> Lines {
+    /// The head of a request has come, in this version.
+    pub(crate) fn head_came(&self, version: Version) {
         self.http2.set(version == Version::HTTP_2);
-        self.flow.take_lines()
     }
 
     /// It has carried a request of HTTP/2.
@@ -113,11 +115,17 @@ impl Connection {
         self.began.get() == 0
     }
 
+    /// No exchange is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0
+    }
+
     /// An exchange begins.
     pub(crate) fn begin(&self) {
         self.began.set(self.began.get() + 1);
         self.in_flight.set(self.in_flight.get() + 1);
         self.head_since.set(None);
+        self.rests.set(false);
     }
 
     /// The head of an exchange's answer is there: from now on bytes should move.
@@ -138,25 +146,39 @@ impl Connection {
             self.answering.set(self.answering.get().saturating_sub(1));
         }
         self.quiet.set((Instant::now(), self.flow.read()));
-        if !self.http2.get() {
-            self.flow.expect_head();
+    }
+
+    /// The next head is waited for; so much of it has been read ahead.
+    pub(crate) fn waits_for_head(&self, ahead: usize) {
+        if ahead > 0 {
+            let (since, read) = self.quiet.get();
+            self.quiet.set((since, read.saturating_sub(ahead as u64)));
         }
     }
 
-    /// Tells the connection to end.
+    /// Tells the connection what to do.
     pub(crate) fn tell(&self, wish: Wish) {
         self.wish.set(Some(wish));
-        self.wished.notify_one();
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
     }
 
-    /// Waits until it is told to end.
-    pub(crate) async fn wish(&self) -> Wish {
-        loop {
-            self.wished.notified().await;
-            if let Some(wish) = self.wish.take() {
-                return wish;
-            }
+    /// Ready when it is told what to do.
+    pub(crate) fn poll_wish(&self, cx: &mut Context<'_>) -> Poll<Wish> {
+        if let Some(wish) = self.wish.take() {
+            return Poll::Ready(wish);
         }
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Waits until it is told what to do.
+    pub(crate) async fn wish(&self) -> Wish {
+        std::future::poll_fn(|cx| self.poll_wish(cx)).await
     }
 
     /// Looks whether its time is used up, and tells it so.
@@ -180,7 +202,12 @@ impl Connection {
             still: now.saturating_duration_since(self.moved.get().0),
         };
         if let Some(wish) = judge(&seen, limits) {
-            self.tell(wish);
+            return self.tell(wish);
+        }
+        let idle = seen.exchanges == 0 && seen.head.is_none() && seen.quiet > REST_AFTER;
+        if idle && !self.http2.get() && !self.rests.get() && self.wish.get().is_none() {
+            self.rests.set(true);
+            self.tell(Wish::Rest);
         }
     }
 }

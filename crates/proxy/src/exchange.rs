@@ -39,8 +39,6 @@ pub enum Entrance {
 /// does not show: heads are read and changed name by name, so that an engine may keep them as it likes.
 pub struct Exchange {
     pub(crate) asked: Asked,
-    /// What its lines were like before they were parsed.
-    pub(crate) lines: crate::engine::Lines,
     pub(crate) body: Body,
     pub(crate) upgrade: Option<Upgrade>,
     pub(crate) record: Box<Recorder>,
@@ -268,7 +266,11 @@ fn find<'a>(
     exchange: &mut Exchange,
     limits: &crate::Limits,
 ) -> Result<&'a Route, Failure> {
-    head::check::check(&mut exchange.asked.head, exchange.lines, limits)?;
+    head::check::check(&mut exchange.asked.head, limits)?;
+    if let Some(size) = exchange.body.size().filter(|size| *size > limits.body_bytes) {
+        let detail = format!("the request's body of {size} bytes is longer than {}", limits.body_bytes);
+        return Err(Failure::new(Kind::BodyTooLarge, detail));
+    }
     exchange.record.head(&exchange.asked.head);
     head::trust::distrust(&mut exchange.asked.head.fields, &exchange.asked.entrance);
     let (caller, callee) = match &*exchange.asked.entrance {

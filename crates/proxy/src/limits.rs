@@ -12,6 +12,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Header lines of a request. More are refused with 431.
     pub headers: usize,
+    /// Bytes of a request's body, chunked or not. A longer one is refused with 413, or cut off there.
+    pub body_bytes: u64,
     /// HTTP/2 streams open at once on one client connection.
     pub streams: u32,
     /// From the accepted connection to the end of its TLS handshake.
@@ -106,6 +108,7 @@ impl Default for Limits {
             connections: 10_000,
             header_bytes: 16 * 1024,
             headers: 100,
+            body_bytes: 1 << 30,
             streams: 128,
             handshake: Duration::from_secs(10),
             handshakes: 1024,

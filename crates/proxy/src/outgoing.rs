@@ -20,11 +20,6 @@ impl Outgoing {
     pub(crate) fn new(body: Body, record: Box<Recorder>) -> Self {
         Self { body, record: Some(record) }
     }
-
-    /// Nothing, whose record is kept elsewhere.
-    pub(crate) fn unwatched() -> Self {
-        Self { body: Body::empty(), record: None }
-    }
 }
 
 impl http_body::Body for Outgoing {

@@ -130,11 +130,6 @@ impl Recorder {
         self.record.as_ref().is_some_and(|record| record.error.is_some())
     }
 
-    /// The connection closes after the answer, with some of the request unread.
-    pub(crate) fn linger(&self) {
-        self.connection.linger();
-    }
-
     pub(crate) fn failed(&mut self, failure: &Failure) {
         if let Some(inside) = &failure.inside {
             tracing::debug!(code = failure.kind.code(), "{failure}: {}", inside.for_log());

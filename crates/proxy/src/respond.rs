@@ -40,6 +40,14 @@ pub(crate) fn problem(failure: &Failure, exchange: &Exchange) -> Answer {
     answer
 }
 
+/// The answer to what could not be read as a request.
+pub(crate) fn unreadable(failure: &Failure) -> Answer {
+    let request_id = RequestId::of(&crate::fields::Fields::new());
+    let mut answer = build(failure, request_id.as_str());
+    name_request(&mut answer, &request_id);
+    answer
+}
+
 fn build(failure: &Failure, request_id: &str) -> Answer {
     let facts = failure.kind.facts();
     let problem = Problem {

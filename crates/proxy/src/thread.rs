@@ -22,7 +22,7 @@ use crate::access::AccessSink;
 use crate::balance::Waiting;
 use crate::connection::{Connection, Wish};
 use crate::engine::h2::Links;
-use crate::engine::server::{self, Settings};
+use crate::engine::server;
 use crate::exchange::Entrance;
 use crate::limits::Limits;
 use crate::listen;
@@ -72,7 +72,6 @@ pub(crate) struct Thread {
     pub(crate) dice: Dice,
     /// Copies of requests under way.
     pub(crate) mirrors: Cell<u32>,
-    pub(crate) server: Settings,
     pub(crate) tls: tls::Terms,
     /// Connections, streams and tunnels. Owned here: they end before the thread does.
     pub(crate) tasks: TaskTracker,
@@ -106,7 +105,6 @@ impl Thread {
             waiting: Rc::default(),
             dice: Dice::new(rand::random()),
             mirrors: Cell::new(0),
-            server: Settings::new(&limits, &tasks),
             tls: tls::Terms::new(&shared.tls, &limits),
             clock: SystemClock::new(),
             connections: RefCell::default(),

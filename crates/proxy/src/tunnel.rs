@@ -18,8 +18,8 @@ const BUFFER: usize = 8 * 1024;
 /// Carries a tunnel to its end. The record and the place on the instance are held as long.
 pub(crate) async fn run(client: Upgrade, upstream: Upgrade, mut record: Box<Recorder>, idle: Duration) {
     record.upgraded();
-    let both = async { tokio::try_join!(client.complete(), upstream.complete()) };
-    let ((client, _), (upstream, _lease)) = match both.await {
+    let both = client.complete().and_then(|client| Ok((client, upstream.complete()?)));
+    let ((client, _), (upstream, _lease)) = match both {
         Ok(both) => both,
         Err(failure) => return record.failed(&failure),
     };

@@ -78,6 +78,11 @@ impl Upload {
         self.moved.get()
     }
 
+    /// Passes an interim answer (1xx) on to the client.
+    pub(crate) fn inform(&self, status: http::StatusCode, fields: &crate::fields::Fields) {
+        self.body.borrow().inform(status, fields);
+    }
+
     /// What nobody has taken of it, once no attempt sends it any more.
     pub(crate) fn rest(&self) -> Body {
         self.body.take()
@@ -117,6 +122,13 @@ pub(crate) struct Sending {
     upload: Rc<Upload>,
     pause: Pause,
     gate: Option<Gate>,
+}
+
+impl Sending {
+    /// Whose body it is.
+    pub(crate) fn upload(&self) -> &Rc<Upload> {
+        &self.upload
+    }
 }
 
 impl http_body::Body for Sending {

@@ -283,7 +283,7 @@ async fn a_body_waits_for_the_services_word_when_the_client_expects_it() {
     // The service refuses by the head alone: the body is never asked for.
     let server = Server::raw(|mut stream| async move {
         let head = read_head(&mut stream).await;
-        assert!(head.contains("expect: 100-continue"), "{head}");
+        assert!(head.contains("Expect: 100-continue"), "{head}");
         stream.write_all(b"HTTP/1.1 413 Too Much\r\nContent-Length: 0\r\n\r\n").await.unwrap();
     })
     .await;
@@ -322,16 +322,33 @@ async fn a_body_waits_for_the_services_word_when_the_client_expects_it() {
 }
 
 #[tokio::test]
-async fn early_hints_do_not_end_an_exchange() {
-    let server = Server::raw(|mut stream| async move {
-        read_head(&mut stream).await;
-        let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
-        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-        stream.write_all(format!("{hints}{answer}").as_bytes()).await.unwrap();
+async fn early_hints_arrive_early_and_do_not_end_an_exchange() {
+    let (go, answer) = tokio::sync::mpsc::channel::<()>(1);
+    let answer = Arc::new(tokio::sync::Mutex::new(answer));
+    let server = Server::raw(move |mut stream| {
+        let answer = Arc::clone(&answer);
+        async move {
+            read_head(&mut stream).await;
+            let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x-own\r\nX-Own: 1\r\n\r\n";
+            stream.write_all(hints.as_bytes()).await.unwrap();
+            answer.lock().await.recv().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        }
     })
     .await;
     let harness = Harness::web(server.address).await;
-    assert_eq!(harness.get("/").await.text(), "ok");
+    let mut client = harness.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let hints = client.reply().await;
+    assert_eq!((hints.status, hints.header("link")), (103, Some("</a.css>")));
+    assert_eq!((hints.header("x-own"), hints.header("connection")), (None, None));
+    go.send(()).await.unwrap();
+    assert_eq!(client.reply().await.text(), "ok");
+    // HTTP/1.0 has no interim answers.
+    go.send(()).await.unwrap();
+    let mut old = harness.client().await;
+    old.send("GET / HTTP/1.0\r\nHost: test\r\n\r\n").await;
+    assert_eq!(old.reply().await.text(), "ok");
 }
 
 #[tokio::test]

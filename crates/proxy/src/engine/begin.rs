@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Lines, Upgrade};
+use super::Upgrade;
 use crate::access::AccessRecord;
 use crate::body::Body;
 use crate::connection::Connection;
@@ -19,7 +19,6 @@ pub(super) fn begin(
     thread: &Rc<Thread>,
     connection: Rc<Connection>,
     head: Head,
-    lines: Lines,
     body: Body,
     upgrade: Option<Upgrade>,
 ) -> Exchange {
@@ -54,5 +53,5 @@ pub(super) fn begin(
     };
     let record = Box::new(Recorder::new(Rc::clone(thread), connection, record));
     let asked = Asked { head, peer, entrance, request_id, trace, subject: None };
-    Exchange { asked, lines, body, upgrade, record, cut: None }
+    Exchange { asked, body, upgrade, record, cut: None }
 }

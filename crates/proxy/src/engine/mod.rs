@@ -1,36 +1,29 @@
 //! The engine: who speaks HTTP on the sockets. The rest of the crate reads heads and bodies through
-//! [`crate::exchange`] and [`crate::body`] and never sees what is in here: today hyper's connection types.
+//! [`crate::exchange`] and [`crate::body`] and never sees what is in here.
 //!
 //! What an engine owes: [`server::serve`] runs a client's connection, [`UpstreamConnection`] sends a
 //! request over a connection to an instance, and both stay on their thread. No task is started per
 //! upstream connection: whoever waits for its answer, or reads it, drives it.
 
 mod begin;
-mod client;
-#[cfg_attr(not(test), expect(dead_code))] // until the connections below are its own
+mod buffers;
 mod h1;
 pub(crate) mod h2;
 mod io;
-mod lines;
 pub(crate) mod server;
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http_body::{Frame, SizeHint};
 use registry::Lease;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) use client::UpstreamConnection;
+pub(crate) use h1::client::UpstreamConnection;
 pub(crate) use io::Flow;
-pub(crate) use lines::Lines;
 
 use crate::body::BodyError;
 use crate::failure::{Failure, Kind};
@@ -40,7 +33,7 @@ use crate::pool::Pool;
 /// A request's body as it arrives from the client.
 pub(crate) enum RequestStream {
     /// Over HTTP/1.
-    Http1(Incoming),
+    Http1(h1::incoming::RequestBody),
     /// Over a stream of HTTP/2.
     Http2(h2::server::RequestBody),
 }
@@ -51,26 +44,30 @@ impl RequestStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
-            Self::Http1(incoming) => {
-                let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
-                let broken = |error| BodyError::new(Kind::RequestIncomplete, error);
-                Poll::Ready(frame.map(|frame| frame.map_err(broken)))
-            }
+            Self::Http1(body) => body.poll_frame(cx),
             Self::Http2(body) => body.poll_frame(cx),
         }
     }
 
     pub(crate) fn is_end(&self) -> bool {
         match self {
-            Self::Http1(incoming) => incoming.is_end_stream(),
+            Self::Http1(body) => body.is_end(),
             Self::Http2(body) => body.is_end(),
         }
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Http1(incoming) => incoming.size_hint(),
+            Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
+        }
+    }
+
+    /// Passes an interim answer (1xx) of the service on to the client.
+    pub(crate) fn inform(&self, status: StatusCode, fields: &Fields) {
+        match self {
+            Self::Http1(body) => body.inform(status, fields),
+            Self::Http2(_) => {}
         }
     }
 }
@@ -83,7 +80,7 @@ pub(crate) struct Reply {
 }
 
 enum Source {
-    Http1(client::Rest),
+    Http1(h1::client::Rest),
     Http2(h2::client::Rest),
 }
 
@@ -108,7 +105,7 @@ impl Reply {
 /// An answer's body on its way through.
 pub(crate) enum AnswerStream {
     /// From a connection of HTTP/1.
-    Http1(client::AnswerStream),
+    Http1(h1::client::AnswerStream),
     /// From a stream of HTTP/2.
     Http2(h2::client::AnswerBody),
 }
@@ -158,11 +155,13 @@ pub(crate) enum Broken {
 pub(crate) type Cause = Box<dyn std::error::Error>;
 
 /// One side of a connection that is about to stop speaking HTTP.
-pub(crate) struct Upgrade {
-    on: OnUpgrade,
-    /// Whoever must be driven for the upgrade to happen, and the place on the instance that the tunnel
-    /// holds; on the upstream's side only.
-    upstream: Option<(UpstreamConnection, Lease)>,
+pub(crate) struct Upgrade(Side);
+
+enum Side {
+    /// It gives its stream away once the answer has been written.
+    Client(Rc<h1::incoming::Wire>),
+    /// With the place on the instance that the tunnel holds.
+    Upstream(Box<dyn Duplex>, Lease),
 }
 
 /// Bytes both ways.
@@ -170,14 +169,23 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
 impl Upgrade {
-    /// Waits for the last of the HTTP and gives the bare connection, with the lease that goes with it.
-    pub(crate) async fn complete(mut self) -> Result<(Box<dyn Duplex>, Option<Lease>), Failure> {
-        let failed = |error| Failure::new(Kind::UpgradeFailed, "the upgrade did not complete").inside(error);
-        if let Some((connection, _)) = &mut self.upstream {
-            std::future::poll_fn(|cx| connection.poll_done(cx)).await;
+    fn client(wire: &Rc<h1::incoming::Wire>) -> Self {
+        Self(Side::Client(Rc::clone(wire)))
+    }
+
+    fn upstream(stream: Box<dyn Duplex>, lease: Lease) -> Self {
+        Self(Side::Upstream(stream, lease))
+    }
+
+    /// The bare connection, with what was read of it ahead, and the lease that goes with it.
+    pub(crate) fn complete(self) -> Result<(Box<dyn Duplex>, Option<Lease>), Failure> {
+        match self.0 {
+            Side::Upstream(stream, lease) => Ok((stream, Some(lease))),
+            Side::Client(wire) => match wire.take_stream() {
+                Some(stream) => Ok((Box::new(stream), None)),
+                None => Err(Failure::new(Kind::UpgradeFailed, "the client's connection is gone")),
+            },
         }
-        let upgraded = self.on.await.map_err(failed)?;
-        Ok((Box::new(TokioIo::new(upgraded)), self.upstream.map(|(_, lease)| lease)))
     }
 }
 

@@ -4,23 +4,16 @@ use http::{Method, Version};
 
 use super::Head;
 use super::host::host_of;
-use crate::engine::Lines;
 use crate::failure::{Failure, Kind};
 use crate::fields::{Fields, Known};
 use crate::limits::Limits;
 
 /// Checks a head, and finds the host. Afterwards its target is a path and a query (or `*`).
-pub(crate) fn check(head: &mut Head, lines: Lines, limits: &Limits) -> Result<(), Failure> {
+pub(crate) fn check(head: &mut Head, limits: &Limits) -> Result<(), Failure> {
     if head.method == Method::CONNECT {
         return Err(Failure::new(Kind::ConnectRefused, "a gateway opens no tunnels for CONNECT"));
     }
     size(head, limits)?;
-    match lines {
-        Lines::Fine => {}
-        // RFC 9112 §6.1: both at once is an attempt to smuggle a request, or might as well be.
-        Lines::TwoFramings => return Err(bad("both Content-Length and Transfer-Encoding are given")),
-        Lines::BareLineFeed => return Err(bad("a line of the head ends in a bare line feed")), // §2.2
-    }
     if !is_plain(&head.fields) {
         return Err(bad("Transfer-Encoding is not just `chunked`"));
     }

@@ -2,7 +2,6 @@ use super::check::check;
 use super::forward::{from_upstream, via};
 use super::trust::{clean_trailers, distrust};
 use super::*;
-use crate::engine::Lines;
 use crate::exchange::Entrance;
 use crate::failure::Kind;
 use crate::limits::Limits;
@@ -26,11 +25,11 @@ fn head(target: &str, lines: &[(&str, &str)]) -> Head {
 }
 
 fn refusal(mut head: Head) -> Option<String> {
-    check(&mut head, Lines::Fine, &Limits::default()).err().map(|failure| failure.detail)
+    check(&mut head, &Limits::default()).err().map(|failure| failure.detail)
 }
 
 fn checked(mut head: Head) -> Head {
-    check(&mut head, Lines::Fine, &Limits::default()).unwrap();
+    check(&mut head, &Limits::default()).unwrap();
     head
 }
 

@@ -32,8 +32,7 @@ pub(super) struct To {
 impl To {
     pub(super) fn of(method: &Method, version: Version, fields: &Fields, keeps: bool) -> Self {
         let te = fields.all_known(Known::Te).flat_map(|value| value.split(|byte| *byte == b','));
-        let trailers =
-            te.into_iter().any(|option| option.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+        let trailers = te.into_iter().any(|option| option.trim_ascii().eq_ignore_ascii_case(b"trailers"));
         Self { version, head: *method == Method::HEAD, trailers, keeps }
     }
 
@@ -110,11 +109,13 @@ fn no_length(status: StatusCode) -> bool {
 }
 
 /// Why an answer did not arrive whole.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Cut {
     /// Its body broke off.
+    #[error("{0}")]
     Short(String),
     /// The client does not take it.
+    #[error("the client has gone")]
     Gone,
 }
 

@@ -125,7 +125,7 @@ impl UpstreamConnection {
         go: Option<Arc<AtomicBool>>,
     ) -> Result<Reply, Broken> {
         let inner = &mut *self.0;
-        let client = body.client();
+        let upload = Rc::clone(body.upload());
         inner.out.put_head(request.head);
         (inner.written, inner.scan) = (0, Scan::default());
         inner.upload = request.coding.map(|coding| (body, coding));
@@ -147,14 +147,13 @@ impl UpstreamConnection {
                     (StatusCode::CONTINUE, None) => {} // nobody asked for it
                     (status, _) => {
                         forward::from_upstream(&mut fields, false);
-                        client.inform(status, &fields);
+                        upload.inform(status, &fields);
                     }
                 }
             }
         });
         let head = came.await?;
-        let rest =
-            Rest { connection: self, decoder: Decoder::new(head.framing), persists: head.persists };
+        let rest = Rest { connection: self, decoder: Decoder::new(head.framing), persists: head.persists };
         Ok(Reply { status: head.status, fields, source: Source::Http1(rest) })
     }
 }

@@ -20,7 +20,6 @@ use super::decode::{Decoded, Decoder};
 use super::parse::{Bounds, Scan};
 use super::{framing, parse};
 use crate::Limits;
-use crate::engine::Lines;
 use crate::fields::Fields;
 use crate::head::Head;
 
@@ -159,8 +158,7 @@ fn our_request(pieces: &mut Pieces<'_>) -> Result<Option<(Message, bool)>, Strin
     let named = |fault| format!("{fault:?}");
     parse::request(&text, BOUNDS.lines, &mut head).map_err(named)?;
     let framing = framing::of_request(head.version, &head.fields).map_err(named)?;
-    crate::head::check::check(&mut head, Lines::Fine, &Limits::default())
-        .map_err(|failure| failure.detail)?;
+    crate::head::check::check(&mut head, &Limits::default()).map_err(|failure| failure.detail)?;
     let Some((body, trailers)) = pieces.body(Decoder::new(framing))? else { return Ok(None) };
     let message = Message {
         first: format!("{} {} {:?}", head.method, head.target(), head.version),

@@ -19,13 +19,12 @@ use super::{Fault, write};
 use crate::body::BodyError;
 use crate::engine::Flow;
 use crate::engine::buffers::READ;
+use crate::engine::h2::PREFACE;
 use crate::failure::Kind;
 use crate::fields::Fields;
 use crate::head::{self, Head};
 use crate::tls::ClientStream;
 
-/// What a client of HTTP/2 that has not agreed on it with TLS sends first (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of interim answers that may wait for a client; more of them are not passed on.
 const INTERIM_MAX: usize = 16 * 1024;
 
@@ -236,6 +235,11 @@ impl Wire {
         }
     }
 
+    /// Says so as far as that goes at once.
+    pub(super) fn end(&self) {
+        let _ = self.poll_shutdown(&mut Context::from_waker(Waker::noop()));
+    }
+
     /// Reads to the end and throws it away.
     pub(super) fn poll_waste(&self, cx: &mut Context<'_>) -> Poll<()> {
         let inner = &mut *self.inner.borrow_mut();
@@ -288,7 +292,9 @@ impl Inner {
         if self.out.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
         let mut count = 0;
         let written = self.out.poll_write(stream, cx, &mut count);
         flow.add_written(count);
@@ -312,7 +318,11 @@ impl Inner {
         if self.input.is_ended() && !being_read { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn poll_body(&mut self, flow: &Flow, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_body(
+        &mut self,
+        flow: &Flow,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.reading = true;
         if self.expects && !self.answering {
             self.expects = false;

@@ -3,13 +3,18 @@
 //! server might read in another way is a [`Fault`], each with a name; `differential` holds all of it against
 //! a second implementation.
 
+mod answer;
 pub(crate) mod chunked;
+pub(crate) mod client;
 pub(crate) mod decode;
 #[cfg(test)]
 mod differential;
 pub(crate) mod fault;
 pub(crate) mod framing;
+pub(crate) mod incoming;
 pub(crate) mod parse;
+pub(crate) mod server;
+mod wire;
 pub(crate) mod write;
 
 pub(crate) use fault::Fault;

@@ -107,36 +107,45 @@ pub(crate) async fn serve(
                 work = Some(Box::pin(busy(thread, connection, wire)));
             }
             Event::After(After::Idle) => work = None,
-            Event::After(After::Ended(ended)) => return ended,
+            Event::After(After::Ended(ended)) => {
+                if grace.is_some() || wire.closing.get() {
+                    connection.tell(Wish::Drain); // also whoever speaks HTTP/2 from here on
+                }
+                return ended;
+            }
             Event::Wish(Wish::Rest) => wire.resting.set(true),
             Event::Wish(Wish::Abort) => return Ended::Closed,
             Event::Wish(Wish::Drain) if connection.is_fresh() => {
                 grace = Some(Box::pin(tokio::time::sleep(FRESH_GRACE)));
             }
-            Event::GraceOver if connection.is_fresh() => return Ended::Closed,
+            Event::GraceOver if connection.is_fresh() => return closed(&wire),
             Event::Wish(Wish::Close | Wish::Drain) | Event::GraceOver => {
                 grace = None;
                 wire.closing.set(true);
                 // An answer whose exchange has ended but which nobody takes is not waited for.
                 if work.is_none() || (connection.is_idle() && wire.has_unwritten()) {
-                    return Ended::Closed;
+                    return closed(&wire);
                 }
             }
         }
     }
 }
 
+fn closed(wire: &Wire) -> Ended {
+    wire.end();
+    Ended::Closed
+}
+
 /// Carries exchanges, one after the other, as long as there are any.
 async fn busy(thread: Rc<Thread>, connection: Rc<Connection>, wire: Rc<Wire>) -> After {
     let limits = &thread.limits;
-    let bounds =
-        Bounds { bytes: limits.header_bytes + HEAD_SLACK, lines: limits.headers, empty_before: 1 };
+    let bounds = Bounds { bytes: limits.header_bytes + HEAD_SLACK, lines: limits.headers, empty_before: 1 };
     let mut head = Head::default();
     loop {
         let framing = match poll_fn(|cx| wire.poll_head(cx, &bounds, &mut head)).await {
             Arrived::Request(framing) => framing,
             Arrived::Idle => return After::Idle,
-            Arrived::End => return After::Ended(Ended::Closed),
+            Arrived::End => return After::Ended(closed(&wire)),
             Arrived::Http2 => {
                 let ended = wire.take().map(|(stream, ahead)| Ended::Http2(stream, ahead));
                 return After::Ended(ended.unwrap_or(Ended::Closed));
@@ -210,7 +219,8 @@ async fn exchange(
         return switch(thread, wire, exchange, answer, to).await;
     }
     let whole = is_read(wire, &mut exchange, &answer).await;
-    let says_close = answer.header(&header::CONNECTION).is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+    let says_close =
+        answer.header(&header::CONNECTION).is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
     let keeps = keeps && whole && !says_close && !wire.closing.get() && !thread.is_leaving();
     let Exchange { asked, record, .. } = exchange;
     let Answer { status, fields, body, .. } = answer;
@@ -225,7 +235,7 @@ async fn exchange(
         Ok(()) => {}
         Err(cut) => {
             drop(body); // with the record
-            tracing::debug!(peer = %connection.peer(), "answer cut: {cut:?}");
+            tracing::debug!(peer = %connection.peer(), "answer cut: {cut}");
             thread.counters.connection_failed(false);
             if matches!(cut, Cut::Short(_)) {
                 wire.abort(coding == Coding::UntilClose);
@@ -238,7 +248,7 @@ async fn exchange(
         true => Next::Request(asked.head),
         false if !wire.is_read() || wire.ahead() > 0 => Next::Linger,
         false => {
-            let _ = poll_fn(|cx| wire.poll_shutdown(cx)).await;
+            wire.end();
             Next::Close
         }
     }
@@ -258,7 +268,8 @@ async fn is_read(wire: &Wire, exchange: &mut Exchange, answer: &Answer) -> bool 
         None => exchange.body.size(),
     };
     // Who waits for `100 Continue` would be told so by reading.
-    let near = size.is_some_and(|size| size <= SKIM_BYTES as u64) && !head::expects_continue(&exchange.asked.head);
+    let near =
+        size.is_some_and(|size| size <= SKIM_BYTES as u64) && !head::expects_continue(&exchange.asked.head);
     if !near || answer.header(&header::CONNECTION).is_some() {
         return false;
     }

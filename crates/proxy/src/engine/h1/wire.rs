@@ -134,7 +134,12 @@ impl Out {
     }
 
     /// Puts some of a body in, and its end if it is the last. Only where there [is room](Self::has_room).
-    pub(crate) fn put_data(&mut self, data: Bytes, coding: &mut Coding, last: bool) -> Result<(), WrongLength> {
+    pub(crate) fn put_data(
+        &mut self,
+        data: Bytes,
+        coding: &mut Coding,
+        last: bool,
+    ) -> Result<(), WrongLength> {
         let size = data.len();
         let tail = match coding {
             Coding::Length(left) => {
@@ -170,7 +175,11 @@ impl Out {
     }
 
     /// Puts the end of a body in, with its trailers where there is a place for them.
-    pub(crate) fn put_trailers(&mut self, trailers: &HeaderMap, coding: &mut Coding) -> Result<(), WrongLength> {
+    pub(crate) fn put_trailers(
+        &mut self,
+        trailers: &HeaderMap,
+        coding: &mut Coding,
+    ) -> Result<(), WrongLength> {
         if *coding != Coding::Chunked {
             return self.put_end(coding);
         }
@@ -314,7 +323,11 @@ mod tests {
     struct Narrow(Vec<u8>, usize);
 
     impl AsyncWrite for Narrow {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
             let take = bytes.len().min(self.1);
             self.0.extend_from_slice(&bytes[..take]);
             Poll::Ready(Ok(take))

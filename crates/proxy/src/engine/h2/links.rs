@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::io::{Counted, Moved};
-use crate::engine::client::refuse_itself;
+use crate::engine::h1::client::refuse_itself;
 use crate::limits::Limits;
 
 /// How long the end of a connection may take that nobody uses any more.

@@ -20,8 +20,8 @@ use super::message;
 use super::stream::{Pump, Receive, Stopped};
 use crate::body::{Body, BodyError};
 use crate::connection::{Connection, Wish};
+use crate::engine::RequestStream;
 use crate::engine::begin::begin;
-use crate::engine::{Lines, RequestStream};
 use crate::exchange::{self, Answer, Asked, Exchange};
 use crate::failure::Kind;
 use crate::limits::Limits;
@@ -56,6 +56,7 @@ where
                 } else {
                     return;
                 },
+                Wish::Rest => {}
                 Wish::Close | Wish::Abort => return,
             },
         }
@@ -193,6 +194,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
                 Event::End(outcome) => return outcome,
                 Event::Excess(excess) => return self.send_away(excess).await,
                 Event::Wish(Wish::Abort) => return Ok(()),
+                Event::Wish(Wish::Rest) => wish.set(connection.wish()),
                 Event::Wish(what) => {
                     wish.set(connection.wish());
                     if what == Wish::Drain && connection.is_fresh() {
@@ -342,7 +344,7 @@ async fn stream(
         true => Body::empty(),
         false => Body::request(RequestStream::Http2(RequestBody { receive, peer: Rc::clone(&peer) })),
     };
-    let mut exchange = begin(&thread, connection, head, Lines::Fine, body, None);
+    let mut exchange = begin(&thread, connection, head, body, None);
     let answer = {
         let mut running = pin!(exchange::run(&thread, &mut exchange));
         poll_fn(|cx| match running.as_mut().poll(cx) {
