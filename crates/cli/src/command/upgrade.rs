@@ -103,13 +103,10 @@ async fn upgrade(client: Client, args: UpgradeArgs) -> Result<u8, Failure> {
     let mut child = spawn(&program, &before, &status.root, args.drain_timeout, log)
         .map_err(|source| UpgradeError::Program { program: program.clone(), source })?;
     remark(&format!("process {} takes over from process {} …", child.id(), before.pid));
-    let after = match take_over(&client, &mut child).await? {
-        Some(after) => after,
-        None => {
-            let status =
-                child.wait().map_err(|source| CliError::Machine { what: "watch the new node", source })?;
-            return Err(died(status.to_string(), log_path, log_start));
-        }
+    let Some(after) = take_over(&client, &mut child).await? else {
+        let status =
+            child.wait().map_err(|source| CliError::Machine { what: "watch the new node", source })?;
+        return Err(died(status.to_string(), log_path, log_start));
     };
     let instances = status.services.iter().flat_map(|service| &service.instances);
     let instances = instances.filter(|instance| instance.pid.is_some()).count();

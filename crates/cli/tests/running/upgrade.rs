@@ -174,7 +174,8 @@ fn a_second_upgrade_at_the_same_time_is_refused_and_wishes_wait_their_turn() {
 #[test]
 fn a_hundred_reloads_under_load_lose_no_request() {
     let file = |round: usize| {
-        let route = if round % 2 == 0 { "\"/extra\"" } else { "\"GET /extra/{id}\", \"/other\"" };
+        let routes = ["\"/extra\"", "\"GET /extra/{id}\", \"/other\""];
+        let route = routes[round % 2];
         format!(
             "services: {{ web: {{ command: [ECHO], routes: [\"/{{*path}}\", {route}], calls: [back] }}, \
              back: {{ command: [ECHO] }} }}"
@@ -188,8 +189,7 @@ fn a_hundred_reloads_under_load_lose_no_request() {
     let text = world.ok(&["config"]);
     for round in 0..100 {
         // What `atoll up` sends, without a process for each.
-        let route = if round % 2 == 0 { "/extra" } else { "/other" };
-        let file = text.replace("/extra", route);
+        let file = text.replace("/extra", ["/extra", "/other"][round % 2]);
         let apply = api::Apply { file, ..api::Apply::default() };
         world.block_on(client.apply(&apply)).unwrap();
     }
@@ -215,8 +215,8 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Requests from several clients, a few hundred a second in all, until told to stop: two keep their
-/// connections as long as they may, two open one for each request; every other request goes on to `back`
+/// Requests from several clients, a few hundred a second in all, until told to stop: half of them keep their
+/// connections as long as they may, half open one for each request; every other request goes on to `back`
 /// through the mesh.
 struct Load {
     stop: Arc<AtomicBool>,
@@ -224,12 +224,13 @@ struct Load {
     clients: Vec<JoinHandle<Vec<String>>>,
 }
 
-const PACE: Duration = Duration::from_millis(8);
+const CLIENTS: usize = 12;
+const PACE: Duration = Duration::from_millis(20);
 
 impl Load {
     fn start(address: &str) -> Self {
         let (stop, sent) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let clients = (0..4).map(|number| {
+        let clients = (0..CLIENTS).map(|number| {
             let (stop, sent, address) = (stop.clone(), sent.clone(), address.to_owned());
             std::thread::spawn(move || {
                 let mut kept = Kept { address: address.clone(), connection: None };
@@ -238,7 +239,7 @@ impl Load {
                 while !stop.load(Ordering::Relaxed) {
                     round += 1;
                     let path = if round % 2 == 0 { "/call/back/" } else { "/" };
-                    let answer = if number < 2 {
+                    let answer = if number < CLIENTS / 2 {
                         kept.get(path)
                     } else {
                         try_get(&address, path).map(|answer| (answer.status, answer.body))
