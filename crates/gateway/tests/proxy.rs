@@ -90,7 +90,7 @@ impl Harness {
 
         let directory = Directory::default();
         let endpoint = Arc::new(Endpoint::new("web-1#1".parse().unwrap(), mirror().await));
-        let endpoints = Endpoints { ready: vec![endpoint], expected: false };
+        let endpoints = Endpoints { ready: vec![endpoint], ..Endpoints::default() };
         directory.upstream(&"web".parse().unwrap()).publish(endpoints);
         let filters = {
             let (edge, seen) = (Arc::clone(&edge), Arc::clone(&seen));

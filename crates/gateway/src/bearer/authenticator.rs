@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) struct Authenticator {
     pub(crate) jwt: Jwt,
     /// `None`: they could not be read yet.
     keys: ArcSwapOption<Keys>,
+    /// Of these keys; a known token needs no more of them. Zero: there are none.
+    generation: AtomicU64,
     file: Mutex<Watched>,
 }
 
@@ -57,7 +60,13 @@ impl Known {
 impl Authenticator {
     /// Without keys until the first [`Self::refresh`].
     pub(crate) fn new(name: &str, jwt: &Jwt) -> Self {
-        Self { name: name.to_owned(), jwt: jwt.clone(), keys: ArcSwapOption::empty(), file: Mutex::default() }
+        Self {
+            name: name.to_owned(),
+            jwt: jwt.clone(),
+            keys: ArcSwapOption::empty(),
+            generation: AtomicU64::new(0),
+            file: Mutex::default(),
+        }
     }
 
     /// Checks a token with what this thread knows.
@@ -82,15 +91,16 @@ impl Authenticator {
         if token.len() > MAX_TOKEN {
             return Err(Refusal::TooLong);
         }
-        let keys = self.keys.load();
-        let keys = keys.as_deref().ok_or(Refusal::NoKeys)?;
         let name = Fingerprint::of(token);
-        if let Some(verified) = known.good.get(&name, keys.generation, now) {
+        let generation = self.generation.load(Ordering::Acquire);
+        if let Some(verified) = known.good.get(&name, generation, now) {
             return Ok(verified.clone());
         }
-        if let Some(refusal) = known.bad.get(&name, keys.generation, now) {
+        if let Some(refusal) = known.bad.get(&name, generation, now) {
             return Err(*refusal);
         }
+        let keys = self.keys.load();
+        let keys = keys.as_deref().ok_or(Refusal::NoKeys)?;
         let unchecked = token::parse(token)?;
         let candidates = unchecked.candidates(keys)?;
         let until = unchecked.holds_until(&self.jwt, now)?;
@@ -126,8 +136,9 @@ impl Authenticator {
     fn follow(&self, seen: Result<Seen, KeyError>) -> Result<Option<usize>, KeyError> {
         let Seen::Changed(keys) = seen? else { return Ok(None) };
         let keys = Keys::new(keys);
-        let count = keys.len();
+        let (count, generation) = (keys.len(), keys.generation);
         self.keys.store(Some(keys.into()));
+        self.generation.store(generation, Ordering::Release);
         Ok(Some(count))
     }
 }
