@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use kit::units::Bytes;
+use manifest::spec::EdgeLimits;
+
 /// What the proxy allows at most. Counts marked "per thread" hold for each of the proxy's threads alone:
 /// threads share nothing on a request's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +72,9 @@ pub struct Http2 {
     /// Streams that a client may reset before they are answered, if they are most of its streams. More close
     /// the connection with `ENHANCE_YOUR_CALM`.
     pub resets: u32,
-    /// Bytes that a client may send which are of no head and no body (such as pings, settings, empty frames),
-    /// and which its reading does not explain. More close the connection with `ENHANCE_YOUR_CALM`.
+    /// Frames that a client may send which carry nothing (such as pings, settings, empty pieces of bodies),
+    /// beyond one for each that does and some for what it reads. More close the connection with
+    /// `ENHANCE_YOUR_CALM`.
     pub chatter: u64,
     /// Streams that a client may begin and reset before they are even looked at. More close the connection.
     pub unseen_resets: usize,
@@ -93,11 +97,31 @@ impl Default for Http2 {
             ping: Duration::from_secs(30),
             calm_window: Duration::from_secs(10),
             resets: 200,
-            chatter: 1024 * 1024,
+            chatter: 10_000,
             unseen_resets: 20,
             upstream_connections: 2,
             upstream_streams: 256,
             upstream_window: 128 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// These limits with what an app's file says in place of its part of them.
+    #[must_use]
+    pub fn with(&self, wanted: &EdgeLimits) -> Self {
+        let EdgeLimits { connections, header_bytes, headers, body_bytes, streams, header_read, idle } =
+            *wanted;
+        let size = |bytes: Bytes| usize::try_from(bytes.0).unwrap_or(usize::MAX);
+        Self {
+            connections: connections.unwrap_or(self.connections),
+            header_bytes: header_bytes.map_or(self.header_bytes, size),
+            headers: headers.map_or(self.headers, |lines| lines as usize),
+            body_bytes: body_bytes.map_or(self.body_bytes, |bytes| bytes.0),
+            streams: streams.unwrap_or(self.streams),
+            header_read: header_read.unwrap_or(self.header_read),
+            keep_alive: idle.unwrap_or(self.keep_alive),
+            ..self.clone()
         }
     }
 }

@@ -9,11 +9,15 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::{Counts, Frames};
+
 /// Bytes that have moved over a connection.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     pub(super) read: Cell<u64>,
     pub(super) written: Cell<u64>,
+    /// What the peer has sent, where frames are counted.
+    pub(super) frames: Cell<Counts>,
 }
 
 /// The stream.
@@ -21,13 +25,14 @@ pub(super) struct Counted<T> {
     stream: T,
     ahead: Bytes,
     moved: Rc<Moved>,
+    frames: Option<Frames>,
 }
 
 impl<T> Counted<T> {
-    /// `ahead`: what was read from the stream before.
-    pub(super) fn new(stream: T, ahead: Bytes) -> (Self, Rc<Moved>) {
+    /// `ahead`: what was read from the stream before. `frames`: where frames are to be counted, how.
+    pub(super) fn new(stream: T, ahead: Bytes, frames: Option<Frames>) -> (Self, Rc<Moved>) {
         let moved = Rc::new(Moved::default());
-        (Self { stream, ahead, moved: Rc::clone(&moved) }, moved)
+        (Self { stream, ahead, moved: Rc::clone(&moved), frames }, moved)
     }
 
     fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -54,6 +59,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
             Poll::Ready(Ok(()))
         };
         let bytes = buffer.filled().len() - before;
+        let this = &mut *self;
+        if let Some(frames) = &mut this.frames {
+            let mut counts = this.moved.frames.get();
+            frames.feed(&buffer.filled()[before..], &mut counts);
+            this.moved.frames.set(counts);
+        }
         self.moved.read.set(self.moved.read.get() + bytes as u64);
         outcome
     }
@@ -94,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_before_comes_first_in_whatever_portions() {
-        let (mut stream, moved) = Counted::new(&b"world"[..], Bytes::from_static(b"hello "));
+        let (mut stream, moved) = Counted::new(&b"world"[..], Bytes::from_static(b"hello "), None);
         let mut two = [0; 2];
         stream.read_exact(&mut two).await.unwrap();
         let mut rest = String::new();

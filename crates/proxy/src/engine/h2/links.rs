@@ -338,7 +338,7 @@ async fn open(address: SocketAddr, limits: &Limits) -> io::Result<(SendRequest<B
     let stream = TcpStream::connect(address).await?;
     refuse_itself(&stream)?;
     stream.set_nodelay(true)?;
-    let (io, moved) = Counted::new(stream, Bytes::new());
+    let (io, moved) = Counted::new(stream, Bytes::new(), None);
     let own = &limits.http2;
     let all = own.upstream_window.saturating_mul(own.upstream_streams).min(i32::MAX as u32);
     let mut builder = Builder::new();

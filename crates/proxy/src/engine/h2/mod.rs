@@ -1,10 +1,12 @@
 //! HTTP/2 on the `h2` crate, without anything between: [`server`] for clients, [`client`] for instances, whose
 //! connections [`links`] keeps. [`message`] turns heads into ours and back, [`stream`] moves bodies with their
-//! flow control, [`calm`] tells a busy peer from a hostile one. The crate itself refuses what breaks
+//! flow control, [`calm`] tells a busy peer from a hostile one by what
+//! [`frames`] has counted. The crate itself refuses what breaks
 //! RFC 9113 in frames, header compression, pseudo headers and lengths.
 
 mod calm;
 pub(crate) mod client;
+mod frames;
 mod io;
 pub(crate) mod links;
 mod message;

@@ -14,7 +14,9 @@ use http::{Method, Request, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::PREFACE;
 use super::calm::{Calm, Excess};
+use super::frames::Frames;
 use super::io::{Counted, Moved};
 use super::message;
 use super::stream::{Pump, Receive, Stopped};
@@ -37,7 +39,7 @@ const FRESH_GRACE: Duration = Duration::from_millis(250);
 /// How long a client that is sent away may take to read that it is.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Bytes read after which a client's conduct is looked at again.
-const JUDGE_EVERY: u64 = 16 * 1024;
+const JUDGE_EVERY: u64 = 8 * 1024;
 
 /// Serves a connection to its end. `ahead` is what was read of it already: some of the preface, or nothing.
 pub(crate) async fn serve<T>(thread: Rc<Thread>, connection: Rc<Connection>, stream: T, ahead: Bytes)
@@ -45,7 +47,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     connection.head_came(http::Version::HTTP_2);
-    let (io, moved) = Counted::new(stream, ahead);
+    let (io, moved) = Counted::new(stream, ahead, Some(Frames::after(PREFACE.len())));
     let mut handshake = pin!(settings(&thread.limits).handshake(io));
     let shaken = loop {
         tokio::select! {
@@ -199,7 +201,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
                     wish.set(connection.wish());
                     if what == Wish::Drain && connection.is_fresh() {
                         self.closing = Some(Instant::now() + FRESH_GRACE);
-                    } else {
+                    } else if !self.told {
                         self.close();
                     }
                     alarm.as_mut().reset(tokio::time::Instant::now());
@@ -226,7 +228,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
             let mut calm = self.peer.calm.borrow_mut();
             let now = Instant::now();
             let limits = &self.thread.limits.http2;
-            if let Some(excess) = calm.judge(now, read, self.moved.written.get(), limits) {
+            if let Some(excess) = calm.judge(now, self.moved.frames.get(), self.moved.written.get(), limits) {
                 return Poll::Ready(Event::Excess(excess));
             }
         }
@@ -299,30 +301,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
 }
 
 /// A request's body.
-pub(crate) struct RequestBody {
-    receive: Receive,
-    peer: Rc<Peer>,
-}
+pub(crate) struct RequestBody(Receive);
 
 impl RequestBody {
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(self.receive.poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            self.peer.calm.borrow_mut().useful(bytes as u64);
-        }
+        let frame = std::task::ready!(self.0.poll_frame(cx));
         Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::new(Kind::RequestIncomplete, error))))
     }
 
     pub(crate) fn is_end(&self) -> bool {
-        self.receive.is_end()
+        self.0.is_end()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.receive.size_hint()
+        self.0.size_hint()
     }
 }
 
@@ -338,11 +333,10 @@ async fn stream(
     let (parts, receive) = request.into_parts();
     let receive = Receive::new(receive, message::length_of(&parts.headers));
     let head = message::head_of(parts, connection.session().is_some());
-    let size = head.fields.iter().map(|field| field.name.len() + field.value.len()).sum::<usize>();
-    peer.calm.borrow_mut().began((size + head.target().len()) as u64);
+    peer.calm.borrow_mut().began();
     let body = match receive.is_end() {
         true => Body::empty(),
-        false => Body::request(RequestStream::Http2(RequestBody { receive, peer: Rc::clone(&peer) })),
+        false => Body::request(RequestStream::Http2(RequestBody(receive))),
     };
     let mut exchange = begin(&thread, connection, head, body, None);
     let answer = {
