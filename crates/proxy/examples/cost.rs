@@ -33,7 +33,7 @@ async fn measure(time: Duration) {
     let directory = Directory::default();
     let web: ServiceName = "web".parse().unwrap();
     let endpoint = Arc::new(Endpoint::new("web-1#1".parse().unwrap(), upstream));
-    directory.upstream(&web).publish(Endpoints { ready: vec![endpoint], expected: false });
+    directory.upstream(&web).publish(Endpoints { ready: vec![endpoint], ..Endpoints::default() });
     proxy.publish(RouteTable::compile(&app(&web), &directory));
     let listener = Listener { address: ([127, 0, 0, 1], 0).into(), entrance: Entrance::Gateway, tls: false };
     assert!(proxy.listen(vec![listener]).await.is_empty());

@@ -1,14 +1,16 @@
 //! Which instance answers. [`crate::policy::choose`] decides; where none is ready but one is on its way, the
 //! request waits for it.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use kit::units::Share;
 use manifest::spec::{HashKey, InstanceId};
-use registry::{Endpoint, Lease, Moment, Upstream};
+use registry::{Endpoint, Endpoints, Lease, Moment, Upstream};
 
 use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
@@ -70,7 +72,7 @@ pub(crate) async fn pick(
         let wish = Wish { key, avoid, random: thread.dice.roll(), now: Moment::now() };
         target.chooser.lease(ready, known, &wish)
     };
-    waiting(&target.upstream, &thread.waiting, thread.limits.waiting, choose).await
+    waiting(&target.upstream, target.balance.panic, &thread.waiting, thread.limits.waiting, choose).await
 }
 
 /// What the request says about where it should go.
@@ -94,15 +96,29 @@ pub(crate) fn cookie<'a>(fields: &'a Fields, name: &str) -> Option<&'a [u8]> {
     })
 }
 
+/// The instances to choose from: the ready ones. When those are fewer than the share `panic` of all that are known,
+/// those that only the data path suspects as well: a bad one may answer, none certainly does not. Who waits for
+/// an instance that is on its way does better than that.
+fn usable(endpoints: &Endpoints, panic: Share) -> Cow<'_, [Arc<Endpoint>]> {
+    let ready = endpoints.ready.as_slice();
+    let enough = |known: usize| panic.is_reached(ready.len() as u64, known as u64);
+    let awaited = ready.is_empty() && endpoints.expected;
+    if endpoints.suspected.is_empty() || awaited || enough(endpoints.known) {
+        return ready.into();
+    }
+    [ready, &endpoints.suspected].concat().into()
+}
+
 async fn waiting(
     upstream: &Arc<Upstream>,
+    panic: Share,
     waiting: &Rc<Waiting>,
     limit: u32,
     mut choose: impl FnMut(&[Arc<Endpoint>], usize) -> Option<Lease>,
 ) -> Result<Lease, Failure> {
     {
         let endpoints = upstream.load();
-        if let Some(lease) = choose(&endpoints.ready, endpoints.ready.len()) {
+        if let Some(lease) = choose(&usable(&endpoints, panic), endpoints.known) {
             return Ok(lease);
         }
     }
@@ -111,11 +127,12 @@ async fn waiting(
     loop {
         {
             let endpoints = upstream.load(); // after the subscription: no snapshot is missed between them
-            if let Some(lease) = choose(&endpoints.ready, endpoints.ready.len()) {
+            let usable = usable(&endpoints, panic);
+            if let Some(lease) = choose(&usable, endpoints.known) {
                 return Ok(lease);
             }
             // One that is listed but takes nothing any more is being replaced: the next snapshot tells.
-            if !endpoints.expected && endpoints.ready.is_empty() {
+            if !endpoints.expected && usable.is_empty() {
                 let detail =
                     format!("no instance of `{}` is ready, and none is starting", upstream.service());
                 return Err(Failure::new(Kind::NoInstance, detail));
@@ -134,7 +151,6 @@ async fn waiting(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use registry::Endpoints;
 
     fn endpoint(n: u16) -> Arc<Endpoint> {
         let id = format!("web-{n}#1").parse().unwrap();
@@ -159,20 +175,38 @@ mod tests {
         assert_eq!(cookie(&fields, "x"), None);
     }
 
+    #[test]
+    fn with_too_few_ready_those_that_are_merely_suspected_are_used_as_well() {
+        let of = |ready: u16, suspected: u16, known, expected| {
+            let some = |range: std::ops::Range<u16>| range.map(endpoint).collect();
+            let (ready, suspected) = (some(0..ready), some(10..10 + suspected));
+            let endpoints = Endpoints { ready, suspected, known, expected };
+            usable(&endpoints, Share::percent(50)).len()
+        };
+        assert_eq!(of(2, 2, 4, false), 2);
+        assert_eq!(of(1, 2, 4, false), 3);
+        assert_eq!(of(0, 1, 1, false), 1);
+        assert_eq!(of(0, 1, 1, true), 0, "one is on its way");
+        assert_eq!(of(1, 2, 4, true), 3);
+        assert_eq!(of(3, 0, 0, false), 3);
+        assert_eq!(of(0, 0, 3, false), 0);
+    }
+
     #[tokio::test]
     async fn a_request_waits_while_one_is_expected_and_no_longer() {
         let upstream = upstream();
         let waiting = Rc::new(Waiting::default());
-        upstream.publish(Endpoints { ready: Vec::new(), expected: true });
+        upstream.publish(Endpoints { expected: true, ..Endpoints::default() });
         let publish = async {
             tokio::task::yield_now().await;
-            upstream.publish(Endpoints { ready: vec![endpoint(1)], expected: false });
+            upstream.publish(Endpoints { ready: vec![endpoint(1)], ..Endpoints::default() });
         };
-        let (lease, ()) = tokio::join!(super::waiting(&upstream, &waiting, 1, take_first), publish);
+        let (lease, ()) =
+            tokio::join!(super::waiting(&upstream, Share::percent(50), &waiting, 1, take_first), publish);
         assert!(lease.is_ok());
         upstream.publish(Endpoints::default());
         assert_eq!(
-            super::waiting(&upstream, &waiting, 1, take_first).await.unwrap_err().kind,
+            super::waiting(&upstream, Share::percent(50), &waiting, 1, take_first).await.unwrap_err().kind,
             Kind::NoInstance
         );
         assert!(waiting.counts.borrow().is_empty());
@@ -182,11 +216,11 @@ mod tests {
     async fn only_so_many_requests_wait() {
         let upstream = upstream();
         let waiting = Rc::new(Waiting::default());
-        upstream.publish(Endpoints { ready: Vec::new(), expected: true });
-        let first = super::waiting(&upstream, &waiting, 1, take_first);
+        upstream.publish(Endpoints { expected: true, ..Endpoints::default() });
+        let first = super::waiting(&upstream, Share::percent(50), &waiting, 1, take_first);
         let second = async {
             tokio::task::yield_now().await;
-            super::waiting(&upstream, &waiting, 1, take_first).await
+            super::waiting(&upstream, Share::percent(50), &waiting, 1, take_first).await
         };
         tokio::select! {
             biased;

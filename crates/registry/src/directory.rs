@@ -14,6 +14,12 @@ use crate::endpoint::Endpoint;
 pub struct Endpoints {
     /// The ready ones, in order of their ids.
     pub ready: Vec<Arc<Endpoint>>,
+    /// Those that only the data path speaks against: it could not reach them, and no check has failed. For when
+    /// too few others are left.
+    pub suspected: Vec<Arc<Endpoint>>,
+    /// How many instances there are to take requests, ready or not: neither those that have not been ready yet
+    /// (to grow is no emergency) nor those that leave. Zero: as many as are ready.
+    pub known: usize,
     /// None may be ready now, but one is on its way (starting, or restarting as asked): a request may
     /// wait for it rather than fail.
     pub expected: bool,
@@ -83,7 +89,7 @@ mod tests {
         let reader = directory.upstream(&web);
         assert!(reader.load().ready.is_empty());
         let endpoint = Endpoint::new("web-1#1".parse().unwrap(), ([127, 0, 0, 1], 1).into());
-        let endpoints = Endpoints { ready: vec![Arc::new(endpoint)], expected: true };
+        let endpoints = Endpoints { ready: vec![Arc::new(endpoint)], expected: true, ..Endpoints::default() };
         directory.clone().upstream(&web).publish(endpoints);
         assert_eq!(reader.load().ready.len(), 1);
         assert!(reader.subscribe().has_changed().is_ok());

@@ -184,6 +184,11 @@ impl Endpoint {
         rule.is_some_and(|rule| self.counts.strikes.failure(rule, now))
     }
 
+    /// An exchange that nobody waits for any more had taken so long already: it is at least that slow.
+    pub fn outrun(&self, took: Duration, now: Moment) {
+        self.counts.latency.observe(took, now);
+    }
+
     /// What another request would cost here, in nanoseconds: peak EWMA × (requests under way + 1). Nothing for
     /// an endpoint that nobody knows and that is idle: somebody should try it. Very much for one that is being
     /// tried for the first time: its first answer comes before the crowd.

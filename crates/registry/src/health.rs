@@ -139,6 +139,8 @@ pub(crate) struct Watch {
     gap: Duration,
     /// Times in a row that the data path suspected it without a clean record between.
     suspicions: u32,
+    /// The data path took it out, and no check has spoken since: those before had passed.
+    merely_suspected: bool,
     next: Option<Timestamp>,
 }
 
@@ -152,6 +154,7 @@ impl Watch {
             failures: 0,
             gap: rhythm.first_gap(),
             suspicions: 0,
+            merely_suspected: false,
             next: Some(now),
             rhythm: Some(rhythm),
         }
@@ -167,6 +170,7 @@ impl Watch {
             failures: 0,
             gap: Duration::ZERO,
             suspicions: 0,
+            merely_suspected: false,
             next: None,
         }
     }
@@ -179,6 +183,11 @@ impl Watch {
     /// Since when.
     pub(crate) fn since(&self) -> Timestamp {
         self.since
+    }
+
+    /// Whether the data path alone speaks against it: it is unready for that, and its checks passed.
+    pub(crate) fn is_merely_suspected(&self) -> bool {
+        self.merely_suspected
     }
 
     /// When to check next; `None`: not before something happens.
@@ -197,6 +206,7 @@ impl Watch {
             return None;
         }
         let rhythm = self.rhythm.clone()?;
+        self.merely_suspected = false;
         let verdict = if passed { self.pass(&rhythm) } else { self.fail(&rhythm, now) };
         let transition = self.turn(verdict, now);
         self.next = self.pause(&rhythm, transition.is_some(), spread).map(|pause| now + pause);
@@ -215,6 +225,7 @@ impl Watch {
             again => FIRST_GAP.saturating_mul(1 << again.min(16)).min(MAX_HOLD),
         };
         self.gap = rhythm.first_gap();
+        self.merely_suspected = self.failures == 0;
         self.failures = 0;
         self.suspicions = self.suspicions.saturating_add(1);
         self.next = Some(now + hold);
@@ -224,6 +235,7 @@ impl Watch {
     /// It leaves: no checks any more, and no way back.
     pub(crate) fn drain(&mut self, now: Timestamp) -> Option<Transition> {
         self.next = None;
+        self.merely_suspected = false;
         self.turn(Health::Draining, now)
     }
 

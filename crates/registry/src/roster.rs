@@ -158,7 +158,7 @@ impl Roster {
         if let Some(endpoint) = &entry.endpoint {
             endpoint.close();
         }
-        if entry.watch.health() == Health::Ready {
+        if is_known(entry.watch.health()) {
             self.services_changed.insert(id.service.clone());
         }
         self.observed_changed.insert(id.clone());
@@ -209,6 +209,7 @@ impl Roster {
             return;
         }
         let outcome = report.outcome.unwrap_or_else(|| Err("the check itself broke off".to_owned()));
+        let was_suspected = entry.watch.is_merely_suspected();
         let turned = entry.watch.after(outcome.is_ok(), now, spread);
         let mut detail = outcome.err().unwrap_or_default();
         if let (Health::Ready, (failures @ 1.., retries)) = (entry.watch.health(), entry.watch.strikes()) {
@@ -226,6 +227,9 @@ impl Roster {
         if entry.detail != detail {
             entry.detail = detail;
             self.observed_changed.insert(id.clone());
+        }
+        if was_suspected {
+            self.services_changed.insert(id.service.clone());
         }
         self.reschedule(report.serial);
         self.note_turn(&id, turned);
@@ -259,8 +263,7 @@ impl Roster {
     /// Publishes what has changed since the last time, each snapshot whole.
     pub(crate) fn publish(&mut self) {
         for service in std::mem::take(&mut self.services_changed) {
-            let expected = self.expected.contains(&service);
-            let endpoints = Endpoints { ready: self.ready(&service), expected };
+            let endpoints = self.endpoints(&service);
             self.directory.upstream(&service).publish(endpoints);
         }
         let changed = std::mem::take(&mut self.observed_changed);
@@ -278,20 +281,27 @@ impl Roster {
         });
     }
 
-    fn ready(&self, service: &ServiceName) -> Vec<Arc<Endpoint>> {
+    fn endpoints(&self, service: &ServiceName) -> Endpoints {
         let first = InstanceId { service: service.clone(), slot: Slot::Replica(0), run: 0 };
-        let mut ready = Vec::new();
+        let mut endpoints = Endpoints { expected: self.expected.contains(service), ..Endpoints::default() };
         for (id, serial) in self.names.range(first..) {
             if id.service != *service {
                 break;
             }
-            if let Some(Entry { watch, endpoint: Some(endpoint), .. }) = self.entries.get(serial)
-                && watch.health() == Health::Ready
-            {
-                ready.push(Arc::clone(endpoint));
+            let Some(Entry { watch, endpoint: Some(endpoint), .. }) = self.entries.get(serial) else {
+                continue;
+            };
+            match watch.health() {
+                Health::Ready => endpoints.ready.push(Arc::clone(endpoint)),
+                Health::Unready if watch.is_merely_suspected() => {
+                    endpoints.suspected.push(Arc::clone(endpoint));
+                }
+                Health::Unready => {}
+                Health::Starting | Health::Draining => continue,
             }
+            endpoints.known += 1;
         }
-        ready
+        endpoints
     }
 
     fn lane(&mut self, exec: bool) -> &mut Lane {
@@ -316,10 +326,15 @@ impl Roster {
     fn note_turn(&mut self, id: &InstanceId, turned: Option<Transition>) {
         let Some(Transition { from, to }) = turned else { return };
         self.observed_changed.insert(id.clone());
-        if from == Health::Ready || to == Health::Ready {
+        if is_known(from) || is_known(to) {
             self.services_changed.insert(id.service.clone());
         }
     }
+}
+
+/// Whether an instance of this health counts among those that take requests, or should.
+fn is_known(health: Health) -> bool {
+    matches!(health, Health::Ready | Health::Unready)
 }
 
 impl Entry {

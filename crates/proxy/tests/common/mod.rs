@@ -201,7 +201,11 @@ impl Harness {
     }
 
     pub fn publish(&self, service: &str, ready: Vec<Arc<Endpoint>>, expected: bool) {
-        self.directory.upstream(&name(service)).publish(Endpoints { ready, expected });
+        self.directory.upstream(&name(service)).publish(Endpoints {
+            ready,
+            expected,
+            ..Endpoints::default()
+        });
     }
 
     pub async fn client(&self) -> Client {

@@ -146,6 +146,34 @@ fn a_check_that_began_before_the_suspicion_does_not_bring_an_instance_back() {
 }
 
 #[test]
+fn an_instance_that_only_the_data_path_suspects_is_told_from_one_whose_check_fails() {
+    let mut roster = roster();
+    let first = roster.add_ready("web-1#1");
+    let second = roster.add_ready("web-2#1");
+    roster.register(id("web-3#1"), Some(address(1)), Some(&tcp()), START); // it has not been ready yet
+    let later = START + Duration::from_secs(1);
+    let upstream = roster.directory.upstream(&"web".parse().unwrap());
+    let seen = |roster: &mut Roster| {
+        roster.publish();
+        let endpoints = upstream.load();
+        let suspected: Vec<_> = endpoints.suspected.iter().map(|one| one.id().to_string()).collect();
+        (endpoints.ready.len(), suspected.join(" "), endpoints.known)
+    };
+    assert_eq!(seen(&mut roster), (2, String::new(), 2));
+    assert!(roster.suspect(first, later) && roster.suspect(second, later));
+    assert_eq!(seen(&mut roster), (0, "web-1#1 web-2#1".to_owned(), 2));
+    while let Some(due) = roster.take_due(later) {
+        let outcome = if due.id == id("web-2#1") { Ok(()) } else { Err("refused") };
+        roster.answer(&due, outcome, later);
+    }
+    assert_eq!(seen(&mut roster), (1, String::new(), 2));
+    assert!(roster.drain(&id("web-2#1"), later).is_some());
+    assert_eq!(seen(&mut roster), (0, String::new(), 1));
+    roster.deregister(&id("web-1#1"));
+    assert_eq!(seen(&mut roster), (0, String::new(), 0));
+}
+
+#[test]
 fn failures_of_a_ready_instance_are_counted_where_people_see_them() {
     let mut roster = roster();
     roster.add_ready("web-1#1");
