@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -37,6 +37,9 @@ const PROBE: &str = "/probe";
 
 /// How long a probe may take.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a line of the access log may take.
+const LOG_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What an app may ask for beyond plain proxying. Whether this build serves it is found out by asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -247,6 +250,7 @@ pub(crate) fn start(setting: &Setting, shape: &Shape) -> anyhow::Result<Started>
     let address = gateway(&status)?;
     if !served.contains(&Feature::Tls) {
         inactive.extend(idle_policies(setting, address, &served)?);
+        inactive.extend(wrong_log(&state, &served));
     }
     let system = System {
         name: shape.name.to_owned(),
@@ -297,13 +301,9 @@ fn idle_policies(
 ) -> anyhow::Result<Vec<String>> {
     let mut idle = Vec::new();
     let token = setting.tokens.first().map(String::as_str);
-    if served.contains(&Feature::Auth) {
-        let strangers = status(address, PROBE, None)?;
-        if strangers != 401 {
-            idle.push(format!(
-                "`auth` is accepted, and a request without a token is answered with {strangers}"
-            ));
-        }
+    let strangers = status(address, PROBE, None)?;
+    if served.contains(&Feature::Auth) && strangers != 401 {
+        idle.push(format!("`auth` is accepted, and a request without a token is answered with {strangers}"));
     }
     if served.contains(&Feature::Limit) {
         let (first, second) = (status(address, PROBE, token)?, status(address, PROBE, token)?);
@@ -314,6 +314,32 @@ fn idle_policies(
         }
     }
     Ok(idle)
+}
+
+/// Whether lines are written or not as the file says; asked after the probes.
+fn wrong_log(state: &Path, served: &BTreeSet<Feature>) -> Option<String> {
+    let wanted = match (served.contains(&Feature::LogOn), served.contains(&Feature::LogOff)) {
+        (true, _) => true,
+        (_, true) => false,
+        _ => return None,
+    };
+    let end = Instant::now() + LOG_PATIENCE;
+    while Instant::now() < end && !has_log(state) {
+        std::thread::sleep(LOOK);
+    }
+    match (wanted, has_log(state)) {
+        (true, false) => Some("`access_log: true` is accepted, and no line is written".into()),
+        (false, true) => Some("`access_log: false` is accepted, and lines are written all the same".into()),
+        _ => None,
+    }
+}
+
+fn has_log(state: &Path) -> bool {
+    let Ok(files) = std::fs::read_dir(state.join("logs")) else { return false };
+    files.flatten().any(|file| {
+        let named = file.file_name().to_string_lossy().starts_with("gateway");
+        named && file.metadata().is_ok_and(|metadata| metadata.len() > 0)
+    })
 }
 
 /// Asks once; the status of the answer.
