@@ -5,18 +5,25 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::{HeaderName, StatusCode};
 use manifest::spec::{InstanceId, Wire};
-use registry::Lease;
+use registry::{Endpoint, Lease, Moment};
 use tokio::time::Instant;
 
 use crate::deadline::Deadline;
 use crate::engine::{Broken, Reply, UpstreamConnection, h2};
 use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
+use crate::fields::Fields;
+use crate::guard::Ended;
 use crate::head::forward::Attempt;
 use crate::head::{self, Framing};
+use crate::policy::breaker::Pass;
+use crate::table::Target;
 use crate::thread::Thread;
 use crate::upload::{Gate, Upload};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What a try is waiting for: names the failure when its time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,4 +183,55 @@ fn no_answer(instance: &InstanceId, broken: Broken, upload: &Upload, reused: boo
             Failure::new(Kind::RequestIncomplete, "the request's body broke off").inside(error)
         }
     }
+}
+
+/// What is learned from an attempt about the instance and the service behind it.
+pub(crate) fn learn(
+    target: &Target,
+    endpoint: &Endpoint,
+    outcome: &Result<(Reply, Lease), Failure>,
+    pass: Option<Pass>,
+    took: Duration,
+    now: Moment,
+) {
+    let outlier = target.balance.outlier.as_ref();
+    let ended = match outcome {
+        Ok((reply, _)) => {
+            endpoint.record_success();
+            if is_gateway_failure(reply.status) {
+                endpoint.failed(took, outlier, now);
+            } else {
+                endpoint.succeeded(took, now);
+            }
+            Ended {
+                failed: reply.status.is_server_error() || is_grpc_failure(&reply.fields),
+                overloaded: matches!(reply.status.as_u16(), 429 | 503),
+            }
+        }
+        Err(failure) => {
+            let of_the_connection = failure.kind.is_of_the_connection();
+            if !of_the_connection && !matches!(failure.kind, Kind::AnswerTimeout | Kind::BadAnswer) {
+                return; // the client's fault, or ours: the pass is given back unused
+            }
+            if of_the_connection {
+                endpoint.record_failure();
+            }
+            endpoint.failed(took, outlier, now);
+            let late = matches!(failure.kind, Kind::AnswerTimeout | Kind::ConnectionTimeout);
+            Ended { failed: true, overloaded: late }
+        }
+    };
+    target.guarded.record(pass, ended, took, now);
+}
+
+/// A service, or a proxy before it, says that it cannot.
+pub(crate) fn is_gateway_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 502..=504)
+}
+
+/// An answer of gRPC that is a failure of the service, as far as its head tells: UNKNOWN, DEADLINE_EXCEEDED,
+/// INTERNAL, UNAVAILABLE, DATA_LOSS.
+fn is_grpc_failure(fields: &Fields) -> bool {
+    head::is_grpc(fields)
+        && fields.get(&GRPC_STATUS).is_some_and(|code| matches!(code, b"2" | b"4" | b"13" | b"14" | b"15"))
 }

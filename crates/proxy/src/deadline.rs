@@ -40,6 +40,11 @@ impl Deadline {
         self.allowed
     }
 
+    /// Whether whoever called allows less than the route.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.asked.is_some_and(|asked| asked < self.own.get())
+    }
+
     /// The client has sent some of its body.
     pub(crate) fn client_sent_at(&self, last: Instant) {
         self.own.set(self.own.get().max(last + self.allowed));
@@ -60,6 +65,7 @@ mod tests {
         assert_eq!(own.at(), start + 2 * second);
         let asked = Deadline::new(start, 3 * second, Some(second));
         asked.client_sent_at(start + second);
+        assert!(asked.is_hurried() && !own.is_hurried());
         assert_eq!(asked.left(start), second);
         assert_eq!(asked.left(start + 2 * second), Duration::ZERO);
         assert_eq!(asked.renewed(start + second).at(), start + second);

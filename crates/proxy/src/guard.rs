@@ -114,6 +114,15 @@ impl Drop for Place {
     }
 }
 
+/// How a try ended, as far as its guards care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Without an answer, or with one that tells of a failure.
+    pub(crate) failed: bool,
+    /// In a way that speaks of too much load: too late, or refused for it.
+    pub(crate) overloaded: bool,
+}
+
 impl Guarded {
     /// How many further tries there may be.
     pub(crate) fn budget(&self) -> &RetryBudget {
@@ -161,12 +170,12 @@ impl Guarded {
     }
 
     /// What became of a try.
-    pub(crate) fn record(&self, pass: Option<Pass>, failed: bool, took: Duration, now: Moment) {
+    pub(crate) fn record(&self, pass: Option<Pass>, ended: Ended, took: Duration, now: Moment) {
         if let (Some(breaker), Some(pass)) = (&self.machines.breaker, pass) {
-            breaker.record(pass, failed, took, now);
+            breaker.record(pass, ended.failed, took, now);
         }
         if let Some(adaptive) = &self.machines.adaptive {
-            adaptive.observe(took, self.machines.bulkhead.load().in_use, failed, now);
+            adaptive.observe(took, self.machines.bulkhead.load().in_use, ended.overloaded, now);
         }
     }
 }

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method, StatusCode};
+use http::{Method, StatusCode};
 use kit::Backoff;
 use manifest::spec::{self, InstanceId};
 use registry::{Endpoint, Lease, Moment};
 use tokio::time::Instant;
 
-use crate::attempt::{Phase, attempt, in_time};
+use crate::attempt::{Phase, attempt, in_time, is_gateway_failure, learn};
 use crate::balance;
 use crate::body::Body;
 use crate::deadline::Deadline;
@@ -28,7 +28,6 @@ use crate::upload::Upload;
 
 /// Until another look at the only instance, which may be on its way out.
 const LOOK_AGAIN: Backoff = Backoff { first: Duration::from_millis(20), max: Duration::from_millis(500) };
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// A call that is to be made.
 pub(crate) struct Call<'a> {
@@ -52,6 +51,9 @@ impl Call<'_> {
     pub(crate) async fn run(&self) -> Result<Answer, Failure> {
         let Self { thread, exchange, upload, target, rule, deadline } = self;
         let now = Moment::now();
+        // Refused before it takes or waits for a place. A pass that is no probe is asked for again below: the
+        // breaker may have opened during the wait.
+        let mut probe = target.guarded.admit(now)?.filter(Pass::is_probe);
         let entering = target.guarded.enter(rule.priority, Moment::of(deadline.at().into_std()), now);
         let entered = tokio::time::timeout_at(deadline.at(), entering).await;
         let place = entered.unwrap_or_else(|_| {
@@ -61,13 +63,16 @@ impl Call<'_> {
         exchange.record.hold(place);
         target.guarded.budget().deposit(now);
         let harmless = rule.retry.any_method || exchange.method().is_idempotent();
-        let mut tries = Tries::new(thread.limits.attempts, &rule.retry, harmless && upload.is_empty());
+        let mut tries = Tries::new(thread.limits.attempts, &rule.retry, harmless);
         let mut avoid: Option<InstanceId> = None;
         loop {
-            let pass = target.guarded.admit(Moment::now())?;
+            let pass = match probe.take() {
+                None => target.guarded.admit(Moment::now())?,
+                probe => probe,
+            };
             let tried = self.hedged(pass, avoid.as_ref()).await;
             let again = match &tried.outcome {
-                Ok((reply, _)) => tries.after_answer(reply.status, &rule.retry),
+                Ok((reply, _)) => tries.after_answer(reply.status, upload.is_whole(), &rule.retry),
                 Err(failure) => tries.after_failure(failure, upload.is_whole()),
             };
             let pause = match again {
@@ -93,16 +98,19 @@ impl Call<'_> {
         }
     }
 
-    /// How long to wait before another try; `None`: there is no time, or no budget, for it.
+    /// How long to wait before another try; `None`: there is no time or no budget for it, or the breaker is open.
     fn pause(&self, again: Again, tried: &Tried) -> Option<Duration> {
-        let left = self.deadline.left(Instant::now());
-        let Again::Declared(nth) = again else { return (!left.is_zero()).then_some(Duration::ZERO) };
-        if left.is_zero() || !self.target.guarded.budget().withdraw(Moment::now()) {
+        let now = Instant::now();
+        let left = self.deadline.left(now);
+        // What the service said last tells more than that the breaker has opened over it.
+        if left.is_zero() || self.target.guarded.admit(Moment::of(now.into_std())).is_err() {
             return None;
         }
+        let Again::Declared(nth) = again else { return Some(Duration::ZERO) };
         // What a client was told to wait is waited for, if there is time.
         let asked = tried.outcome.as_ref().ok().and_then(|(reply, _)| retry_after(&reply.fields));
-        backoff::pause(&self.rule.retry, nth, asked, left, self.thread.dice.roll())
+        let pause = backoff::pause(&self.rule.retry, nth, asked, left, self.thread.dice.roll())?;
+        self.target.guarded.budget().withdraw(Moment::of(now.into_std())).then_some(pause)
     }
 
     /// One try, and a second one beside it if it is slow and the rule says so. The first good answer wins.
@@ -113,23 +121,34 @@ impl Call<'_> {
         if !read || is_probe || self.target.upstream.load().ready.len() < 2 {
             return self.once(pass, avoid).await;
         }
+        let began = Instant::now();
         let mut first = Box::pin(self.once(pass, avoid));
         if let Ok(tried) = tokio::time::timeout(hedge.after, first.as_mut()).await {
             return tried;
         }
         let now = Moment::now();
-        let allowed = self.target.guarded.budget().withdraw(now);
         let pass = match self.target.guarded.admit(now) {
-            Ok(pass) if allowed && !pass.as_ref().is_some_and(Pass::is_probe) => pass,
+            Ok(pass) if !pass.as_ref().is_some_and(Pass::is_probe) => pass,
             _ => return first.await,
         };
-        self.exchange.record.hedged();
-        let slow = self.exchange.record.endpoint().map(|endpoint| endpoint.id().clone());
-        let mut second = Box::pin(self.once(pass, slow.as_ref()));
-        tokio::select! {
-            tried = first.as_mut() => if tried.is_good() { tried } else { second.await },
-            tried = second.as_mut() => if tried.is_good() { tried } else { first.await },
+        if !self.target.guarded.budget().withdraw(now) {
+            return first.await;
         }
+        self.exchange.record.hedged();
+        let slow = self.exchange.record.endpoint();
+        let mut second = Box::pin(self.once(pass, slow.as_deref().map(Endpoint::id)));
+        let tried = tokio::select! {
+            tried = first.as_mut() => return if tried.is_good() { tried } else { second.await },
+            tried = second.as_mut() => tried,
+        };
+        if !tried.is_good() {
+            return first.await;
+        }
+        // Nobody hears how long the first would have taken. So long at least: it is to be asked less.
+        if let Some(slow) = &slow {
+            slow.outrun(began.elapsed(), Moment::now());
+        }
+        tried
     }
 
     /// One try on one instance, and what is learned from it.
@@ -145,8 +164,9 @@ impl Call<'_> {
         exchange.record.attempt(&endpoint);
         let phase = Cell::new(Phase::Answer);
         let (began, per_try) = (Instant::now(), rule.retry.per_try);
-        let attempt =
-            attempt(thread, &exchange.asked, lease, target.wire, upload, &phase, deadline.left(began));
+        // What the instance is told: it need not work for longer than this try is waited for.
+        let left = deadline.left(began).min(per_try.unwrap_or(Duration::MAX));
+        let attempt = attempt(thread, &exchange.asked, lease, target.wire, upload, &phase, left);
         let outcome = in_time(attempt, per_try, deadline, upload).await;
         let outcome = outcome.unwrap_or_else(|| Err(self.too_late(phase.get(), per_try)));
         let ended = Instant::now();
@@ -154,42 +174,15 @@ impl Call<'_> {
         let whole = upload.sent_last().map_or(began, |last| last.max(began));
         exchange.record.upstream(ended.saturating_duration_since(began));
         let took = ended.saturating_duration_since(whole);
-        self.learn(&endpoint, &outcome, pass, took, Moment::of(ended.into_std()));
+        let now = Moment::of(ended.into_std());
+        if ended >= deadline.at() && deadline.is_hurried() && exchange.caller().is_none() && is_late(&outcome)
+        {
+            // A stranger's impatience says nothing about the service, but that it takes longer.
+            endpoint.outrun(took, now);
+        } else {
+            learn(target, &endpoint, &outcome, pass, took, now);
+        }
         Tried { endpoint: Some(endpoint), outcome }
-    }
-
-    fn learn(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        outcome: &Result<(Reply, Lease), Failure>,
-        pass: Option<Pass>,
-        took: Duration,
-        now: Moment,
-    ) {
-        let outlier = self.target.balance.outlier.as_ref();
-        let failed = match outcome {
-            Ok((reply, _)) => {
-                endpoint.record_success();
-                if is_gateway_failure(reply.status) {
-                    endpoint.failed(took, outlier, now);
-                } else {
-                    endpoint.succeeded(took, now);
-                }
-                reply.status.is_server_error() || is_grpc_failure(&reply.fields)
-            }
-            Err(failure) => {
-                let of_the_connection = failure.kind.is_of_the_connection();
-                if !of_the_connection && !matches!(failure.kind, Kind::AnswerTimeout | Kind::BadAnswer) {
-                    return; // the client's fault, or ours: the pass is given back unused
-                }
-                if of_the_connection {
-                    endpoint.record_failure();
-                }
-                endpoint.failed(took, outlier, now);
-                true
-            }
-        };
-        self.target.guarded.record(pass, failed, took, now);
     }
 
     fn too_late(&self, phase: Phase, per_try: Option<Duration>) -> Failure {
@@ -234,16 +227,10 @@ impl Tried {
     }
 }
 
-/// A service, or a proxy before it, says that it cannot.
-fn is_gateway_failure(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 502..=504)
-}
-
-/// An answer of gRPC that is a failure of the service, as far as its head tells: UNKNOWN, DEADLINE_EXCEEDED,
-/// INTERNAL, UNAVAILABLE, DATA_LOSS.
-fn is_grpc_failure(fields: &Fields) -> bool {
-    head::is_grpc(fields)
-        && fields.get(&GRPC_STATUS).is_some_and(|code| matches!(code, b"2" | b"4" | b"13" | b"14" | b"15"))
+fn is_late<T>(outcome: &Result<T, Failure>) -> bool {
+    outcome
+        .as_ref()
+        .is_err_and(|failure| matches!(failure.kind, Kind::AnswerTimeout | Kind::ConnectionTimeout))
 }
 
 /// The pause that an answer asks for in seconds (RFC 9110 §10.2.3). A date is not waited for.
@@ -257,10 +244,11 @@ fn retry_after(fields: &Fields) -> Option<Duration> {
 struct Tries {
     /// Left for a request that was provably not processed.
     unsent: u32,
-    /// Left of those that were declared, for a request whose repetition is harmless.
+    /// Left of those that were declared.
     declared: u32,
     allowed: u32,
-    repeatable: bool,
+    /// To process the request twice does no harm.
+    harmless: bool,
     failed: u32,
 }
 
@@ -275,9 +263,9 @@ enum Again {
 }
 
 impl Tries {
-    fn new(attempts: u32, rule: &spec::Retry, repeatable: bool) -> Self {
+    fn new(attempts: u32, rule: &spec::Retry, harmless: bool) -> Self {
         let (unsent, declared) = (attempts.saturating_sub(1), rule.attempts);
-        Self { unsent, declared, allowed: declared, repeatable, failed: 0 }
+        Self { unsent, declared, allowed: declared, harmless, failed: 0 }
     }
 
     /// What to do after a failure. `whole`: nothing of the request's body was taken.
@@ -285,20 +273,20 @@ impl Tries {
         self.failed += 1;
         let unprocessed = match failure.retry() {
             Retry::Never => return Again::No,
-            Retry::Safe if !whole => return Again::No,
+            _ if !whole => return Again::No, // what has been taken of a body cannot be sent again
             Retry::Safe => true,
             // A connection that dies when it is used again was most likely closed while it was idle.
-            Retry::IfIdempotent => self.repeatable && failure.kind == Kind::ClosedReused,
+            Retry::IfIdempotent => self.harmless && failure.kind == Kind::ClosedReused,
         };
         if unprocessed && take(&mut self.unsent) {
             return Again::Unsent;
         }
-        if unprocessed || self.repeatable { self.declared() } else { Again::No }
+        if unprocessed || self.harmless { self.declared() } else { Again::No }
     }
 
     /// What to do after an answer, which may say that the service could not.
-    fn after_answer(&mut self, status: StatusCode, rule: &spec::Retry) -> Again {
-        if !self.repeatable || !rule.statuses.contains(&status.as_u16()) {
+    fn after_answer(&mut self, status: StatusCode, whole: bool, rule: &spec::Retry) -> Again {
+        if !self.harmless || !whole || !rule.statuses.contains(&status.as_u16()) {
             return Again::No;
         }
         self.failed += 1;
@@ -324,8 +312,8 @@ mod tests {
         spec::Retry { attempts, ..spec::Retry::default() }
     }
 
-    fn tries(declared: u32, repeatable: bool) -> Tries {
-        Tries::new(3, &rule(declared), repeatable)
+    fn tries(declared: u32, harmless: bool) -> Tries {
+        Tries::new(3, &rule(declared), harmless)
     }
 
     fn failure(kind: Kind) -> Failure {
@@ -351,19 +339,24 @@ mod tests {
             assert_eq!(tries(0, true).after_failure(&failure(kind), true), Again::No);
             assert_eq!(tries(1, true).after_failure(&failure(kind), true), Again::Declared(1));
             assert_eq!(tries(1, false).after_failure(&failure(kind), true), Again::No);
+            assert_eq!(tries(1, true).after_failure(&failure(kind), false), Again::No);
         }
     }
 
     #[test]
     fn answers_are_tried_again_only_as_often_as_was_declared() {
         let mut get = tries(2, true);
-        assert_eq!(get.after_answer(StatusCode::INTERNAL_SERVER_ERROR, &rule(2)), Again::No);
-        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE, &rule(2)), Again::Declared(1));
-        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE, &rule(2)), Again::Declared(2));
-        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE, &rule(2)), Again::No);
-        assert_eq!(tries(1, false).after_answer(StatusCode::BAD_GATEWAY, &rule(1)), Again::No);
+        assert_eq!(get.after_answer(StatusCode::INTERNAL_SERVER_ERROR, true, &rule(2)), Again::No);
+        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE, true, &rule(2)), Again::Declared(1));
+        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE, true, &rule(2)), Again::Declared(2));
+        assert_eq!(get.after_answer(StatusCode::SERVICE_UNAVAILABLE, true, &rule(2)), Again::No);
+        assert_eq!(tries(1, false).after_answer(StatusCode::BAD_GATEWAY, true, &rule(1)), Again::No);
+        assert_eq!(tries(1, true).after_answer(StatusCode::BAD_GATEWAY, false, &rule(1)), Again::No);
         let own = spec::Retry { statuses: vec![500], ..rule(1) };
-        assert_eq!(tries(1, true).after_answer(StatusCode::INTERNAL_SERVER_ERROR, &own), Again::Declared(1));
+        assert_eq!(
+            tries(1, true).after_answer(StatusCode::INTERNAL_SERVER_ERROR, true, &own),
+            Again::Declared(1)
+        );
     }
 
     #[test]

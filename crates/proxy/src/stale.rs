@@ -17,11 +17,15 @@ use http_body::{Frame, SizeHint};
 use crate::body::{Body, BodyError};
 use crate::exchange::{Answer, Asked};
 use crate::fields::{Fields, Known};
+use crate::head::REQUEST_ID;
 
 /// Bytes of answers that are kept, over all routes. The ones kept first go first.
 const KEPT: usize = 16 * 1024 * 1024;
 /// The longest answer that is kept.
 const LONGEST: usize = 256 * 1024;
+
+/// So often is the key of an answer kept: where it is found, and in their order.
+const KEYS: usize = 2;
 
 /// The answers. One for all threads: it is touched once per good answer of the routes that want it.
 #[derive(Debug, Default)]
@@ -54,8 +58,14 @@ struct Kept {
 }
 
 impl Kept {
+    fn size(&self, key: &Key) -> usize {
+        self.body.len() + self.fields.capacity() + KEYS * key.size()
+    }
+}
+
+impl Key {
     fn size(&self) -> usize {
-        self.body.len() + self.fields.capacity()
+        size_of::<Self>() + self.host.len() + self.target.len() + self.accept.len()
     }
 }
 
@@ -87,6 +97,7 @@ impl Store {
         let mut answer = Answer::new(StatusCode::OK).with_body(Body::full(kept.body.clone()));
         answer.fields = kept.fields.clone();
         answer.fields.remove(&CONTENT_LENGTH);
+        answer.fields.remove(&REQUEST_ID); // that of the request then
         answer.set_header(AGE, HeaderValue::from(age.as_secs()));
         Some(answer)
     }
@@ -96,16 +107,16 @@ impl Store {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = inner.next;
         inner.next += 1;
-        inner.bytes += kept.size();
+        inner.bytes += kept.size(&key);
         inner.order.insert(number, key.clone());
-        if let Some((before, old)) = inner.answers.insert(key, (number, kept)) {
+        if let Some((before, old)) = inner.answers.insert(key.clone(), (number, kept)) {
             inner.order.remove(&before);
-            inner.bytes -= old.size();
+            inner.bytes -= old.size(&key);
         }
         while inner.bytes > KEPT {
             let Some((_, oldest)) = inner.order.pop_first() else { return };
             if let Some((_, old)) = inner.answers.remove(&oldest) {
-                inner.bytes -= old.size();
+                inner.bytes -= old.size(&oldest);
             }
         }
     }

@@ -186,7 +186,9 @@ impl Endpoint {
 
     /// An exchange that nobody waits for any more had taken so long already: it is at least that slow.
     pub fn outrun(&self, took: Duration, now: Moment) {
-        self.counts.latency.observe(took, now);
+        if self.latency(now).is_none_or(|expected| took > expected) {
+            self.counts.latency.observe(took, now);
+        }
     }
 
     /// What another request would cost here, in nanoseconds: peak EWMA × (requests under way + 1). Nothing for
@@ -359,6 +361,16 @@ mod tests {
         assert_eq!(web.cost(at(5)), 1e6);
         let _second = web.acquire().unwrap();
         assert_eq!(web.cost(at(5)), 2e6);
+    }
+
+    #[test]
+    fn an_exchange_that_was_given_up_makes_slower_but_never_faster() {
+        let web = endpoint();
+        web.succeeded(Duration::from_millis(10), at(0));
+        web.outrun(Duration::from_millis(1), at(1));
+        assert!(web.latency(at(1)) > Some(Duration::from_millis(9)));
+        web.outrun(Duration::from_millis(80), at(2));
+        assert_eq!(web.latency(at(2)), Some(Duration::from_millis(80)));
     }
 
     #[test]

@@ -40,6 +40,9 @@ impl Filter for Faults {
         };
         exchange.cut = fault.truncate.map(|bytes| bytes.0);
         let abort = fault.abort.and_then(|status| StatusCode::from_u16(status).ok());
+        if abort.is_some() {
+            exchange.record.broke(Kind::Injected);
+        }
         let then = move || match abort {
             Some(status) => {
                 let told = format!("this fault was made on purpose: {status}\n");
