@@ -236,7 +236,7 @@ impl Answer {
 pub(crate) async fn run(thread: &Rc<Thread>, exchange: &mut Exchange) -> Answer {
     let table = thread.table();
     let mut seen = 0;
-    let outcome = match find(&table, exchange, &thread.limits) {
+    let outcome = match find(&table, exchange, &thread.limits_now()) {
         Ok(route) => {
             exchange.record.route(&route.shown);
             act(thread, route, exchange, &mut seen).await.map_err(|failure| (Some(route), failure))

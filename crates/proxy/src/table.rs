@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use manifest::spec::{App, Balance, Call, HashKey, ServiceName, Wire};
+use manifest::spec::{App, Balance, Call, EdgeLimits, HashKey, ServiceName, Wire};
 use registry::{Directory, Upstream};
 
 use crate::compile::Compiler;
@@ -24,6 +24,8 @@ pub struct RouteTable {
     routes: Vec<Route>,
     gateway: Router<usize>,
     calls: HashMap<ServiceName, HashMap<ServiceName, Route>>,
+    /// What the app allows at most. They travel with the routes: both change at one moment.
+    pub(crate) limits: EdgeLimits,
 }
 
 /// A route that has been compiled.
@@ -128,7 +130,7 @@ impl RouteTable {
         });
         let calls = calls.collect();
         compiler.forget_others();
-        Self { routes, gateway, calls }
+        Self { routes, gateway, calls, limits: app.gateway.limits.clone() }
     }
 
     /// Every route, for display: the gateway's in the order of the file, then the mesh's by caller.

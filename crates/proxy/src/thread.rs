@@ -62,6 +62,7 @@ pub(crate) enum Command {
 /// The state of one thread, for its own tasks only.
 pub(crate) struct Thread {
     pub(crate) shared: Arc<Shared>,
+    /// As the proxy was started. What an app may change of them is in [`Self::limits_now`].
     pub(crate) limits: Limits,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: SystemClock,
@@ -76,6 +77,7 @@ pub(crate) struct Thread {
     /// Connections, streams and tunnels. Owned here: they end before the thread does.
     pub(crate) tasks: TaskTracker,
     table: RefCell<Rc<Table>>,
+    limits_now: RefCell<Rc<Limits>>,
     connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next: Cell<u64>,
     draining: Cell<bool>,
@@ -98,8 +100,10 @@ impl Thread {
     fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Rc<Self> {
         let limits = shared.limits.clone();
         let tasks = TaskTracker::new();
+        let table = shared.table.load_full();
         Rc::new(Self {
-            table: RefCell::new(Rc::new(Table(shared.table.load_full()))),
+            limits_now: RefCell::new(Rc::new(limits.with(&table.limits))),
+            table: RefCell::new(Rc::new(Table(table))),
             pool: Rc::new(Pool::new(limits.pool)),
             links: Links::default(),
             waiting: Rc::default(),
@@ -126,8 +130,18 @@ impl Thread {
         let mut current = self.table.borrow_mut();
         if !Arc::ptr_eq(&newest, &current.0) {
             *current = Rc::new(Table(Arc::clone(&newest)));
+            *self.limits_now.borrow_mut() = Rc::new(self.limits.with(&newest.limits));
         }
         Rc::clone(&current)
+    }
+
+    /// The limits now, with what the app of the newest table says. They hold for the next head, the next
+    /// sweep, the next connection: who lowers one in a flood does not wait for the flood to leave. Only what a
+    /// client was told, or counts on, stays as it was when its connection began: the streams of HTTP/2, and
+    /// the size of a body that has begun. As of the last look at the table: a request, a new connection and
+    /// each sweep take one.
+    pub(crate) fn limits_now(&self) -> Rc<Limits> {
+        Rc::clone(&self.limits_now.borrow())
     }
 
     /// Puts a connection under watch until what is returned is dropped.
@@ -144,8 +158,10 @@ impl Thread {
 
     fn sweep(&self) {
         let now = Instant::now();
+        self.table();
+        let limits = self.limits_now();
         for connection in self.connections.borrow().values() {
-            connection.sweep(now, &self.limits);
+            connection.sweep(now, &limits);
         }
         self.pool.sweep(now, self.limits.pool_idle);
         self.links.sweep(now, self.limits.pool_idle);
@@ -208,7 +224,7 @@ impl Occupied {
         let occupied = Self { shared: Arc::clone(&thread.shared), counters: Arc::clone(&thread.counters) };
         occupied.counters.accepted();
         let before = occupied.shared.connections.fetch_add(1, Ordering::Relaxed);
-        (before < thread.limits.connections).then_some(occupied)
+        (before < thread.limits_now().connections).then_some(occupied)
     }
 }
 
@@ -322,10 +338,11 @@ async fn refused(error: &io::Error) {
 
 fn welcome(thread: &Rc<Thread>, stream: TcpStream, peer: SocketAddr, entrance: &Arc<Entrance>, tls: bool) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port()); // IPv4 by way of `::` is IPv4
+    thread.table(); // its limits may be new
     let Some(occupied) = Occupied::take(thread) else {
         if !tls {
             // As much as fits at once; the client is not waited for.
-            let _ = stream.try_write(&respond::too_many_connections(thread.limits.connections));
+            let _ = stream.try_write(&respond::too_many_connections(thread.limits_now().connections));
         }
         thread.counters.failed(crate::failure::Kind::TooManyConnections);
         return;
