@@ -16,9 +16,6 @@ use crate::limits::Limits;
 use crate::thread::Occupied;
 use crate::tls::Session;
 
-/// How long a connection is idle before it is told to rest.
-const REST_AFTER: Duration = Duration::from_millis(200);
-
 /// What a connection is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
@@ -28,8 +25,6 @@ pub(crate) enum Wish {
     Drain,
     /// End now.
     Abort,
-    /// Let go of what an idle connection does not need.
-    Rest,
 }
 
 /// One client connection.
@@ -50,8 +45,6 @@ pub(crate) struct Connection {
     taken: Cell<u64>,
     /// When a sweep last saw something move, and how much had.
     moved: Cell<(Instant, u64)>,
-    /// It has been told to rest.
-    rests: Cell<bool>,
     wish: Cell<Option<Wish>>,
     /// Whom to wake for a wish.
     waker: RefCell<Option<Waker>>,
@@ -80,7 +73,6 @@ impl Connection {
             head_since: Cell::new(None),
             taken: Cell::new(0),
             moved: Cell::new((now, 0)),
-            rests: Cell::new(true),
             wish: Cell::new(None),
             waker: RefCell::default(),
             _occupied: occupied,
@@ -125,7 +117,6 @@ impl Connection {
         self.began.set(self.began.get() + 1);
         self.in_flight.set(self.in_flight.get() + 1);
         self.head_since.set(None);
-        self.rests.set(false);
     }
 
     /// The head of an exchange's answer is there: from now on bytes should move.
@@ -202,12 +193,7 @@ impl Connection {
             still: now.saturating_duration_since(self.moved.get().0),
         };
         if let Some(wish) = judge(&seen, limits) {
-            return self.tell(wish);
-        }
-        let idle = seen.exchanges == 0 && seen.head.is_none() && seen.quiet > REST_AFTER;
-        if idle && !self.http2.get() && !self.rests.get() && self.wish.get().is_none() {
-            self.rests.set(true);
-            self.tell(Wish::Rest);
+            self.tell(wish);
         }
     }
 }

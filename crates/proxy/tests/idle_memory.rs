@@ -6,9 +6,12 @@ mod common;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
+use proxy::{Entrance, Options, Proxy, RouteTable};
+use registry::{Directory, Endpoint, Endpoints};
 
 const COUNT: usize = 2000;
 
@@ -42,11 +45,14 @@ fn open(address: std::net::SocketAddr, count: usize) -> Vec<TcpStream> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_connection_keeps_less_than_four_kilobytes() {
     let server = Server::saying("hello").await;
-    let harness = Harness::web(server.address).await;
-    let gateway = harness.gateway;
+    let proxy = Proxy::start(Options::default()).unwrap(); // which keeps no records
+    let directory = Directory::default();
+    proxy.publish(RouteTable::compile(&web(&["/{*rest}"], PATIENCE), &directory));
+    let endpoint = Arc::new(Endpoint::new("web-1#1".parse().unwrap(), server.address));
+    directory.upstream(&name("web")).publish(Endpoints { ready: vec![endpoint], ..Endpoints::default() });
+    let gateway = listen(&proxy, Entrance::Gateway).await;
     let open = |count| tokio::task::spawn_blocking(move || open(gateway, count));
     let warm = open(200).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(800)).await; // until a sweep has told them to rest
     let before = resident();
     let held = open(COUNT).await.unwrap();
     let mut each = u64::MAX;
@@ -56,6 +62,6 @@ async fn an_idle_connection_keeps_less_than_four_kilobytes() {
     }
     println!("idle: {each} bytes each");
     assert!(each < MOST, "{each} bytes each");
-    assert_eq!(harness.proxy.stats().connections, (COUNT + 200) as u64);
+    assert_eq!(proxy.stats().connections, (COUNT + 200) as u64);
     drop((warm, held));
 }

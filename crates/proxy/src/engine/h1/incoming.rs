@@ -34,8 +34,6 @@ pub(crate) struct Wire {
     flow: Rc<Flow>,
     /// It ends after what it is doing.
     pub(super) closing: Cell<bool>,
-    /// It lets go of all it can while it is idle.
-    pub(super) resting: Cell<bool>,
 }
 
 struct Inner {
@@ -68,13 +66,13 @@ pub(super) enum Arrived {
     Http2,
     /// Nothing more.
     End,
-    /// Nothing for a while: all that is held can be let go.
+    /// Nothing for now, and nothing is held.
     Idle,
     Bad(Fault),
 }
 
 impl Wire {
-    pub(super) fn new(stream: ClientStream, flow: Rc<Flow>, body_max: u64) -> Rc<Self> {
+    pub(super) fn new(stream: ClientStream, flow: Rc<Flow>) -> Rc<Self> {
         Rc::new(Self {
             inner: RefCell::new(Inner {
                 stream: Some(stream),
@@ -83,7 +81,7 @@ impl Wire {
                 out: Out::default(),
                 number: 0,
                 body: Decoder::Length(0),
-                body_max,
+                body_max: 0,
                 received: 0,
                 reading: false,
                 broken: false,
@@ -93,7 +91,6 @@ impl Wire {
             }),
             flow,
             closing: Cell::new(false),
-            resting: Cell::new(false),
         })
     }
 
@@ -130,9 +127,9 @@ impl Wire {
                 return Poll::Ready(Arrived::End);
             }
             match inner.poll_fill(&self.flow, cx) {
-                Poll::Ready(Ok(1..)) => self.resting.set(false),
+                Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(_) => return Poll::Ready(Arrived::End),
-                Poll::Pending if inner.input.bytes.is_empty() && self.resting.get() => {
+                Poll::Pending if inner.input.bytes.is_empty() => {
                     inner.out.rest();
                     return Poll::Ready(Arrived::Idle);
                 }
@@ -142,10 +139,10 @@ impl Wire {
     }
 
     /// The request whose head has come begins: this is its body.
-    pub(super) fn begin(self: &Rc<Self>, framing: Framing, head: &Head) -> RequestBody {
+    pub(super) fn begin(self: &Rc<Self>, framing: Framing, head: &Head, body_max: u64) -> RequestBody {
         let inner = &mut *self.inner.borrow_mut();
         inner.number += 1;
-        inner.body = Decoder::new(framing);
+        (inner.body, inner.body_max) = (Decoder::new(framing), body_max);
         (inner.received, inner.reading, inner.broken) = (0, false, false);
         (inner.answering, inner.reader) = (false, None);
         // Who has begun to send does not wait (RFC 9110 §10.1.1).

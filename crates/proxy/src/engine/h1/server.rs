@@ -1,12 +1,13 @@
 //! A client's connection of HTTP/1.1: one task runs everything on it, its exchanges included.
 //!
-//! While it is idle it holds no buffer, and after a moment no future of an exchange either: [`serve`] then
-//! waits for the socket alone. Under load one [`busy`] future carries request after request.
+//! While it is idle it holds neither a buffer nor the future of an exchange: [`serve`] then waits for the socket
+//! alone. When something comes it borrows a [`Worker`], which the connections of a thread share.
 
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -58,7 +59,7 @@ pub(crate) enum Ended {
 
 /// What the work on a connection came to.
 enum After {
-    /// It is idle, and has been for a moment.
+    /// It is idle.
     Idle,
     Ended(Ended),
 }
@@ -77,14 +78,14 @@ pub(crate) async fn serve(
     stream: ClientStream,
     flow: Rc<Flow>,
 ) -> Ended {
-    let wire = Wire::new(stream, flow, thread.limits.body_bytes);
-    let mut work: Option<Pin<Box<dyn Future<Output = After>>>> = None;
+    let wire = Wire::new(stream, flow);
+    let mut worker: Option<Worker> = None;
     let mut grace: Option<Pin<Box<Sleep>>> = None;
     loop {
         let event = poll_fn(|cx| {
-            match &mut work {
-                Some(work) => {
-                    if let Poll::Ready(after) = work.as_mut().poll(cx) {
+            match &mut worker {
+                Some(worker) => {
+                    if let Poll::Ready(after) = worker.poll(cx) {
                         return Poll::Ready(Event::After(after));
                     }
                 }
@@ -104,16 +105,18 @@ pub(crate) async fn serve(
         match event.await {
             Event::Stirred => {
                 let (thread, connection, wire) = (Rc::clone(thread), Rc::clone(connection), Rc::clone(&wire));
-                work = Some(Box::pin(busy(thread, connection, wire)));
+                worker = Some(Worker::hire(Job { thread, connection, wire }));
             }
-            Event::After(After::Idle) => work = None,
-            Event::After(After::Ended(ended)) => {
+            Event::After(after) => {
+                if let Some(worker) = worker.take() {
+                    worker.rest();
+                }
+                let After::Ended(ended) = after else { continue };
                 if grace.is_some() || wire.closing.get() {
                     connection.tell(Wish::Drain); // also whoever speaks HTTP/2 from here on
                 }
                 return ended;
             }
-            Event::Wish(Wish::Rest) => wire.resting.set(true),
             Event::Wish(Wish::Abort) => return Ended::Closed,
             Event::Wish(Wish::Drain) if connection.is_fresh() => {
                 grace = Some(Box::pin(tokio::time::sleep(FRESH_GRACE)));
@@ -123,7 +126,7 @@ pub(crate) async fn serve(
                 grace = None;
                 wire.closing.set(true);
                 // An answer whose exchange has ended but which nobody takes is not waited for.
-                if work.is_none() || (connection.is_idle() && wire.has_unwritten()) {
+                if worker.is_none() || (connection.is_idle() && wire.has_unwritten()) {
                     return closed(&wire);
                 }
             }
@@ -136,38 +139,102 @@ fn closed(wire: &Wire) -> Ended {
     Ended::Closed
 }
 
-/// Carries exchanges, one after the other, as long as there are any.
-async fn busy(thread: Rc<Thread>, connection: Rc<Connection>, wire: Rc<Wire>) -> After {
-    let limits = &thread.limits;
-    let bounds = Bounds { bytes: limits.header_bytes + HEAD_SLACK, lines: limits.headers, empty_before: 1 };
+/// A connection on which something has come.
+struct Job {
+    thread: Rc<Thread>,
+    connection: Rc<Connection>,
+    wire: Rc<Wire>,
+}
+
+/// Where a worker finds its job and leaves what that came to.
+#[derive(Default)]
+struct Desk {
+    job: Cell<Option<Job>>,
+    after: Cell<Option<After>>,
+}
+
+/// The future that carries exchanges. It is some kilobytes large, so that connections which are idle have none;
+/// and the one used last is used next, while it is still in the caches.
+struct Worker {
+    desk: Rc<Desk>,
+    work: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// Workers that are kept, per thread.
+const WORKERS: usize = 256;
+
+thread_local! {
+    static IDLE: RefCell<Vec<Worker>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Worker {
+    fn hire(job: Job) -> Self {
+        let worker = IDLE.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
+            let desk = Rc::new(Desk::default());
+            Self { desk: Rc::clone(&desk), work: Box::pin(work(desk)) }
+        });
+        worker.desk.job.set(Some(job));
+        worker
+    }
+
+    /// Ready when the job is done.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<After> {
+        let _ = self.work.as_mut().poll(cx); // it never ends
+        self.desk.after.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The job is done: waits for another, of any connection.
+    fn rest(self) {
+        IDLE.with_borrow_mut(|idle| {
+            if idle.len() < WORKERS {
+                idle.push(self);
+            }
+        });
+    }
+}
+
+async fn work(desk: Rc<Desk>) {
     let mut head = Head::default();
     loop {
-        let framing = match poll_fn(|cx| wire.poll_head(cx, &bounds, &mut head)).await {
+        let job = poll_fn(|_| desk.job.take().map_or(Poll::Pending, Poll::Ready)).await;
+        let after = carry(&job, &mut head).await;
+        desk.after.set(Some(after));
+    }
+}
+
+/// Carries exchanges, one after the other, as long as there are any.
+async fn carry(job: &Job, head: &mut Head) -> After {
+    let Job { thread, connection, wire } = job;
+    loop {
+        let limits = thread.limits_now();
+        let bounds =
+            Bounds { bytes: limits.header_bytes + HEAD_SLACK, lines: limits.headers, empty_before: 1 };
+        let framing = match poll_fn(|cx| wire.poll_head(cx, &bounds, head)).await {
             Arrived::Request(framing) => framing,
             Arrived::Idle => return After::Idle,
-            Arrived::End => return After::Ended(closed(&wire)),
+            Arrived::End => return After::Ended(closed(wire)),
             Arrived::Http2 => {
                 let ended = wire.take().map(|(stream, ahead)| Ended::Http2(stream, ahead));
                 return After::Ended(ended.unwrap_or(Ended::Closed));
             }
             Arrived::Bad(fault) => {
                 thread.counters.connection_failed(true);
-                refuse(&thread, &connection, &wire, fault).await;
-                linger(&wire).await;
+                refuse(thread, connection, wire, fault).await;
+                linger(wire).await;
                 return After::Ended(Ended::Closed);
             }
         };
-        match exchange(&thread, &connection, &wire, std::mem::take(&mut head), framing).await {
+        match exchange(job, std::mem::take(head), framing, limits.body_bytes).await {
             Next::Request(mut used) => {
                 if used.capacity() <= HEAD_KEPT {
                     used.clear();
-                    head = used;
+                    *head = used;
                 }
                 connection.waits_for_head(wire.ahead());
             }
             Next::Close => return After::Ended(Ended::Closed),
             Next::Linger => {
-                linger(&wire).await;
+                linger(wire).await;
                 return After::Ended(Ended::Closed);
             }
             Next::Tunnel(tunnel) => return After::Ended(Ended::Tunnel(tunnel)),
@@ -186,18 +253,13 @@ enum Next {
 }
 
 /// One exchange, from its head to the last byte of its answer.
-async fn exchange(
-    thread: &Rc<Thread>,
-    connection: &Rc<Connection>,
-    wire: &Rc<Wire>,
-    mut head: Head,
-    framing: Framing,
-) -> Next {
+async fn exchange(job: &Job, mut head: Head, framing: Framing, body_max: u64) -> Next {
+    let Job { thread, connection, wire } = job;
     head.secure = connection.session().is_some();
     connection.head_came(head.version);
     let keeps = framing::persists(head.version, &head.fields);
     let to = To::of(&head.method, head.version, &head.fields, keeps);
-    let body = Body::request(RequestStream::Http1(wire.begin(framing, &head)));
+    let body = Body::request(RequestStream::Http1(wire.begin(framing, &head, body_max)));
     let upgrade = head::wants_upgrade(&head).is_some().then(|| Upgrade::client(wire));
     let mut exchange = begin(thread, Rc::clone(connection), head, body, upgrade);
     let answer = {

@@ -47,8 +47,9 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     connection.head_came(http::Version::HTTP_2);
+    let limits = thread.limits_now();
     let (io, moved) = Counted::new(stream, ahead, Some(Frames::after(PREFACE.len())));
-    let mut handshake = pin!(settings(&thread.limits).handshake(io));
+    let mut handshake = pin!(settings(&limits).handshake(io));
     let shaken = loop {
         tokio::select! {
             shaken = handshake.as_mut() => break shaken,
@@ -58,13 +59,12 @@ where
                 } else {
                     return;
                 },
-                Wish::Rest => {}
                 Wish::Close | Wish::Abort => return,
             },
         }
     };
     let outcome = match shaken {
-        Ok(h2) => Serving::new(thread.clone(), connection.clone(), h2, moved).run().await,
+        Ok(h2) => Serving::new(thread.clone(), connection.clone(), h2, moved, limits.streams).run().await,
         Err(error) => Err(error),
     };
     if let Err(error) = outcome {
@@ -134,6 +134,8 @@ struct Serving<T> {
     closing: Option<Instant>,
     /// The client has been told so.
     told: bool,
+    /// Streams at once that the client was told it may have.
+    streams: u32,
 }
 
 /// What a connection does next.
@@ -151,6 +153,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
         connection: Rc<Connection>,
         mut h2: Http2Connection<Counted<T>, Bytes>,
         moved: Rc<Moved>,
+        streams: u32,
     ) -> Self {
         let now = Instant::now();
         let peer = Peer {
@@ -174,6 +177,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
             judged: 0,
             closing: None,
             told: false,
+            streams,
         }
     }
 
@@ -196,7 +200,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
                 Event::End(outcome) => return outcome,
                 Event::Excess(excess) => return self.send_away(excess).await,
                 Event::Wish(Wish::Abort) => return Ok(()),
-                Event::Wish(Wish::Rest) => wish.set(connection.wish()),
                 Event::Wish(what) => {
                     wish.set(connection.wish());
                     if what == Wish::Drain && connection.is_fresh() {
@@ -242,7 +245,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
     /// Starts a stream's task.
     fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         // Streams that the client has reset count no more for h2, but what they began may still be under way.
-        if self.peer.streams.get() >= self.thread.limits.streams.saturating_mul(2) {
+        if self.peer.streams.get() >= self.streams.saturating_mul(2) {
             respond.send_reset(Reason::REFUSED_STREAM);
             return;
         }
@@ -301,23 +304,35 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
 }
 
 /// A request's body.
-pub(crate) struct RequestBody(Receive);
+pub(crate) struct RequestBody {
+    receive: Receive,
+    /// Bytes that may still come, whatever the head said.
+    room: u64,
+}
 
 impl RequestBody {
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(self.0.poll_frame(cx));
+        let frame = std::task::ready!(self.receive.poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            let Some(room) = self.room.checked_sub(bytes) else {
+                let error = BodyError::new(Kind::BodyTooLarge, "the request's body is too long");
+                return Poll::Ready(Some(Err(error)));
+            };
+            self.room = room;
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::new(Kind::RequestIncomplete, error))))
     }
 
     pub(crate) fn is_end(&self) -> bool {
-        self.0.is_end()
+        self.receive.is_end()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.receive.size_hint()
     }
 }
 
@@ -336,7 +351,10 @@ async fn stream(
     peer.calm.borrow_mut().began();
     let body = match receive.is_end() {
         true => Body::empty(),
-        false => Body::request(RequestStream::Http2(RequestBody(receive))),
+        false => {
+            let room = thread.limits_now().body_bytes;
+            Body::request(RequestStream::Http2(RequestBody { receive, room }))
+        }
     };
     let mut exchange = begin(&thread, connection, head, body, None);
     let answer = {
