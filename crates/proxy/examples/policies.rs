@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use manifest::spec::{self, Balance, BalanceBy, Guard, LimitKey, Priority, RateLimit};
+use proxy::policy::adaptive::Adaptive;
 use proxy::policy::backoff;
 use proxy::policy::choose::{Chooser, Wish};
 use proxy::policy::draw::{self, Dice};
@@ -28,6 +29,7 @@ const TOOK: Duration = Duration::from_micros(800);
 struct Machines {
     book: Book,
     guards: Guards,
+    adaptive: Adaptive,
     ready: Vec<Arc<Endpoint>>,
     ewma: Chooser,
     least: Chooser,
@@ -103,14 +105,14 @@ fn request(machines: &Machines, local: &Local, n: u64) {
     let breaker = guards.breaker.as_ref().unwrap();
     let pass = breaker.admit(now).unwrap();
     let under_way = guards.bulkhead.load().in_use;
-    guards.adaptive.as_ref().unwrap().admit(under_way, Priority::Critical).unwrap();
+    machines.adaptive.admit(under_way, Priority::Critical).unwrap();
     let permit = guards.bulkhead.try_acquire();
     guards.budget.deposit(now);
     let wish = Wish { key: None, avoid: &[], random: local.dice.roll(), now };
     let lease = machines.ewma.lease(&machines.ready, 4, &wish).unwrap();
     lease.endpoint().succeeded(TOOK, now);
     breaker.record(pass, false, TOOK, now);
-    guards.adaptive.as_ref().unwrap().observe(TOOK, under_way, false, now);
+    machines.adaptive.observe(TOOK, under_way, false, now);
     local.recorder.record(TOOK);
     guards.bulkhead.observe(TOOK);
     drop((permit, lease));
@@ -124,7 +126,7 @@ fn rate(machines: &Machines, now: Moment, n: u64) {
 }
 
 fn adaptive(machines: &Machines, under_way: u32, now: Moment) {
-    let adaptive = machines.guards.adaptive.as_ref().unwrap();
+    let adaptive = &machines.adaptive;
     let _ = black_box(adaptive.admit(under_way, Priority::Critical));
     adaptive.observe(TOOK, under_way, false, now);
 }
@@ -172,8 +174,8 @@ fn machines() -> Machines {
         burst: u32::MAX,
         per: LimitKey::Client,
     };
-    let adaptive = Some(spec::Adaptive { min: 100, max: 1000 });
-    let guard = Guard { limits: vec![limit], adaptive, ..Guard::default() };
+    let guard = Guard { limits: vec![limit], ..Guard::default() };
+    let adaptive = Adaptive::new(&spec::Adaptive { min: 100, max: 1000 }, Moment::now());
     let guards = book.guards("GET /", &guard, Moment::now());
     let endpoint = |n| Endpoint::new(format!("web-{n}#1").parse().unwrap(), ([127, 0, 0, 1], n).into());
     let ready: Vec<_> = (1..=4).map(|n| Arc::new(endpoint(n))).collect();
@@ -182,6 +184,7 @@ fn machines() -> Machines {
     Machines {
         book,
         guards,
+        adaptive,
         ready,
         ewma: chooser(BalanceBy::PeakEwma),
         least: chooser(BalanceBy::LeastRequest),

@@ -13,7 +13,8 @@ use crate::filter::{Faults, Filter, Limit};
 use crate::forward::Forward;
 use crate::guard::Guards;
 use crate::policy::choose::Chooser;
-use crate::table::Target;
+use crate::signals::{Label, RouteSignals};
+use crate::table::{Shown, Target};
 
 /// Compiles the routes of one table.
 pub(crate) struct Compiler<'a> {
@@ -22,15 +23,28 @@ pub(crate) struct Compiler<'a> {
     guards: &'a Guards,
     /// One per service: routes take turns together.
     choosers: BTreeMap<&'a ServiceName, Arc<Chooser>>,
+    /// The adaptive limit of each service that a route or call asks one for: the widest bounds of all.
+    adaptive: BTreeMap<&'a ServiceName, spec::Adaptive>,
     /// Guards that the table uses.
     used: RefCell<BTreeSet<(String, String)>>,
+    /// Routes of the table.
+    counted: RefCell<BTreeSet<Label>>,
 }
 
 impl<'a> Compiler<'a> {
     pub(crate) fn new(app: &'a App, directory: &'a Directory, guards: &'a Guards) -> Self {
         let services = app.services.values();
         let choosers = services.map(|service| (&service.name, Arc::new(Chooser::new(&service.balance))));
-        Self { app, directory, guards, choosers: choosers.collect(), used: RefCell::default() }
+        let choosers = choosers.collect();
+        Self {
+            app,
+            directory,
+            guards,
+            choosers,
+            adaptive: adaptive(app),
+            used: RefCell::default(),
+            counted: RefCell::default(),
+        }
     }
 
     /// What a route does with a request for `service`.
@@ -62,7 +76,7 @@ impl<'a> Compiler<'a> {
                 _ => None,
             },
             wire: known.map_or_else(spec::Wire::default, |service| service.wire),
-            guarded: self.guards.of(route, service, rule),
+            guarded: self.guards.of(route, service, rule, self.adaptive.get(service)),
             balance,
         }
     }
@@ -116,9 +130,35 @@ impl<'a> Compiler<'a> {
         filters
     }
 
+    /// What is counted of a route.
+    pub(crate) fn signals(&self, shown: &Shown) -> Arc<RouteSignals> {
+        let label = shown.label();
+        self.counted.borrow_mut().insert(label.clone());
+        self.guards.signals.of(label)
+    }
+
     /// The table is whole: what no route of it uses is forgotten.
     pub(crate) fn forget_others(&self) {
         let used = self.used.borrow();
         self.guards.keep(|route, service| used.contains(&(route.to_owned(), service.to_owned())));
+        let counted = self.counted.borrow();
+        self.guards.signals.keep(|label| counted.contains(label));
     }
+}
+
+fn adaptive(app: &App) -> BTreeMap<&ServiceName, spec::Adaptive> {
+    let mut widest = BTreeMap::<_, spec::Adaptive>::new();
+    for service in app.services.values() {
+        let routes = service.routes.iter().map(|route| (&service.name, &route.guard));
+        let calls = service.calls.iter().map(|(callee, call)| (callee, &call.guard));
+        for (service, rule) in routes.chain(calls) {
+            let Some(own) = rule.adaptive else { continue };
+            for service in rule.split.iter().map(|part| &part.to).chain([service]) {
+                let bounds = widest.entry(service).or_insert(own);
+                bounds.min = bounds.min.min(own.min);
+                bounds.max = bounds.max.max(own.max);
+            }
+        }
+    }
+    widest
 }

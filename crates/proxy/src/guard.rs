@@ -1,18 +1,25 @@
 //! What guards calls, as state: one [`Guarded`] per route (or call) and service behind it. It outlives route
 //! tables: a breaker that is open stays open when the file changes.
+//!
+//! What a service carries is found out once for all routes to it ([`Carried`]): only so can the requests of a
+//! route make room for those of a more important one.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manifest::spec::{self, Priority, ServiceName};
 use registry::Moment;
 
 use crate::failure::{Failure, Kind};
+use crate::policy::adaptive::Adaptive;
 use crate::policy::breaker::{Order, Pass, Seen};
 use crate::policy::budget::RetryBudget;
 use crate::policy::bulkhead::{self, Full, Why};
 use crate::policy::rate::RateTable;
 use crate::policy::{self, Book};
+use crate::signals::{self, Label, RouteStats};
 use crate::stale;
 
 /// Parts the names of a route and a service in the book. Neither has one in it.
@@ -23,6 +30,15 @@ const AND: char = '\n';
 pub(crate) struct Guarded {
     service: ServiceName,
     machines: policy::Guards,
+    /// `None`: the route does not ask for it.
+    carried: Option<Arc<Carried>>,
+}
+
+/// How much one service carries, and how much it has, over all routes that ask for an adaptive limit.
+#[derive(Debug)]
+struct Carried {
+    limit: Adaptive,
+    under_way: AtomicU32,
 }
 
 /// A guarded call as people see it.
@@ -36,7 +52,8 @@ pub struct GuardState {
     pub breaker: Option<Seen>,
     /// Requests under way, waiting, and at most.
     pub load: bulkhead::Load,
-    /// Requests at once that the adaptive limit allows those of normal priority; `None`: it has none.
+    /// Requests at once that the adaptive limit of its service allows those of normal priority, over all routes;
+    /// `None`: the route does not ask for one.
     pub adaptive: Option<u32>,
     /// Requests of the last seconds.
     pub requests: u64,
@@ -48,21 +65,54 @@ pub struct GuardState {
 #[derive(Debug, Default)]
 pub struct Guards {
     book: Book,
+    /// By service.
+    carried: Mutex<HashMap<ServiceName, Arc<Carried>>>,
     /// Answers kept for fallbacks.
     pub(crate) stale: Arc<stale::Store>,
+    /// What is counted per route.
+    pub(crate) signals: signals::Book,
 }
 
 impl Guards {
-    /// The guards of a call, with what `rule` says from now on. For compiling tables.
-    pub(crate) fn of(&self, route: &str, service: &ServiceName, rule: &spec::Guard) -> Arc<Guarded> {
+    /// The guards of a call, with what `rule` says from now on; `adaptive` is the limit of the whole service, which
+    /// holds if the rule asks for one. For compiling tables.
+    pub(crate) fn of(
+        &self,
+        route: &str,
+        service: &ServiceName,
+        rule: &spec::Guard,
+        adaptive: Option<&spec::Adaptive>,
+    ) -> Arc<Guarded> {
         let machines = self.book.guards(&format!("{route}{AND}{service}"), rule, Moment::now());
-        Arc::new(Guarded { service: service.clone(), machines })
+        let carried = rule.adaptive.as_ref().map(|own| self.carried(service, adaptive.unwrap_or(own)));
+        Arc::new(Guarded { service: service.clone(), machines, carried })
+    }
+
+    fn carried(&self, service: &ServiceName, rule: &spec::Adaptive) -> Arc<Carried> {
+        let mut all = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(carried) = all.get(service) {
+            carried.limit.reconfigure(rule);
+            return Arc::clone(carried);
+        }
+        let limit = Adaptive::new(rule, Moment::now());
+        let carried = Arc::new(Carried { limit, under_way: AtomicU32::new(0) });
+        all.insert(service.clone(), Arc::clone(&carried));
+        carried
     }
 
     /// Forgets the calls of which no table knows any more.
     pub(crate) fn keep(&self, is_known: impl Fn(&str, &str) -> bool) {
         self.book
             .retain(|name| name.split_once(AND).is_some_and(|(route, service)| is_known(route, service)));
+        let all = self.book.all();
+        let asks = |service: &ServiceName| {
+            all.iter().any(|(name, machines)| {
+                let of_it = name.split_once(AND).is_some_and(|(_, other)| other == service.as_str());
+                of_it && machines.adaptive
+            })
+        };
+        let mut carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        carried.retain(|service, _| asks(service));
     }
 
     /// The counts of all rate limits.
@@ -70,18 +120,26 @@ impl Guards {
         self.book.rates()
     }
 
+    /// What every route has carried that has carried anything, in order.
+    pub fn routes(&self) -> Vec<(Label, RouteStats)> {
+        self.signals.stats()
+    }
+
     /// Every guarded call, by route.
     pub fn states(&self) -> Vec<GuardState> {
         let now = Moment::now();
+        let carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let state = |(name, machines): (String, policy::Guards)| {
             let (route, service) = name.split_once(AND)?;
+            let service: ServiceName = service.parse().ok()?;
             let spent = machines.budget.spent(now);
+            let carried = carried.get(&service).filter(|_| machines.adaptive);
             Some(GuardState {
                 route: route.to_owned(),
-                service: service.parse().ok()?,
+                service,
                 breaker: machines.breaker.as_ref().map(|breaker| breaker.seen(now)),
                 load: machines.bulkhead.load(),
-                adaptive: machines.adaptive.as_ref().map(|limit| limit.limit_of(Priority::Normal)),
+                adaptive: carried.map(|carried| carried.limit.limit_of(Priority::Normal)),
                 requests: spent.total,
                 retries: spent.first,
             })
@@ -111,6 +169,9 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.guarded.machines.bulkhead.observe(Moment::now().since(self.since));
+        if let Some(carried) = &self.guarded.carried {
+            carried.under_way.fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -136,18 +197,24 @@ impl Guarded {
         deadline: Moment,
         now: Moment,
     ) -> Result<Place, Failure> {
-        if let Some(adaptive) = &self.machines.adaptive {
-            adaptive.admit(self.machines.bulkhead.load().in_use, priority).map_err(|shed| {
+        if let Some(carried) = &self.carried {
+            carried.limit.admit(carried.under_way.load(Relaxed), priority).map_err(|shed| {
                 let detail = format!("`{}` carries {} such requests at once now", self.service, shed.limit);
                 Failure::new(Kind::Shed, detail).retry_after(shed.retry_after)
             })?;
         }
         if let Some(permit) = self.machines.bulkhead.try_acquire() {
-            return Ok(Place { guarded: Arc::clone(self), since: now, _permit: permit });
+            return Ok(self.place(permit, now));
         }
         let permit = self.machines.bulkhead.acquire(deadline, priority, now).await;
-        let permit = permit.map_err(|full| self.full(full))?;
-        Ok(Place { guarded: Arc::clone(self), since: Moment::now(), _permit: permit })
+        Ok(self.place(permit.map_err(|full| self.full(full))?, Moment::now()))
+    }
+
+    fn place(self: &Arc<Self>, permit: bulkhead::Permit, since: Moment) -> Place {
+        if let Some(carried) = &self.carried {
+            carried.under_way.fetch_add(1, Relaxed);
+        }
+        Place { guarded: Arc::clone(self), since, _permit: permit }
     }
 
     fn full(&self, full: Full) -> Failure {
@@ -174,8 +241,8 @@ impl Guarded {
         if let (Some(breaker), Some(pass)) = (&self.machines.breaker, pass) {
             breaker.record(pass, ended.failed, took, now);
         }
-        if let Some(adaptive) = &self.machines.adaptive {
-            adaptive.observe(took, self.machines.bulkhead.load().in_use, ended.overloaded, now);
+        if let Some(carried) = &self.carried {
+            carried.limit.observe(took, carried.under_way.load(Relaxed), ended.overloaded, now);
         }
     }
 }
@@ -190,16 +257,42 @@ mod tests {
         let guards = Guards::default();
         let web: ServiceName = "web".parse().unwrap();
         let rule = spec::Guard::default();
-        let old = guards.of("GET /", &web, &rule);
+        let old = guards.of("GET /", &web, &rule, None);
         assert_eq!(guards.order("GET /", Order::Open), 1);
         assert_eq!(guards.order("GET /x", Order::Open), 0);
         let refused = old.admit(Moment::now()).unwrap_err();
         assert_eq!(refused.kind, Kind::BreakerOpen);
-        assert!(guards.of("GET /", &web, &rule).admit(Moment::now()).is_err());
+        assert!(guards.of("GET /", &web, &rule, None).admit(Moment::now()).is_err());
         assert_eq!(guards.states()[0].breaker.unwrap().state, State::HeldOpen);
         guards.keep(|route, service| (route, service) != ("GET /", "web"));
         assert!(guards.states().is_empty());
         let off = spec::Guard { breaker: None, ..rule };
-        assert!(guards.of("GET /", &web, &off).admit(Moment::now()).unwrap().is_none());
+        assert!(guards.of("GET /", &web, &off, None).admit(Moment::now()).unwrap().is_none());
+    }
+    #[test]
+    fn the_requests_of_all_routes_to_a_service_count_against_its_limit_and_the_least_important_go_first() {
+        let guards = Guards::default();
+        let web: ServiceName = "web".parse().unwrap();
+        let rule = |priority| spec::Guard {
+            priority,
+            adaptive: Some(spec::Adaptive { min: 10, max: 10 }),
+            ..spec::Guard::default()
+        };
+        let low = guards.of("GET /export", &web, &rule(Priority::Low), None);
+        let critical = guards.of("POST /pay", &web, &rule(Priority::Critical), None);
+        let now = Moment::now();
+        let enter = |guarded: &Arc<Guarded>, priority| {
+            let entering = guarded.enter(priority, now + Duration::from_secs(1), now);
+            futures_util::FutureExt::now_or_never(entering).unwrap()
+        };
+        let places: Vec<_> = (0..5).map(|_| enter(&critical, Priority::Critical).unwrap()).collect();
+        assert_eq!(enter(&low, Priority::Low).unwrap_err().kind, Kind::Shed);
+        let more: Vec<_> = (0..5).map(|_| enter(&critical, Priority::Critical).unwrap()).collect();
+        assert_eq!(enter(&critical, Priority::Critical).unwrap_err().kind, Kind::Shed);
+        drop((places, more));
+        assert!(enter(&low, Priority::Low).is_ok());
+        assert_eq!(guards.states()[0].adaptive, Some(8));
+        guards.keep(|_, _| false);
+        assert!(guards.carried.lock().unwrap().is_empty());
     }
 }

@@ -1,8 +1,8 @@
 //! Sheds load before a service drowns in it, the least important first. How much it carries is found out by
 //! [`super::gradient`]; this is the part that all threads share.
 //!
-//! It has no count of its own: requests under way are those of the bulkhead. Admitting is a load; learning from
-//! an answer is one addition, and a few times a second one thread draws conclusions.
+//! It has no count of its own: whoever asks knows how many requests are under way, over all routes to the service.
+//! Admitting is a load; learning from an answer is one addition, and a few times a second one thread draws conclusions.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -105,7 +105,7 @@ impl Adaptive {
         self.limit.limit.store(learned.gradient.limit(rule), Relaxed);
     }
 
-    /// Whether one more may go while so many are under way (`bulkhead.load().in_use`, before it takes its place).
+    /// Whether one more may go while so many are under way, itself not counted.
     /// Threads that ask at the same moment may go over by one each.
     #[inline]
     pub fn admit(&self, in_flight: u32, priority: Priority) -> Result<(), Shed> {

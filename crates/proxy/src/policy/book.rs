@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use manifest::spec::Guard;
 use registry::Moment;
 
-use super::adaptive::Adaptive;
 use super::breaker::Breaker;
 use super::budget::RetryBudget;
 use super::bulkhead::Bulkhead;
@@ -22,8 +21,8 @@ pub struct Guards {
     pub budget: Arc<RetryBudget>,
     /// Requests at once.
     pub bulkhead: Arc<Bulkhead>,
-    /// The limit that finds itself, if the file asks for one.
-    pub adaptive: Option<Arc<Adaptive>>,
+    /// Whether the file asks for a limit that finds itself. It is one for all routes to a service, and so not here.
+    pub adaptive: bool,
     /// In the order of the file, each with the scope of its keys ([`RateTable::key`]).
     pub rates: Vec<(Rate, u64)>,
 }
@@ -57,11 +56,7 @@ impl Book {
             let kept = before.and_then(|guards| guards.breaker.clone());
             kept.inspect(|breaker| breaker.reconfigure(rule)).unwrap_or_else(|| Breaker::new(rule, now))
         });
-        let adaptive = rule.adaptive.as_ref().map(|rule| {
-            let kept = before.and_then(|guards| guards.adaptive.clone());
-            kept.inspect(|adaptive| adaptive.reconfigure(rule))
-                .unwrap_or_else(|| Arc::new(Adaptive::new(rule, now)))
-        });
+        let adaptive = rule.adaptive.is_some();
         let rates = rule.limits.iter().enumerate();
         let rates = rates.map(|(n, limit)| (Rate::new(limit), self.rates.scope((name, n)))).collect();
         let guards = match before {

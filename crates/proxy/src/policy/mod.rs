@@ -17,7 +17,6 @@
 //!     rates.check(rates.key(*scope, who), rate, now)?           429, Retry-After
 //! draw::split(…, dice.roll())                                   which service
 //! let pass = breaker.admit(now)?                                503, Retry-After
-//! let under_way = bulkhead.load().in_use
 //! adaptive.admit(under_way, priority)?                          503, Retry-After
 //! let permit = bulkhead.acquire(deadline, priority, now).await? 503, Retry-After; bounded by the request's timer
 //! budget.deposit(now)
