@@ -36,19 +36,31 @@ fn recommendations_are_what_others_bought() {
 }
 
 #[test]
-fn popular_books_stand_in_when_recommendations_fail_are_slow_or_are_gone() {
+fn popular_books_are_shown_as_what_they_are() {
+    let catalog = catalog();
+    // As with the fallback of `atoll.yaml`: the catalog answers in the stead of recommendations.
+    let stand_in = format!("{}/popular?instead-of=", catalog.url());
+    let shop = storefront(&catalog.url(), &nowhere(), &stand_in);
+    let piece = shop.get("/fragments/recommendations?book=moby-dick");
+    assert_eq!(piece.status, 200);
+    assert!(piece.body.contains("Popular right now") && piece.body.contains("Tide Tables"), "{piece:?}");
+    assert!(piece.body.contains("taking a break"), "it says so, quietly");
+    shop.line_with("showing popular books instead");
+}
+
+#[test]
+fn the_page_does_without_recommendations_that_fail_are_slow_or_are_gone() {
     let catalog = catalog();
     let failing = recommendations(&catalog, &[("FAIL_SHARE", "1".to_owned())]);
     let slow = recommendations(&catalog, &[("SLOW_MS", "5000".to_owned())]);
-    for (place, why) in [(failing.url(), "500"), (slow.url(), "150ms"), (nowhere(), "onnect")] {
+    for (place, why) in [(failing.url(), "500"), (slow.url(), "400ms"), (nowhere(), "onnect")] {
         let shop = storefront(&catalog.url(), &nowhere(), &place);
-        let piece = shop.get("/fragments/recommendations?book=moby-dick");
-        assert_eq!(piece.status, 200);
-        assert!(piece.body.contains("Popular right now") && piece.body.contains("Tide Tables"), "{piece:?}");
-        assert!(piece.body.contains("taking a break"), "it says so, quietly");
+        assert_eq!(shop.get("/fragments/recommendations?book=moby-dick").status, 503);
         assert!(shop.line_with("call to recommendations failed").contains(why));
-        shop.line_with("showing popular books instead");
     }
+    let well = recommendations(&catalog, &[]);
+    let shop = storefront(&catalog.url(), &nowhere(), &well.url());
+    assert_eq!(shop.get("/fragments/recommendations?book=nothing").status, 404);
 }
 
 #[test]

@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(1);
 /// Long enough for an order: orders itself asks the catalog and payments.
 const ORDERS_TIMEOUT: Duration = Duration::from_secs(2);
-/// What is only nice to have must be quick, or do without.
-const RECOMMENDATIONS_TIMEOUT: Duration = Duration::from_millis(150);
+/// What is only nice to have must be quick. `atoll.yaml` gives it 150 ms, and popular books as much again.
+const RECOMMENDATIONS_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// How many of the latest orders are shown.
 const LATEST: usize = 5;
@@ -71,6 +71,14 @@ struct Book {
 
 #[derive(Debug, Deserialize)]
 struct Books {
+    books: Vec<Book>,
+}
+
+/// What recommendations answers. Without `book_id` it is what somebody else said in its stead.
+#[derive(Debug, Deserialize)]
+struct Suggestions {
+    #[serde(default)]
+    book_id: Option<String>,
     books: Vec<Book>,
 }
 
@@ -189,20 +197,23 @@ struct About {
     book: String,
 }
 
-/// What others bought; when that cannot be had in time, what everybody buys, and a quiet word about it.
+/// What others bought; when that cannot be had in time, what everybody buys (`fallback` in `atoll.yaml`), and a
+/// quiet word about it.
 async fn recommended(
     State(shop): State<Arc<Shop>>,
     trail: Trail,
     Query(about): Query<About>,
 ) -> Result<Html<String>, StatusCode> {
     let path = format!("/recommendations/{}", encode(&about.book));
-    if let Ok(Books { books }) = shop.recommendations.get(&trail, &path).await {
+    let Suggestions { book_id, books } = match shop.recommendations.get(&trail, &path).await {
+        Ok(suggestions) => suggestions,
+        Err(CallError::Refused { status, .. }) => return Err(status),
+        Err(CallError::Failed { .. }) => return Err(StatusCode::SERVICE_UNAVAILABLE),
+    };
+    if book_id.is_some() {
         return Ok(Html(format!("<h2>Readers also bought</h2>\n{}", grid(&books))));
     }
     log(format_args!("showing popular books instead request_id={}", trail.request_id()));
-    let Ok(Books { books }) = shop.catalog.get(&trail, "/popular").await else {
-        return Err(StatusCode::SERVICE_UNAVAILABLE);
-    };
     Ok(Html(format!(
         "<h2>Popular right now</h2>\n{}<p class=\"note\">Personal suggestions are taking a break.</p>\n",
         grid(&books)
