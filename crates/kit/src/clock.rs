@@ -76,6 +76,11 @@ impl SystemClock {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { wall_at_start: Timestamp(0) + wall, start: Instant::now() }
     }
+
+    /// What this clock says at `moment`, without reading it.
+    pub fn at(&self, moment: Instant) -> Timestamp {
+        self.wall_at_start + moment.saturating_duration_since(self.start)
+    }
 }
 
 impl Default for SystemClock {

@@ -1,25 +1,27 @@
-//! What is known of an exchange once it has ended.
+//! Who is told of every exchange once it has ended. What it is told is a [`Hop`].
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Version};
 use kit::Timestamp;
 use manifest::spec::{InstanceId, ServiceName};
-
 use registry::Endpoint;
 
 use crate::exchange::Entrance;
 use crate::failure::Kind;
-use crate::head::RequestId;
-use crate::table::Shown;
+use crate::signals::{Hop, Label, Lane};
 use crate::tls::Session;
 use crate::trace::Trace;
 
-/// Takes the record of every exchange. Called on the threads of the data path when the last byte of an
-/// answer has gone (or never will): it must not block.
+/// Takes what every exchange ends with.
 pub trait AccessSink: Send + Sync + 'static {
-    /// Takes one record.
-    fn record(&self, record: AccessRecord);
+    /// The way in for one thread of the data path. Asked for once by each, on that thread.
+    fn lane(&self) -> Box<dyn Lane>;
+
+    /// Whether hosts and targets are wanted from now on: what the app's file says of its access log.
+    fn want_text(&self, _wanted: bool) {}
 }
 
 /// A sink that keeps nothing.
@@ -27,91 +29,130 @@ pub trait AccessSink: Send + Sync + 'static {
 pub struct Discard;
 
 impl AccessSink for Discard {
-    fn record(&self, _record: AccessRecord) {}
+    fn lane(&self) -> Box<dyn Lane> {
+        Box::new(Self)
+    }
 }
 
-/// One exchange, after its end.
+impl Lane for Discard {
+    fn record(&self, _hop: &Hop<'_>) {}
+
+    fn wants_text(&self) -> bool {
+        false
+    }
+}
+
+/// A [`Hop`] that stands on its own, for whoever keeps it for longer than it is shown.
 #[derive(Clone, Debug)]
+#[allow(missing_docs)] // as in `Hop`
 pub struct AccessRecord {
-    /// When the head of the request was complete.
-    pub time: Timestamp,
-    /// Which kind of listener it came in by.
+    pub began: Timestamp,
+    pub took: Duration,
+    pub first_byte: Option<Duration>,
+    pub waited: Duration,
     pub entrance: Arc<Entrance>,
-    /// What was agreed on, if the client speaks TLS.
     pub tls: Option<Arc<Session>>,
-    /// The address of the client's end of the connection.
-    pub peer: std::net::SocketAddr,
-    /// The request's version of HTTP.
+    pub peer: SocketAddr,
     pub version: Version,
-    /// The method.
     pub method: Method,
-    /// The host that was asked for, lower case, without its port.
-    pub host: Option<Box<str>>,
-    /// Path and query as they came. A query can hold secrets: think before printing it.
+    pub host: Box<str>,
     pub target: Box<str>,
-    /// The status that the client was given; 499 when it left before there was one.
     pub status: u16,
-    /// The route that took it; `None` when none matched.
-    pub route: Option<Arc<Shown>>,
-    /// The instance that answered, or was tried last.
+    pub route: Option<Arc<Label>>,
     pub endpoint: Option<Arc<Endpoint>>,
-    /// Attempts made to reach an instance.
     pub attempts: u32,
-    /// From the last byte of the request's head to the last byte of the answer, in microseconds.
-    pub duration_us: u64,
-    /// To the answer's head, in microseconds; `None` when there was none.
-    pub first_byte_us: Option<u64>,
-    /// Of the time to the answer's head, how much was spent on waiting for instances, in microseconds.
-    pub upstream_us: u64,
-    /// Whether a second attempt was made beside a slow one.
-    pub hedged: bool,
-    /// Whether the answer is not the service's own: what `fallback` says was answered in its stead.
+    pub hedges: u32,
     pub fallback: bool,
-    /// Bytes of the request's body that were passed on.
     pub bytes_in: u64,
-    /// Bytes of the answer's body that were passed on.
     pub bytes_out: u64,
-    /// Whether the connection was upgraded (`101`): the duration is that of the tunnel.
     pub upgraded: bool,
-    /// `X-Request-Id`: visible ASCII.
-    pub request_id: RequestId,
-    /// Trace, span of this hop, and the span of whoever called.
+    pub request_id: Box<str>,
     pub trace: Trace,
-    /// What went wrong, if anything did.
     pub error: Option<Kind>,
 }
 
+impl From<&Hop<'_>> for AccessRecord {
+    fn from(hop: &Hop<'_>) -> Self {
+        Self {
+            began: hop.began,
+            took: hop.took,
+            first_byte: hop.first_byte,
+            waited: hop.waited,
+            entrance: Arc::clone(hop.entrance),
+            tls: hop.tls.cloned(),
+            peer: hop.peer,
+            version: hop.version,
+            method: hop.method.clone(),
+            host: hop.host.into(),
+            target: hop.target.into(),
+            status: hop.status,
+            route: hop.route.cloned(),
+            endpoint: hop.endpoint.cloned(),
+            attempts: hop.attempts,
+            hedges: hop.hedges,
+            fallback: hop.fallback,
+            bytes_in: hop.bytes_in,
+            bytes_out: hop.bytes_out,
+            upgraded: hop.upgraded,
+            request_id: hop.request_id.into(),
+            trace: hop.trace,
+            error: hop.error,
+        }
+    }
+}
+
 impl AccessRecord {
-    /// The service that called; `None`: it came in by the gateway.
-    pub fn caller(&self) -> Option<&ServiceName> {
-        match &*self.entrance {
-            Entrance::Gateway => None,
-            Entrance::Mesh { caller, .. } => Some(caller),
+    /// The record as it was shown.
+    pub fn hop(&self) -> Hop<'_> {
+        Hop {
+            began: self.began,
+            took: self.took,
+            first_byte: self.first_byte,
+            waited: self.waited,
+            entrance: &self.entrance,
+            tls: self.tls.as_ref(),
+            peer: self.peer,
+            version: self.version,
+            method: &self.method,
+            host: &self.host,
+            target: &self.target,
+            status: self.status,
+            route: self.route.as_ref(),
+            endpoint: self.endpoint.as_ref(),
+            attempts: self.attempts,
+            hedges: self.hedges,
+            fallback: self.fallback,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            upgraded: self.upgraded,
+            request_id: &self.request_id,
+            trace: self.trace,
+            error: self.error,
         }
     }
 
-    /// The name of the route or, in the mesh, `caller -> callee`.
+    /// As of a [`Hop`].
+    pub fn caller(&self) -> Option<&ServiceName> {
+        self.hop().caller()
+    }
+
+    /// As of a [`Hop`].
     pub fn route_name(&self) -> Option<&str> {
-        Some(&self.route.as_ref()?.name)
+        self.hop().route_name()
     }
 
-    /// The service behind the route.
+    /// As of a [`Hop`].
     pub fn service(&self) -> Option<&ServiceName> {
-        self.route.as_ref()?.service.as_ref()
+        self.hop().service()
     }
 
-    /// The instance that answered, or was tried last.
+    /// As of a [`Hop`].
     pub fn instance(&self) -> Option<&InstanceId> {
-        Some(self.endpoint.as_ref()?.id())
+        self.hop().instance()
     }
 
-    /// The request id as text.
-    pub fn request_id(&self) -> &str {
-        self.request_id.as_str()
-    }
-
-    /// The path without its query.
+    /// As of a [`Hop`].
     pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        self.hop().path()
     }
 }

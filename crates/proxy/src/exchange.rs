@@ -16,6 +16,7 @@ use crate::filter::Verdict;
 use crate::head::{Head, RequestId};
 use crate::record::Recorder;
 use crate::router::{Miss, normal_path};
+use crate::signals::timing::Timing;
 use crate::table::{Action, Route, RouteTable};
 use crate::thread::Thread;
 use crate::trace::Trace;
@@ -238,7 +239,7 @@ pub(crate) async fn run(thread: &Rc<Thread>, exchange: &mut Exchange) -> Answer 
     let mut seen = 0;
     let outcome = match find(&table, exchange, &thread.limits_now()) {
         Ok(route) => {
-            exchange.record.route(&route.shown);
+            exchange.record.route(&route.signals);
             act(thread, route, exchange, &mut seen).await.map_err(|failure| (Some(route), failure))
         }
         Err(failure) => Err((None, failure)),
@@ -256,7 +257,10 @@ pub(crate) async fn run(thread: &Rc<Thread>, exchange: &mut Exchange) -> Answer 
         }
     }
     respond::name_request(&mut answer, &exchange.asked.request_id);
-    exchange.record.answered(answer.status);
+    let own = exchange.record.answered(answer.status);
+    if table.server_timing && *exchange.asked.entrance == Entrance::Gateway {
+        answer.fields.push(b"Server-Timing", Timing::new(own).value());
+    }
     answer
 }
 

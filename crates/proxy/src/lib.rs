@@ -16,6 +16,7 @@
 //! - `retry`, `balance`, `pool`, `upload`: attempts on instances;
 //! - [`failure`], `respond`: what can go wrong, and the one place where that becomes an answer;
 //! - `outgoing`, `tunnel`, `record`, [`access`]: the answer's way out and what is known in the end;
+//! - [`signals`]: counts and latencies per route, and the channel on which records leave as spans;
 //! - [`limits`], [`stats`], [`trace`], [`body`].
 //!
 //! `docs/life-of-a-request.md` tells it as a story.
@@ -48,6 +49,7 @@ mod record;
 mod respond;
 mod retry;
 mod router;
+pub mod signals;
 mod stale;
 pub mod stats;
 pub mod table;

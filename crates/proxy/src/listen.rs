@@ -212,6 +212,7 @@ impl Handle {
 
     /// Makes `table` the table of every request from now on. Requests in flight keep the one they have.
     pub fn publish(&self, table: RouteTable) {
+        self.inner.shared.access.want_text(table.access_log);
         self.inner.shared.table.store(Arc::new(table));
     }
 

@@ -6,29 +6,44 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{Method, StatusCode, Version};
 use registry::Endpoint;
 
-use crate::access::AccessRecord;
 use crate::connection::Connection;
 use crate::failure::{Failure, Kind};
 use crate::guard::Place;
-use crate::head::Head;
-use crate::table::Shown;
+use crate::head::{Head, RequestId};
+use crate::signals::{Hop, Local, RouteSignals};
 use crate::thread::Thread;
+use crate::trace::Trace;
 use crate::upload::Upload;
 
 /// The status in the record of an exchange whose client left before there was one (nginx's convention).
 const CLIENT_GONE: u16 = 499;
 
-/// Fills an [`AccessRecord`] and emits it in the end.
+/// Gathers what is known of an exchange and tells it in the end: as a [`Hop`].
 pub(crate) struct Recorder {
-    record: Option<AccessRecord>,
     started: Instant,
     thread: Rc<Thread>,
     connection: Rc<Connection>,
     upload: Option<Rc<Upload>>,
-    answering: bool,
+    version: Version,
+    method: Method,
+    /// The target, then the host: empty if nobody wants them.
+    text: String,
+    target_len: usize,
+    wants_text: bool,
+    request_id: RequestId,
+    trace: Trace,
+    route: Option<Rc<Local>>,
+    status: u16,
+    first_byte: Option<Duration>,
+    fallback: bool,
+    upgraded: bool,
+    /// What a tunnel carried from the client; a body's bytes are counted by `upload`.
+    bytes_in: u64,
+    bytes_out: u64,
+    error: Option<Kind>,
     progress: Progress,
 }
 
@@ -36,24 +51,50 @@ pub(crate) struct Recorder {
 #[derive(Default)]
 struct Progress {
     attempts: Cell<u32>,
+    retries: Cell<u32>,
+    hedges: Cell<u32>,
     endpoint: RefCell<Option<Arc<Endpoint>>>,
     place: RefCell<Option<Place>>,
-    upstream: Cell<Duration>,
-    hedged: Cell<bool>,
+    waited: Cell<Duration>,
 }
 
 impl Recorder {
-    pub(crate) fn new(thread: Rc<Thread>, connection: Rc<Connection>, record: AccessRecord) -> Self {
+    /// The head of a request has come.
+    pub(crate) fn new(
+        thread: &Rc<Thread>,
+        connection: Rc<Connection>,
+        head: &Head,
+        request_id: RequestId,
+        trace: Trace,
+    ) -> Self {
         connection.begin();
         thread.counters.exchange_began();
-        let started = Instant::now();
+        let wants_text = thread.signals.lane.wants_text();
+        let mut text = String::new();
+        if wants_text {
+            text = thread.signals.text();
+            text.push_str(head.target());
+        }
         Self {
-            record: Some(record),
-            started,
-            thread,
+            started: Instant::now(),
+            thread: Rc::clone(thread),
             connection,
             upload: None,
-            answering: false,
+            version: head.version,
+            method: head.method.clone(),
+            target_len: text.len(),
+            text,
+            wants_text,
+            request_id,
+            trace,
+            route: None,
+            status: 0,
+            first_byte: None,
+            fallback: false,
+            upgraded: false,
+            bytes_in: 0,
+            bytes_out: 0,
+            error: None,
             progress: Progress::default(),
         }
     }
@@ -65,11 +106,13 @@ impl Recorder {
 
     /// The head has been found fit.
     pub(crate) fn head(&mut self, head: &Head) {
-        self.with(|record| record.host = (!head.host.is_empty()).then(|| head.host.as_str().into()));
+        if self.wants_text {
+            self.text.push_str(head.host.as_str());
+        }
     }
 
-    pub(crate) fn route(&mut self, route: &Arc<Shown>) {
-        self.with(|record| record.route = Some(Arc::clone(route)));
+    pub(crate) fn route(&mut self, route: &Arc<RouteSignals>) {
+        self.route = Some(self.thread.signals.local(route));
     }
 
     /// An attempt is made on an instance.
@@ -80,12 +123,18 @@ impl Recorder {
 
     /// An instance has been waited for.
     pub(crate) fn upstream(&self, took: Duration) {
-        self.progress.upstream.set(self.progress.upstream.get() + took);
+        self.progress.waited.set(self.progress.waited.get() + took);
+    }
+
+    /// Another attempt is made after one that failed.
+    pub(crate) fn retried(&self) {
+        self.thread.counters.retried();
+        self.progress.retries.set(self.progress.retries.get() + 1);
     }
 
     /// A second attempt is made beside the first.
     pub(crate) fn hedged(&self) {
-        self.progress.hedged.set(true);
+        self.progress.hedges.set(self.progress.hedges.get() + 1);
     }
 
     /// Whose answer it is.
@@ -106,14 +155,9 @@ impl Recorder {
         *self.progress.place.borrow_mut() = Some(place);
     }
 
-    /// How much of the time so far was spent on waiting for instances.
-    pub(crate) fn waited(&self) -> Duration {
-        self.progress.upstream.get()
-    }
-
     /// The answer is not the service's own.
     pub(crate) fn fell_back(&mut self) {
-        self.with(|record| record.fallback = true);
+        self.fallback = true;
     }
 
     pub(crate) fn upload(&mut self, upload: &Rc<Upload>) {
@@ -127,7 +171,7 @@ impl Recorder {
 
     /// Whether anything has gone wrong so far.
     pub(crate) fn has_failed(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| record.error.is_some())
+        self.error.is_some()
     }
 
     pub(crate) fn failed(&mut self, failure: &Failure) {
@@ -139,69 +183,77 @@ impl Recorder {
 
     /// Something went wrong; the first cause stays.
     pub(crate) fn broke(&mut self, kind: Kind) {
-        self.with(|record| {
-            record.error.get_or_insert(kind);
-        });
+        self.error.get_or_insert(kind);
     }
 
-    /// The head of the answer is there.
-    pub(crate) fn answered(&mut self, status: StatusCode) {
-        let first_byte_us = micros(self.started);
-        self.with(|record| {
-            record.status = status.as_u16();
-            record.first_byte_us = Some(first_byte_us);
-        });
-        self.answering = true;
+    /// The head of the answer is there. Says how much of the time so far was the platform's own: not spent on
+    /// waiting for instances.
+    pub(crate) fn answered(&mut self, status: StatusCode) -> Duration {
+        let took = self.started.elapsed();
+        self.status = status.as_u16();
+        self.first_byte = Some(took);
         self.connection.answering();
+        took.saturating_sub(self.progress.waited.get())
     }
 
     /// Some of the answer's body was passed on.
     pub(crate) fn passed(&mut self, bytes: u64) {
-        self.with(|record| record.bytes_out += bytes);
+        self.bytes_out += bytes;
         self.connection.taken(bytes);
     }
 
     /// The connection is a tunnel from now on, with nothing for HTTP to watch.
     pub(crate) fn upgraded(&mut self) {
-        self.with(|record| record.upgraded = true);
+        self.upgraded = true;
     }
 
     /// Bytes that a tunnel carried from the client.
     pub(crate) fn tunnelled(&mut self, bytes_in: u64, bytes_out: u64) {
-        self.with(|record| {
-            record.bytes_in = bytes_in;
-            record.bytes_out = bytes_out;
-        });
-    }
-
-    fn with(&mut self, change: impl FnOnce(&mut AccessRecord)) {
-        if let Some(record) = &mut self.record {
-            change(record);
-        }
+        (self.bytes_in, self.bytes_out) = (bytes_in, bytes_out);
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.connection.end(self.answering);
-        let Some(mut record) = self.record.take() else { return };
-        record.duration_us = micros(self.started);
-        record.attempts = self.progress.attempts.get();
-        record.hedged = self.progress.hedged.get();
-        record.endpoint = self.progress.endpoint.take();
-        record.upstream_us = u64::try_from(self.progress.upstream.get().as_micros()).unwrap_or(u64::MAX);
-        if let Some(upload) = &self.upload {
-            record.bytes_in += upload.bytes();
+        self.connection.end(self.first_byte.is_some());
+        let took = self.started.elapsed();
+        let (mut status, mut error) = (self.status, self.error);
+        if self.first_byte.is_none() {
+            status = CLIENT_GONE;
+            error.get_or_insert(Kind::ClientGone);
         }
-        if record.first_byte_us.is_none() {
-            record.status = CLIENT_GONE;
-            record.error.get_or_insert(Kind::ClientGone);
+        let (target, host) = self.text.split_at(self.target_len);
+        let endpoint = self.progress.endpoint.borrow();
+        let hop = Hop {
+            began: self.thread.clock.at(self.started),
+            took,
+            first_byte: self.first_byte,
+            waited: self.progress.waited.get(),
+            entrance: self.connection.entrance(),
+            tls: self.connection.session(),
+            peer: self.connection.peer(),
+            version: self.version,
+            method: &self.method,
+            host,
+            target,
+            status,
+            route: self.route.as_ref().map(|route| route.label()),
+            endpoint: endpoint.as_ref(),
+            attempts: self.progress.attempts.get(),
+            hedges: self.progress.hedges.get(),
+            fallback: self.fallback,
+            bytes_in: self.bytes_in + self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+            bytes_out: self.bytes_out,
+            upgraded: self.upgraded,
+            request_id: self.request_id.as_str(),
+            trace: self.trace,
+            error,
+        };
+        self.thread.counters.exchange_ended(&hop);
+        if let Some(route) = &self.route {
+            route.count(&hop, self.progress.retries.get());
         }
-        self.thread.counters.exchange_ended(&record);
-        self.thread.shared.access.record(record);
+        self.thread.signals.lane.record(&hop);
+        self.thread.signals.give_back(std::mem::take(&mut self.text));
     }
-}
-
-fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

@@ -83,7 +83,7 @@ impl Call<'_> {
                 let (reply, lease) = tried.outcome?;
                 return self.answer(reply, lease);
             };
-            thread.counters.retried();
+            exchange.record.retried();
             // The connection of an answer that is not wanted closes, its lease is given back.
             let Tried { endpoint, .. } = tried;
             avoid = endpoint.map(|endpoint| endpoint.id().clone()).or(avoid);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::access::AccessRecord;
 use crate::failure::Kind;
+use crate::signals::Hop;
 
 /// Totals since the proxy started, and what is open now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,12 @@ pub(crate) struct Counters {
     bytes_out: AtomicU64,
 }
 
+/// Counts: a thread's counters are written by that thread alone, so that plain writes do.
+#[inline]
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
 /// One count per kind of failure.
 #[derive(Debug)]
 struct Errors([AtomicU64; Kind::ALL.len()]);
@@ -77,51 +83,50 @@ impl Default for Errors {
 
 impl Counters {
     pub(crate) fn exchange_began(&self) {
-        self.began.fetch_add(1, Relaxed);
+        add(&self.began, 1);
     }
 
-    pub(crate) fn exchange_ended(&self, record: &AccessRecord) {
-        self.ended.fetch_add(1, Relaxed);
-        if let Some(class) = usize::from(record.status / 100).checked_sub(1).and_then(|c| self.classes.get(c))
-        {
-            class.fetch_add(1, Relaxed);
+    pub(crate) fn exchange_ended(&self, hop: &Hop<'_>) {
+        add(&self.ended, 1);
+        if let Some(class) = usize::from(hop.status / 100).checked_sub(1).and_then(|c| self.classes.get(c)) {
+            add(class, 1);
         }
-        if let Some(kind) = record.error {
+        if let Some(kind) = hop.error {
             self.failed(kind);
         }
-        self.bytes_in.fetch_add(record.bytes_in, Relaxed);
-        self.bytes_out.fetch_add(record.bytes_out, Relaxed);
+        add(&self.bytes_in, hop.bytes_in);
+        add(&self.bytes_out, hop.bytes_out);
     }
 
     pub(crate) fn failed(&self, kind: Kind) {
         if let Some(count) = self.errors.0.get(kind as usize) {
-            count.fetch_add(1, Relaxed);
+            add(count, 1);
         }
     }
 
     pub(crate) fn accepted(&self) {
-        self.accepted.fetch_add(1, Relaxed);
+        add(&self.accepted, 1);
     }
 
     pub(crate) fn closed(&self) {
-        self.closed.fetch_add(1, Relaxed);
+        add(&self.closed, 1);
     }
 
     pub(crate) fn connection_failed(&self, unreadable: bool) {
-        self.unreadable.fetch_add(u64::from(unreadable), Relaxed);
+        add(&self.unreadable, u64::from(unreadable));
     }
 
     pub(crate) fn handshake_done(&self, resumed: bool) {
-        self.handshakes.fetch_add(1, Relaxed);
-        self.handshakes_resumed.fetch_add(u64::from(resumed), Relaxed);
+        add(&self.handshakes, 1);
+        add(&self.handshakes_resumed, u64::from(resumed));
     }
 
     pub(crate) fn handshake_failed(&self) {
-        self.handshakes_failed.fetch_add(1, Relaxed);
+        add(&self.handshakes_failed, 1);
     }
 
     pub(crate) fn upstream_opened(&self) {
-        self.upstream_opened.fetch_add(1, Relaxed);
+        add(&self.upstream_opened, 1);
     }
 
     pub(crate) fn upstream_idle(&self, now: usize) {
@@ -129,11 +134,11 @@ impl Counters {
     }
 
     pub(crate) fn mirrored(&self, well: bool) {
-        self.mirrored[usize::from(!well)].fetch_add(1, Relaxed);
+        add(&self.mirrored[usize::from(!well)], 1);
     }
 
     pub(crate) fn retried(&self) {
-        self.retries.fetch_add(1, Relaxed);
+        add(&self.retries, 1);
     }
 }
 

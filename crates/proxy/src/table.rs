@@ -17,6 +17,7 @@ use crate::guard::{Guarded, Guards};
 use crate::head::Head;
 use crate::policy::choose::Chooser;
 use crate::router::{Criteria, Miss, Router, Wanted};
+use crate::signals::{Label, RouteSignals};
 
 /// Where requests go. See the module.
 #[derive(Default)]
@@ -26,14 +27,20 @@ pub struct RouteTable {
     calls: HashMap<ServiceName, HashMap<ServiceName, Route>>,
     /// What the app allows at most. They travel with the routes: both change at one moment.
     pub(crate) limits: EdgeLimits,
+    /// Whether exchanges have lines in the access log.
+    pub(crate) access_log: bool,
+    /// Whether answers of the gateway say how much of their time was the platform's own.
+    pub(crate) server_timing: bool,
 }
 
 /// A route that has been compiled.
 pub(crate) struct Route {
     pub(crate) filters: Vec<Box<dyn Filter>>,
     pub(crate) action: Action,
-    /// What people see of it, and what records say.
+    /// What people see of it.
     pub(crate) shown: Arc<Shown>,
+    /// What is counted of it, from one table to the next.
+    pub(crate) signals: Arc<RouteSignals>,
 }
 
 /// What a route does with a request.
@@ -110,12 +117,14 @@ impl RouteTable {
                     filters.push(Box::new(strip));
                 }
                 let shown = Arc::new(Shown::of_gateway(route, Some(&service.name)));
-                routes.push(Route { filters, action: Action::Forward(Box::new(forward)), shown });
+                let signals = compiler.signals(&shown);
+                routes.push(Route { filters, action: Action::Forward(Box::new(forward)), shown, signals });
             }
         }
         for (route, handler) in additions.handlers {
             let shown = Arc::new(Shown::of_gateway(&route, None));
-            routes.push(Route { filters: Vec::new(), action: Action::Handle(handler), shown });
+            let signals = compiler.signals(&shown);
+            routes.push(Route { filters: Vec::new(), action: Action::Handle(handler), shown, signals });
         }
         let gateway = Router::new(routes.iter().map(|route| route.shown.criteria()).zip(0..));
         let calls = app.services.values().map(|service| {
@@ -124,13 +133,21 @@ impl RouteTable {
                 let name: Arc<str> = shown.name.as_str().into();
                 let forward = compiler.forward(&name, callee, &call.guard);
                 let filters = compiler.filters(&name, &call.guard);
-                (callee.clone(), Route { filters, action: Action::Forward(Box::new(forward)), shown })
+                let (action, signals) = (Action::Forward(Box::new(forward)), compiler.signals(&shown));
+                (callee.clone(), Route { filters, action, shown, signals })
             });
             (service.name.clone(), compiled.collect())
         });
         let calls = calls.collect();
         compiler.forget_others();
-        Self { routes, gateway, calls, limits: app.gateway.limits.clone() }
+        Self {
+            routes,
+            gateway,
+            calls,
+            limits: app.gateway.limits.clone(),
+            access_log: app.gateway.access_log,
+            server_timing: app.gateway.server_timing,
+        }
     }
 
     /// Every route, for display: the gateway's in the order of the file, then the mesh's by caller.
@@ -191,6 +208,11 @@ impl Shown {
             service: Some(callee.clone()),
             timeout: call.guard.timeout,
         }
+    }
+
+    /// What it is called in metrics and records.
+    pub(crate) fn label(&self) -> Label {
+        Label { route: self.name.clone(), service: self.service.clone(), caller: self.caller.clone() }
     }
 
     fn criteria(&self) -> Criteria {

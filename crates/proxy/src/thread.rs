@@ -29,6 +29,7 @@ use crate::listen;
 use crate::policy::draw::Dice;
 use crate::pool::Pool;
 use crate::respond;
+use crate::signals::Desk;
 use crate::stats::Counters;
 use crate::table::RouteTable;
 use crate::tls;
@@ -65,6 +66,7 @@ pub(crate) struct Thread {
     /// As the proxy was started. What an app may change of them is in [`Self::limits_now`].
     pub(crate) limits: Limits,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) signals: Desk,
     pub(crate) clock: SystemClock,
     pub(crate) pool: Rc<Pool>,
     /// Connections of HTTP/2 to instances.
@@ -110,6 +112,7 @@ impl Thread {
             dice: Dice::new(rand::random()),
             mirrors: Cell::new(0),
             tls: tls::Terms::new(&shared.tls, &limits),
+            signals: Desk::new(shared.access.lane()),
             clock: SystemClock::new(),
             connections: RefCell::default(),
             next: Cell::new(0),

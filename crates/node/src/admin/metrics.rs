@@ -94,7 +94,7 @@ pub(crate) async fn metrics(State(admin): Shared) -> Response {
         "atoll_access_records_dropped_total",
         "counter",
         "Access records dropped because the disk was slower than the data path.",
-        one(admin.access.dropped() as f64),
+        one((admin.access.dropped().full + admin.access.dropped().text) as f64),
     );
     family(
         "process_resident_memory_bytes",

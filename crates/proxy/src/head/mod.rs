@@ -136,7 +136,7 @@ pub(crate) enum Framing {
 
 /// An `X-Request-Id`: short and plain.
 #[derive(Clone, Copy)]
-pub struct RequestId {
+pub(crate) struct RequestId {
     text: [u8; REQUEST_ID_MAX],
     len: u8,
 }
@@ -161,7 +161,7 @@ impl RequestId {
     }
 
     /// As text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or_default()
     }
 }

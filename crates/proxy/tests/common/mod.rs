@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use manifest::spec;
 use manifest::spec::ServiceName;
+use proxy::signals::{Hop, Lane};
 use proxy::{AccessRecord, AccessSink, Entrance, Handle, Limits, Listener, Options, Proxy, RouteTable};
 use registry::{Directory, Endpoint, Endpoints};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -141,8 +142,14 @@ pub fn web(routes: &[&str], timeout: Duration) -> spec::App {
 pub struct Records(Arc<Mutex<Vec<AccessRecord>>>);
 
 impl AccessSink for Records {
-    fn record(&self, record: AccessRecord) {
-        self.0.lock().unwrap().push(record);
+    fn lane(&self) -> Box<dyn Lane> {
+        Box::new(self.clone())
+    }
+}
+
+impl Lane for Records {
+    fn record(&self, hop: &Hop<'_>) {
+        self.0.lock().unwrap().push(hop.into());
     }
 }
 

@@ -10,6 +10,9 @@ use manifest::spec::Logging;
 use super::record::{MAX_LINE, Stream, write_record};
 use super::segments;
 
+/// Bytes of memory for added lines that are kept from one batch to the next.
+const ADDED_KEPT: usize = 256 * 1024;
+
 /// The log of one instance. Opened when the first record comes. When a write fails, its records are
 /// dropped and counted; the first write that works again says how many in a record of Atoll's own.
 #[derive(Debug)]
@@ -19,7 +22,9 @@ pub struct RotatingFile {
     logging: Logging,
     open: Option<Open>,
     lost: Option<Lost>,
-    scratch: Vec<u8>,
+    /// Records that are still to be written, and when the last of them was.
+    added: Vec<u8>,
+    added_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -47,7 +52,8 @@ pub struct Trouble {
 impl RotatingFile {
     /// The log of `name` in the directory `dir`, which exists.
     pub fn new(dir: impl Into<PathBuf>, name: impl Into<String>, logging: Logging) -> Self {
-        Self { dir: dir.into(), name: name.into(), logging, open: None, lost: None, scratch: Vec::new() }
+        let (dir, name, added_at) = (dir.into(), name.into(), Timestamp::from_micros(0));
+        Self { dir, name, logging, open: None, lost: None, added: Vec::new(), added_at }
     }
 
     /// Changes how much is kept.
@@ -64,20 +70,41 @@ impl RotatingFile {
     /// Writes one line. Text past [`MAX_LINE`] bytes goes into further records; a line feed within `text`
     /// becomes a blank.
     pub fn line(&mut self, at: Timestamp, stream: Stream, text: &[u8]) -> Result<(), Trouble> {
-        let clean: Vec<u8> = text.iter().map(|&b| if b == b'\n' { b' ' } else { b }).collect();
-        let mut records = std::mem::take(&mut self.scratch);
-        records.clear();
-        let mut rest = clean.as_slice();
+        self.add(at, stream, text);
+        self.flush()
+    }
+
+    /// Adds a line to those that the next [`Self::flush`] writes. As [`Self::line`] otherwise. How many there
+    /// may be is up to the caller.
+    pub fn add(&mut self, at: Timestamp, stream: Stream, text: &[u8]) {
+        let mut rest = text;
         loop {
             let now = &rest[..rest.len().min(MAX_LINE)];
             rest = &rest[now.len()..];
-            write_record(&mut records, at, stream, !rest.is_empty(), now);
+            write_record(&mut self.added, at, stream, !rest.is_empty(), now);
+            let end = self.added.len() - 1;
+            for byte in &mut self.added[end - now.len()..end] {
+                if *byte == b'\n' {
+                    *byte = b' ';
+                }
+            }
             if rest.is_empty() {
                 break;
             }
         }
-        let outcome = self.append(&records, at);
-        self.scratch = records;
+        self.added_at = at;
+    }
+
+    /// Writes the lines that were added, with one write as long as they fit into one file.
+    pub fn flush(&mut self) -> Result<(), Trouble> {
+        if self.added.is_empty() {
+            return Ok(());
+        }
+        let mut records = std::mem::take(&mut self.added);
+        let outcome = self.append(&records, self.added_at);
+        records.clear();
+        records.shrink_to(ADDED_KEPT);
+        self.added = records;
         outcome
     }
 
@@ -200,6 +227,21 @@ mod tests {
             assert_eq!(kept, expected);
             assert!(kept.len() >= 20 * (max_files as usize - 1), "{}", kept.len());
         }
+    }
+
+    #[test]
+    fn lines_that_were_added_are_written_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = RotatingFile::new(dir.path(), "a-1", logging(10_000, 1));
+        file.flush().unwrap();
+        file.add(at(1), Stream::Out, b"one\ntwo");
+        file.add(at(2), Stream::Err, b"");
+        assert!(!dir.path().join("a-1.log").exists());
+        file.flush().unwrap();
+        file.line(at(3), Stream::Out, b"three").unwrap();
+        let lines = Reader::new(dir.path()).read(&Query::all()).unwrap();
+        let texts: Vec<_> = lines.iter().map(|line| (line.at, line.text.as_str())).collect();
+        assert_eq!(texts, [(at(1), "one two"), (at(2), ""), (at(3), "three")]);
     }
 
     #[test]
