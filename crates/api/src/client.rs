@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use crate::guard::{BreakerOrder, Guard};
 use crate::types::{
     AppFile, Apply, Done, Event, LogLine, Node, Plan, Problem, Restart, Route, Scale, Status, Stop, Usage,
 };
@@ -208,6 +209,16 @@ impl Client {
     /// Every way in.
     pub async fn routes(&self) -> Result<Vec<Route>, ClientError> {
         self.get("/v1/routes").await
+    }
+
+    /// Every guarded call.
+    pub async fn breakers(&self) -> Result<Vec<Guard>, ClientError> {
+        self.get("/v1/breakers").await
+    }
+
+    /// Holds the breakers of a route open or closed, or lets them judge again. Answers with its guarded calls.
+    pub async fn order_breaker(&self, order: &BreakerOrder) -> Result<Vec<Guard>, ClientError> {
+        self.send(Method::POST, "/v1/breakers", order).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

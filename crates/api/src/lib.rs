@@ -17,12 +17,16 @@
 //! | `GET /v1/logs` | | [`LogLine`] a line; `?follow=true&tail=100&since=<µs>&service=a,b` |
 //! | `GET /v1/usage` | | [`Usage`] |
 //! | `GET /v1/routes` | | list of [`Route`] |
+//! | `GET /v1/breakers` | | list of [`Guard`] |
+//! | `POST /v1/breakers` | [`BreakerOrder`] | list of [`Guard`]: those of the route |
 //! | `GET /livez`, `/readyz`, `/metrics` | | text |
 //!
 //! An error is a [`Problem`] (RFC 9457) with its status.
 
 mod client;
+mod guard;
 mod types;
 
 pub use client::{Client, ClientError, Lines, SOCKET};
+pub use guard::*;
 pub use types::*;

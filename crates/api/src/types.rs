@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use kit::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::guard::Guard;
+
 /// Which node answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
@@ -40,6 +42,9 @@ pub struct Status {
     pub console: Option<String>,
     /// Services by name.
     pub services: Vec<Service>,
+    /// Every guarded call: routes of the gateway and entries of `calls`.
+    #[serde(default)]
+    pub guards: Vec<Guard>,
 }
 
 /// The app as a whole.
@@ -154,6 +159,9 @@ pub struct Instance {
     pub last_exit: Option<String>,
     /// Exchanges under way.
     pub in_flight: u32,
+    /// The data path passes it over for what it has answered, for so many milliseconds more.
+    #[serde(default)]
+    pub ejected_ms: Option<u64>,
 }
 
 /// Where an instance stands.

@@ -79,6 +79,22 @@ pub(crate) enum CliError {
         /// One that it has, with a similar name.
         nearest: Option<String>,
     },
+    /// A route that the app does not have.
+    #[error("no route is called `{name}`")]
+    NoSuchRoute {
+        /// As given.
+        name: String,
+        /// One that there is, with a similar name.
+        nearest: Option<String>,
+    },
+    /// A part of a name that several routes have.
+    #[error("`{name}` could be {routes}")]
+    ManyRoutes {
+        /// As given.
+        name: String,
+        /// Their names.
+        routes: String,
+    },
     /// The detached node ended before it could answer.
     #[error("the node did not come up: {how}")]
     NodeDied {
@@ -157,6 +173,13 @@ impl Explain for CliError {
             Self::NoSuchService { nearest: None, .. } => {
                 Help::code("A0805").hint("`atoll config --services` lists them").usage()
             }
+            Self::NoSuchRoute { nearest: Some(nearest), .. } => {
+                Help::code("A0817").hint(format!("did you mean `{nearest}`?")).usage()
+            }
+            Self::NoSuchRoute { nearest: None, .. } => {
+                Help::code("A0817").hint("`atoll breaker` lists them").usage()
+            }
+            Self::ManyRoutes { .. } => Help::code("A0818").hint("write more of the one you mean").usage(),
             Self::NodeDied { log, .. } => Help::code("A0806").hint(format!("its log is `{}`", log.display())),
             Self::NotReadyInTime { .. } => {
                 Help::code("A0807").hint("`atoll ps` shows what it waits for, `atoll logs` what it says")

@@ -6,8 +6,8 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 
-use api::{Action, Change, Level, Phase, Plan, ServiceState};
-use support::scripted::{PLAYED, Script, ScriptedNode, happened, said, status};
+use api::{Action, BreakerState, Change, Level, Phase, Plan, ServiceState};
+use support::scripted::{PLAYED, Script, ScriptedNode, guard, happened, said, status};
 use support::terminal::Terminal;
 use support::{Project, Running, eventually, finish};
 
@@ -58,6 +58,31 @@ fn ps_shows_instances_and_why_services_have_none() {
     let json: api::Status = serde_json::from_str(&project.run(&["ps", "--format", "json"]).out).unwrap();
     assert_eq!(json, starting());
     assert!(project.run(&["ps", "ordres"]).ends_with(2).err.contains("did you mean `orders`?"));
+}
+
+#[test]
+fn a_breaker_is_seen_found_by_a_part_of_its_name_and_held() {
+    let mut script = Script::new(vec![ready()]);
+    script.guards = vec![
+        guard("GET /books", "catalog", BreakerState::Closed),
+        guard("orders -> payments", "payments", BreakerState::Open),
+    ];
+    script.statuses[0].guards.clone_from(&script.guards);
+    let (project, node) = project(script);
+    let table = project.run(&["breaker"]).ends_with(0).out;
+    assert!(table.starts_with("ROUTE               SERVICE   STATE "), "{table}");
+    assert_eq!(table.lines().count(), 3);
+    let done = project.run(&["breaker", "open", "orders", "payments"]).ends_with(0);
+    assert!(done.out.contains("`orders -> payments` is held open"), "{}", done.out);
+    let asked = r#"POST /v1/breakers {"route":"orders -> payments","order":"open"}"#.to_owned();
+    assert!(node.asked().contains(&asked), "{:?}", node.asked());
+    let json = project.run(&["breaker", "--format", "json", "catalog"]).ends_with(0).out;
+    let guards: Vec<api::Guard> = serde_json::from_str(&json).unwrap();
+    assert_eq!(guards, [guard("GET /books", "catalog", BreakerState::Closed)]);
+    let unknown = project.run(&["breaker", "close", "GET", "/boks"]).ends_with(2).err;
+    assert!(unknown.contains("error[A0817]") && unknown.contains("did you mean `GET /books`?"), "{unknown}");
+    let ps = project.run(&["ps"]).ends_with(0).out;
+    assert!(ps.contains("\n\n! breaker orders -> payments is open for "), "{ps}");
 }
 
 #[test]

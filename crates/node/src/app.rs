@@ -11,7 +11,8 @@ use control::ports::Ports;
 use control::{Change, ChangeKind, Controller, Desired};
 use kit::{Explain, Help};
 use manifest::spec::{App, Listen, ServiceName};
-use proxy::{Entrance, Listener, RouteTable};
+use proxy::table::Additions;
+use proxy::{Entrance, Guards, Listener, RouteTable};
 use registry::Directory;
 use tokio::sync::{Mutex, watch};
 
@@ -32,6 +33,8 @@ pub(crate) struct Applier {
     pub(crate) directory: Directory,
     pub(crate) ports: Arc<Ports>,
     pub(crate) proxy: proxy::Handle,
+    /// Over all route tables: a breaker that is open stays open when the file changes.
+    pub(crate) guards: Arc<Guards>,
     certificates: Certificates,
     edges: Edges,
     in_force: Mutex<InForce>,
@@ -138,7 +141,8 @@ impl Applier {
         let addresses = Addresses::read(&state);
         let in_force = Mutex::new(InForce { addresses, ..InForce::default() });
         let turn = watch::Sender::new(Turn::Ours);
-        Self { state, detached, directory, ports, proxy, certificates, edges, in_force, turn }
+        let guards = Arc::default();
+        Self { state, detached, directory, ports, proxy, guards, certificates, edges, in_force, turn }
     }
 
     /// Another node may take over: no wish is met until it is clear whose turn it is.
@@ -306,7 +310,8 @@ impl Applier {
         if keeping == Keeping::Now {
             self.keep_all(&addresses, &apply)?;
         }
-        self.proxy.publish(RouteTable::compile_with(&app, &self.directory, self.edges.put(edge)));
+        let additions = Additions { guards: Arc::clone(&self.guards), ..self.edges.put(edge) };
+        self.proxy.publish(RouteTable::compile_with(&app, &self.directory, additions));
         self.give_back(&in_force.addresses, &addresses);
         *in_force = InForce { apply, app: Some(app), addresses, desired, gateway, going_down: false };
         Ok(())
@@ -507,15 +512,8 @@ fn to_plan(changes: Vec<Change>, unchanged: u32) -> Plan {
 mod tests {
     use super::*;
 
-    struct Nowhere;
-
-    impl proxy::AccessSink for Nowhere {
-        fn record(&self, _: proxy::AccessRecord) {}
-    }
-
     fn applier(dir: &Path) -> Applier {
-        let access = Arc::new(Nowhere);
-        let proxy = proxy::Proxy::start(proxy::Options { access, ..proxy::Options::default() }).unwrap();
+        let proxy = proxy::Proxy::start(proxy::Options::default()).unwrap();
         let ports = Arc::new(Ports::new(std::process::id().into()));
         let certificates = Certificates::new(proxy.certificates().clone(), dir.join("ca"), Arc::new(|_| ()));
         let edges = Edges::new(Arc::new(|_| ()));

@@ -1,8 +1,8 @@
 //! Puts a node together, starts and stops it, serves the admin API.
 //!
 //! Read in this order: [`node`](Node) (start to end), `app` (from a file to listeners, routes and desired
-//! state), `certificates` (those of the gateway), `edge` (what it checks), `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `access`,
-//! `port_holder`.
+//! state), `certificates` (those of the gateway), `edge` (what it checks), `guards` (breakers and ejections, told),
+//! `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `access`, `port_holder`.
 
 mod access;
 mod addresses;
@@ -11,6 +11,7 @@ mod app;
 mod certificates;
 mod edge;
 mod events;
+mod guards;
 mod node;
 pub mod port_holder;
 mod state_dir;

@@ -21,6 +21,7 @@ use crate::app::{Applier, Keeping};
 use crate::certificates::Certificates;
 use crate::edge::Edges;
 use crate::events::Events;
+use crate::guards;
 use crate::state_dir::{self, StateDir};
 use crate::takeover::{
     self, Given, Giver, Inheritance, Keeper, Predecessor, Reins, SteadyChecks, TakeOverError, Taker,
@@ -218,7 +219,7 @@ impl Parts {
 
         let access = Arc::new(AccessLog::start(&state.logs(), &tasks));
         let proxy =
-            proxy::Proxy::start(proxy::Options { access: access.clone(), ..proxy::Options::default() })
+            proxy::Proxy::start(proxy::Options { access: access.sink(), ..proxy::Options::default() })
                 .map_err(|source| NodeError::Part { part: "data path", source })?;
         let mut after = None;
         let mut taking = taking.map(|(taker, inheritance)| {
@@ -252,6 +253,8 @@ impl Parts {
             certificates,
             edges,
         ));
+        let (guards, observed, told) = (applier.guards.clone(), registry.clone(), tell.clone());
+        tasks.spawn("node.guards", OnError::Log, |stop| guards::watch(guards, observed, told, stop));
         let keeping = if taking.is_some() { Keeping::Later } else { Keeping::Now };
         let (desired, unmet) = match kept {
             Some(kept) => applier

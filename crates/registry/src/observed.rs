@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kit::Timestamp;
 use manifest::spec::InstanceId;
 
+use crate::Moment;
 use crate::endpoint::Endpoint;
 use crate::health::Health;
 
@@ -41,6 +42,12 @@ impl Observed {
     /// Checks begun since it was registered.
     pub fn checks(&self) -> u64 {
         self.checks.load(Ordering::Relaxed)
+    }
+
+    /// When the data path takes it into account again, or did: it was passed over for what it answered.
+    /// [`Moment::NEVER`]: it never was.
+    pub fn ejected_until(&self) -> Moment {
+        self.endpoint.as_ref().map_or(Moment::NEVER, |endpoint| endpoint.strikes().ejected_until())
     }
 
     /// Exchanges under way.

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod breaker;
 mod check;
 mod completion;
 mod config;
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Events(events::EventsArgs),
     Top(top::TopArgs),
     Routes(routes::RoutesArgs),
+    Breaker(breaker::BreakerArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Plan(plan::PlanArgs),
@@ -110,6 +112,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Events(args) => events::run(args, &context),
         Command::Top(args) => top::run(args, &context),
         Command::Routes(args) => routes::run(args, &context),
+        Command::Breaker(args) => breaker::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Config(args) => config::run(args, &context),
         Command::Plan(args) => plan::run(args, &context),

@@ -6,12 +6,13 @@ use crate::failure::{Failure, print, print_json};
 use crate::flags::{AppFlags, FormatFlag};
 use crate::place::Place;
 use crate::ready::no_such_service;
-use crate::show::{Paint, clean, listing, term};
+use crate::show::{Paint, clean, guards, listing, term};
 
 /// Show what runs
 ///
-/// One line per instance, and one per service that has none, with the reason. JSON: `Status` of the admin
-/// API.
+/// One line per instance, and one per service that has none, with the reason. Below it, a line for each breaker
+/// that is not closed, each queue, and each instance that is passed over for its failures. JSON: `Status` of the
+/// admin API.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct PsArgs {
     /// Where the app is, then services [default: all]
@@ -43,6 +44,7 @@ pub(crate) fn run(args: PsArgs, context: &Context) -> Result<u8, Failure> {
     }
     if !services.is_empty() {
         status.services.retain(|service| services.contains(&service.name));
+        status.guards.retain(|guard| services.contains(&guard.service));
     }
     let names: Option<Vec<&String>> = match (args.services, args.quiet) {
         (true, _) => Some(status.services.iter().map(|service| &service.name).collect()),
@@ -56,7 +58,14 @@ pub(crate) fn run(args: PsArgs, context: &Context) -> Result<u8, Failure> {
             print(&lines.concat())?;
         }
         (None, true) => print_json(&status)?,
-        (None, false) => print(&listing::ps(&status, now(), term::columns(), Paint::stdout()))?,
+        (None, false) => {
+            let (now, columns, paint) = (now(), term::columns(), Paint::stdout());
+            print(&listing::ps(&status, now, columns, paint))?;
+            let troubles = guards::troubles(&status, now, columns, paint);
+            if !troubles.is_empty() {
+                print(&format!("\n{troubles}"))?;
+            }
+        }
     }
     Ok(0)
 }

@@ -198,6 +198,7 @@ pub(crate) mod tests {
             restarts: 0,
             last_exit: None,
             in_flight: 0,
+            ejected_ms: None,
         }
     }
 
@@ -230,6 +231,7 @@ pub(crate) mod tests {
             gateway: vec!["http://127.0.0.1:8080".into()],
             console: None,
             services,
+            guards: Vec::new(),
         }
     }
 

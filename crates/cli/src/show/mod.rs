@@ -3,10 +3,11 @@
 //!
 //! Read in this order: [`paint`], [`clean`] (what services say is not trusted), [`table`], then what is
 //! shown: [`board`], [`view`] (board, then logs), [`line`] (one log line, one event), [`plan`],
-//! [`listing`] (ps, top, routes).
+//! [`listing`] (ps, top, routes), [`guards`] (breaker, and what `ps` adds).
 
 pub(crate) mod board;
 pub(crate) mod clean;
+pub(crate) mod guards;
 pub(crate) mod line;
 pub(crate) mod listing;
 pub(crate) mod live;

@@ -8,7 +8,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use api::{Event, InstanceState, Level, LogLine, Phase, Plan, Service, ServiceState, Status};
+use api::{
+    Breaker, BreakerState, Calls, Event, Guard, InstanceState, Level, LogLine, Phase, Plan, Service,
+    ServiceState, Status,
+};
 use kit::Timestamp;
 use serde_json::json;
 
@@ -25,6 +28,7 @@ pub(crate) struct Script {
     pub(crate) events: Vec<Event>,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) plan: Plan,
+    pub(crate) guards: Vec<Guard>,
     /// A problem instead of an answer to everything that changes something.
     pub(crate) refusal: Option<serde_json::Value>,
 }
@@ -37,6 +41,7 @@ impl Script {
             events: Vec::new(),
             logs: Vec::new(),
             plan: Plan::default(),
+            guards: Vec::new(),
             refusal: None,
         }
     }
@@ -185,6 +190,7 @@ impl Shared {
                 json!([{ "entrance": "gateway", "address": "127.0.0.1:8080", "route": "GET /books",
                          "service": "catalog", "timeout_ms": 1000 }])
             ),
+            ("GET" | "POST", "/v1/breakers") => write_line(&mut stream, Some(&script.guards)),
             ("POST", "/v1/plan" | "/v1/scale") | ("PUT", "/v1/app") => {
                 write_line(&mut stream, Some(&script.plan))
             }
@@ -225,6 +231,7 @@ pub(crate) fn status(phase: Phase, services: &[(&str, ServiceState, &str)]) -> S
             restarts: 0,
             last_exit: None,
             in_flight: 0,
+            ejected_ms: None,
         };
         let runs = matches!(state, ServiceState::Ready | ServiceState::Starting | ServiceState::Stopping);
         Service {
@@ -247,6 +254,24 @@ pub(crate) fn status(phase: Phase, services: &[(&str, ServiceState, &str)]) -> S
         gateway: vec!["http://127.0.0.1:8080".into()],
         console: None,
         services: services.iter().map(service).collect(),
+        guards: Vec::new(),
+    }
+}
+
+/// A guarded call towards `service`.
+pub(crate) fn guard(route: &str, service: &str, state: BreakerState) -> Guard {
+    let window = Calls { total: 20, errors: 12, slow: 0 };
+    let since = Timestamp::from_micros(1);
+    let breaker = Breaker { state, since, window, opened: 1, half_opened: 0, closed: 0 };
+    Guard {
+        route: route.into(),
+        service: service.into(),
+        breaker: Some(breaker),
+        in_use: 0,
+        concurrency: 1024,
+        waiting: 0,
+        requests: 0,
+        retries: 0,
     }
 }
 

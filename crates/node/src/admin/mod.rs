@@ -1,5 +1,6 @@
 //! The admin API's server: decode, call, encode. What it means is in `api`.
 
+mod breakers;
 mod logs;
 mod metrics;
 mod problem;
@@ -72,6 +73,7 @@ pub(crate) async fn serve(admin: Admin, listener: UnixListener, stop: Cancellati
         .route("/v1/logs", get(logs::logs))
         .route("/v1/usage", get(usage))
         .route("/v1/routes", get(routes))
+        .route("/v1/breakers", get(breakers::list).post(breakers::order))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::metrics))

@@ -82,6 +82,12 @@ pub(crate) fn unknown_target(name: &str) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, title, "A0622", "`atoll ps` lists services and instances")
 }
 
+/// No route has this name, or it has no breaker.
+pub(crate) fn no_breaker(route: &str) -> Refusal {
+    let title = format!("no route `{route}` has a breaker");
+    Refusal::new(StatusCode::NOT_FOUND, title, "A0625", "`atoll breaker` lists them; `breaker: off` has none")
+}
+
 /// A restart did not come to its end.
 pub(crate) fn restart(error: &RestartError) -> Refusal {
     match error {

@@ -7,6 +7,7 @@ use control::launch::HOST;
 use control::status::{InstanceView, ServiceView};
 
 use manifest::spec::Listen;
+use registry::{Moment, Observed};
 
 use super::Admin;
 
@@ -20,10 +21,9 @@ pub(crate) async fn status(admin: &Admin) -> api::Status {
         .iter()
         .map(|service| {
             let (routes, calls) = outline.services.get(&service.name).cloned().unwrap_or_default();
-            let in_flight = |instance: &InstanceView| {
-                observed.get(&instance.place.instance(instance.run)).map_or(0, registry::Observed::in_flight)
-            };
-            to_service(service, routes, calls, in_flight)
+            let seen =
+                |instance: &InstanceView| observed.get(&instance.place.instance(instance.run)).cloned();
+            to_service(service, routes, calls, seen)
         })
         .collect();
     api::Status {
@@ -34,6 +34,7 @@ pub(crate) async fn status(admin: &Admin) -> api::Status {
         gateway: outline.gateway.iter().map(url).collect(),
         console: None,
         services,
+        guards: crate::guards::shown(&admin.applier.guards),
     }
 }
 
@@ -69,7 +70,7 @@ fn to_service(
     view: &ServiceView,
     routes: Vec<String>,
     calls: Vec<String>,
-    in_flight: impl Fn(&InstanceView) -> u32,
+    seen: impl Fn(&InstanceView) -> Option<Observed>,
 ) -> api::Service {
     use control::status::ServiceState as From;
     api::Service {
@@ -92,12 +93,14 @@ fn to_service(
         routes,
         calls,
         ready_after_ms: view.ready_after.map(|after| after.as_millis() as u64),
-        instances: view.instances.iter().map(|i| to_instance(i, in_flight(i))).collect(),
+        instances: view.instances.iter().map(|i| to_instance(i, seen(i))).collect(),
     }
 }
 
-fn to_instance(view: &InstanceView, in_flight: u32) -> api::Instance {
+fn to_instance(view: &InstanceView, seen: Option<Observed>) -> api::Instance {
     use control::status::InstanceState as From;
+    let now = Moment::now();
+    let until = seen.as_ref().map_or(Moment::NEVER, Observed::ejected_until);
     api::Instance {
         name: view.place.to_string(),
         service: view.place.service.to_string(),
@@ -121,7 +124,8 @@ fn to_instance(view: &InstanceView, in_flight: u32) -> api::Instance {
         ready_after_ms: view.ready_after.map(|after| after.as_millis() as u64),
         restarts: view.restarts,
         last_exit: view.last_end.clone(),
-        in_flight,
+        in_flight: seen.as_ref().map_or(0, Observed::in_flight),
+        ejected_ms: (until > now).then(|| until.since(now).as_millis() as u64),
     }
 }
 

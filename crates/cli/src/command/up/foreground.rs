@@ -19,8 +19,13 @@ pub(super) async fn run(up: Up, mut signals: Signals) -> Result<u8, Failure> {
     } else {
         diagnostics::to_stderr();
     }
-    let options =
-        node::Options { state_dir, app: app.clone(), keeper_command: keeper_command()?, detached: false, take_over: None };
+    let options = node::Options {
+        state_dir,
+        app: app.clone(),
+        keeper_command: keeper_command()?,
+        detached: false,
+        take_over: None,
+    };
     let node = node::Node::start(options)?;
     let followed = follow(&up, &mut signals, since).await;
     if followed.is_err() {

@@ -34,7 +34,8 @@ pub(crate) fn run(args: NodeArgs) -> Result<u8, Failure> {
     let _ = rustix::process::setsid();
     diagnostics::to_stderr();
     let take_over = take_over.map(Duration::from_secs);
-    let options = node::Options { state_dir, app, keeper_command: keeper_command()?, detached: true, take_over };
+    let options =
+        node::Options { state_dir, app, keeper_command: keeper_command()?, detached: true, take_over };
     let client = api::Client::new(&options.state_dir);
     let node = node::Node::start(options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
