@@ -40,6 +40,9 @@ struct Counts {
     /// Failures to connect in a row.
     failures: AtomicU32,
     requests: AtomicU64,
+    /// Failures that may be its fault, since it was registered.
+    failed: AtomicU64,
+    ejections: AtomicU64,
     latency: Latency,
     strikes: Strikes,
     /// When the data path first saw it ready, in nanoseconds; zero: not yet.
@@ -54,6 +57,8 @@ impl Endpoint {
             in_flight: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             requests: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
             latency: Latency::default(),
             strikes: Strikes::default(),
             ready_since: AtomicU64::new(0),
@@ -85,6 +90,16 @@ impl Endpoint {
     /// Exchanges begun since it was registered.
     pub fn requests(&self) -> u64 {
         self.counts.requests.load(Ordering::Relaxed)
+    }
+
+    /// Exchanges since it was registered that failed in a way that may be its fault.
+    pub fn failures(&self) -> u64 {
+        self.counts.failed.load(Ordering::Relaxed)
+    }
+
+    /// How often it was ejected since it was registered.
+    pub fn ejections(&self) -> u64 {
+        self.counts.ejections.load(Ordering::Relaxed)
     }
 
     /// Takes a place for one exchange, or `None` when the endpoint is leaving the balancer.
@@ -180,8 +195,13 @@ impl Endpoint {
     /// a try out of time). It is wanted less from now on; with a rule, enough failures in a row eject it. True:
     /// just now.
     pub fn failed(&self, took: Duration, rule: Option<&Outlier>, now: Moment) -> bool {
+        self.counts.failed.fetch_add(1, Ordering::Relaxed);
         self.counts.latency.observe_failure(took, now);
-        rule.is_some_and(|rule| self.counts.strikes.failure(rule, now))
+        let ejected = rule.is_some_and(|rule| self.counts.strikes.failure(rule, now));
+        if ejected {
+            self.counts.ejections.fetch_add(1, Ordering::Relaxed);
+        }
+        ejected
     }
 
     /// An exchange that nobody waits for any more had taken so long already: it is at least that slow.
@@ -401,6 +421,7 @@ mod tests {
         let rule = Outlier::default();
         let ejected = (0..rule.failures).filter(|_| web.failed(Duration::ZERO, Some(&rule), at(0))).count();
         assert_eq!(ejected, 1);
+        assert_eq!((web.failures(), web.ejections()), (105, 1));
         assert!(web.strikes().is_ejected(at(4_999)) && !web.strikes().is_ejected(at(5_000)));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use kit::Timestamp;
 use manifest::spec::InstanceId;
@@ -34,6 +35,13 @@ impl Observed {
         Self { health, since, detail: detail.into(), checks: Arc::default(), endpoint: None }
     }
 
+    /// The same with an endpoint.
+    #[must_use]
+    pub fn at(mut self, endpoint: Arc<Endpoint>) -> Self {
+        self.endpoint = Some(endpoint);
+        self
+    }
+
     /// Where it takes requests, if it does.
     pub fn address(&self) -> Option<SocketAddr> {
         self.endpoint.as_ref().map(|endpoint| endpoint.address())
@@ -48,6 +56,21 @@ impl Observed {
     /// [`Moment::NEVER`]: it never was.
     pub fn ejected_until(&self) -> Moment {
         self.endpoint.as_ref().map_or(Moment::NEVER, |endpoint| endpoint.strikes().ejected_until())
+    }
+
+    /// Exchanges that failed in a way that may be its fault.
+    pub fn failures(&self) -> u64 {
+        self.endpoint.as_ref().map_or(0, |endpoint| endpoint.failures())
+    }
+
+    /// How often the data path began to pass it over.
+    pub fn ejections(&self) -> u64 {
+        self.endpoint.as_ref().map_or(0, |endpoint| endpoint.ejections())
+    }
+
+    /// The time that an answer's head is expected to take; `None`: nothing is known yet.
+    pub fn latency(&self, now: Moment) -> Option<Duration> {
+        self.endpoint.as_ref()?.latency(now)
     }
 
     /// Exchanges under way.
