@@ -70,6 +70,21 @@ struct ServiceState {
 /// A request that is being looked at; dropped with its connection, too.
 struct UnderWay(Arc<ServiceState>);
 
+impl UnderWay {
+    /// Reads a request and notes it.
+    async fn new(request: Request<Incoming>, state: &Arc<ServiceState>) -> (Self, Asked) {
+        state.count.fetch_add(1, Ordering::SeqCst);
+        state.under_way.fetch_add(1, Ordering::SeqCst);
+        let under_way = Self(Arc::clone(state));
+        let (head, body) = request.into_parts();
+        let read = if state.is_idle { None } else { body.collect().await.ok() };
+        let body = read.map(|body| body.to_bytes()).unwrap_or_default();
+        let asked = Asked { method: head.method, target: head.uri.to_string(), headers: head.headers, body };
+        state.asked.lock().unwrap().push(asked.clone());
+        (under_way, asked)
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::SeqCst);
@@ -84,6 +99,26 @@ impl Service {
     /// One that never reads a body.
     pub async fn that_reads_no_body(mood: Mood) -> Self {
         Self::with(mood, ServiceState { is_idle: true, ..ServiceState::default() }).await
+    }
+
+    /// One that asks another and answers with what that says.
+    pub async fn that_calls<F>(call: impl Fn(Asked) -> F + Clone + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        let (mood, state) = (watch::Sender::new(Mood::Hangs), Arc::new(ServiceState::default()));
+        let of_server = Arc::clone(&state);
+        let server = Server::http(move |request| {
+            let (state, call) = (Arc::clone(&of_server), call.clone());
+            async move {
+                let (_under_way, asked) = UnderWay::new(request, &state).await;
+                let reply = call(asked).await;
+                let mut answer = text(reply.body);
+                *answer.status_mut() = reply.status.try_into().unwrap();
+                answer
+            }
+        });
+        Self { address: server.await.address, mood, state }
     }
 
     async fn with(mood: Mood, state: ServiceState) -> Self {
@@ -128,20 +163,7 @@ async fn answer(
     mut mood: watch::Receiver<Mood>,
     state: Arc<ServiceState>,
 ) -> Answered {
-    state.count.fetch_add(1, Ordering::SeqCst);
-    state.under_way.fetch_add(1, Ordering::SeqCst);
-    let _under_way = UnderWay(Arc::clone(&state));
-    let (head, body) = request.into_parts();
-    let body = if state.is_idle {
-        Bytes::new()
-    } else {
-        match body.collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(_) => return text("the body broke off"),
-        }
-    };
-    let asked = Asked { method: head.method, target: head.uri.to_string(), headers: head.headers, body };
-    state.asked.lock().unwrap().push(asked);
+    let _under_way = UnderWay::new(request, &state).await;
     loop {
         let now = mood.borrow_and_update().clone();
         let (status, headers, body) = match now {
