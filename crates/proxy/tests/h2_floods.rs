@@ -70,7 +70,7 @@ fn last_words(mut bytes: &[u8]) -> Verdict {
 #[tokio::test]
 async fn streams_that_are_reset_before_they_are_looked_at_end_the_connection() {
     let (_server, harness) = harness(Limits::default()).await;
-    let mut raw = Raw::connect(harness.gateway).await;
+    let raw = Raw::connect(harness.gateway).await;
     let mut burst = Vec::new();
     for n in 0..2000u32 {
         burst.extend(frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &block(&GET)));
@@ -174,7 +174,7 @@ async fn frames_that_carry_nothing_end_the_connection() {
     ];
     for (what, bytes) in nothing {
         let many = bytes.repeat(1000);
-        let mut raw = Raw::connect(harness.gateway).await;
+        let raw = Raw::connect(harness.gateway).await;
         let most = 3 * 1024 * 1024 / many.len();
         let (_, verdict) = flood(raw, &many, most).await;
         assert!(matches!(verdict, CALM | Verdict::Closed), "{what}: {verdict:?}");

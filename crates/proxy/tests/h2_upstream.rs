@@ -343,7 +343,11 @@ async fn streams_beyond_the_last_of_a_goodbye_are_asked_again_on_another_connect
 
 #[tokio::test]
 async fn an_instance_that_speaks_http_1_does_not_answer_in_http() {
-    let server = Server::saying("hello").await;
+    let server = Server::raw(|mut stream| async move {
+        let _ = read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+    })
+    .await;
     let harness = harness(&server).await;
     harness.get("/").await.is_problem(502, "A0716", "http_protocol_error");
 }
@@ -506,4 +510,54 @@ async fn a_shutdown_finishes_what_is_under_way_and_closes_what_is_not() {
     let proxy = harness.proxy.clone();
     let (reply, ()) = tokio::join!(client.reply(), within(proxy.shutdown(PATIENCE)));
     assert_eq!(reply.text(), "finished");
+}
+
+#[tokio::test]
+async fn a_client_of_http_2_is_told_to_go_on_once_its_body_is_wanted() {
+    let server = Server::http(|request| async move {
+        let body = http_body_util::BodyExt::collect(request.into_body()).await.unwrap();
+        text(body.to_bytes())
+    })
+    .await;
+    let harness = Harness::web(server.address).await;
+    let mut new = client(harness.gateway).await;
+    let request = Request::post("http://test/").header("expect", "100-continue").body(()).unwrap();
+    let (mut answer, mut sending) = new.send_request(request, false).unwrap();
+    let early = std::future::poll_fn(|cx| answer.poll_informational(cx));
+    assert_eq!(within(early).await.unwrap().unwrap().status(), 100);
+    sending.send_data("12345".into(), true).unwrap();
+    let mut body = within(answer).await.unwrap().into_body();
+    assert_eq!(within(body.data()).await.unwrap().unwrap(), "12345");
+}
+
+#[tokio::test]
+async fn an_instance_that_says_goodbye_to_calls_that_last_is_asked_on_new_connections() {
+    // Each connection says goodbye after its first stream, which goes on for long.
+    let held = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&held);
+    let server = Server::raw(move |stream| {
+        let count = Arc::clone(&count);
+        async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                let stream = respond.send_response(Response::new(()), false).unwrap();
+                go(async move {
+                    std::future::pending::<()>().await;
+                    drop(stream);
+                });
+                connection.graceful_shutdown();
+            }
+        }
+    })
+    .await;
+    let harness = harness(&server).await;
+    let mut clients = Vec::new();
+    for n in 1..=8 {
+        let mut client = harness.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+        assert!(within(read_head(&mut client.stream)).await.starts_with("HTTP/1.1 200"));
+        assert_eq!(held.load(Ordering::SeqCst), n);
+        clients.push(client);
+    }
 }

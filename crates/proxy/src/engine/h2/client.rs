@@ -45,13 +45,9 @@ pub(crate) async fn send(
 ) -> Result<Reply, Broken> {
     let written = place.link.moved.borrow().written.get();
     let ends = body.is_end_stream();
-    let mut request = Some(request);
-    let (mut answer, stream) =
-        poll_fn(|cx| place.poll_send(cx, &mut request, ends)).await.map_err(|error| {
-            Broken::Unsent(
-                error.map_or_else(|| Cause::from("the connection has just been closed"), Cause::from),
-            )
-        })?;
+    let (mut answer, stream) = place.send(request, ends).map_err(|error| {
+        Broken::Unsent(error.map_or_else(|| Cause::from("the connection has just been closed"), Cause::from))
+    })?;
     let mut pump = (!ends).then(|| Pump::new(body, stream, None));
     let outcome = poll_fn(|cx| {
         if let Some(go) = &go

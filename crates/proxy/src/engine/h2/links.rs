@@ -10,11 +10,12 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::client::{Builder, Connection, SendRequest};
+use h2::SendStream;
+use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use registry::Endpoint;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -102,7 +103,7 @@ impl Links {
                 return Err(NoPlace::Connect(code.map_or(kind.into(), io::Error::from_raw_os_error)));
             }
             let opening = bundle.opening();
-            let room = bundle.links.borrow().len() < limits.http2.upstream_connections.max(1);
+            let room = bundle.in_use() < limits.http2.upstream_connections.max(1);
             watched = match opening {
                 Some(link) => Some(link),
                 None if room => {
@@ -177,7 +178,7 @@ impl Bundle {
     /// The connection with the fewest streams, if any has room for one more.
     fn free(&self, limits: &Limits) -> Option<Rc<Link>> {
         let links = self.links.borrow();
-        let free = links.iter().filter(|link| link.streams.get() < link.most(limits));
+        let free = links.iter().filter(|link| link.streams.get() < link.most(limits) && link.is_alive());
         free.min_by_key(|link| link.streams.get()).cloned()
     }
 
@@ -185,6 +186,13 @@ impl Bundle {
     fn opening(&self) -> Option<Rc<Link>> {
         let links = self.links.borrow();
         links.iter().find(|link| matches!(*link.state.borrow(), State::Opening)).cloned()
+    }
+
+    /// Connections that take streams, or will. Those that only finish theirs do not count.
+    fn in_use(&self) -> usize {
+        let closed = |link: &&Rc<Link>| matches!(*link.state.borrow(), State::Closed | State::Failed(..));
+        let links = self.links.borrow();
+        links.len() - links.iter().filter(closed).count()
     }
 
     fn open(&self) -> Rc<Link> {
@@ -217,6 +225,20 @@ impl Link {
             }
             _ => 0,
         }
+    }
+
+    /// Whether the instance has not said goodbye; one that has takes no more streams.
+    fn is_alive(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let State::Open(sender) = &mut *state else { return false };
+        // It has begun no stream itself, so there is nothing that this could wait for.
+        let polled = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
+        let alive = !matches!(polled, Poll::Ready(Err(_)));
+        if !alive {
+            *state = State::Closed;
+            self.told.notify_one();
+        }
+        alive
     }
 
     fn is_open(&self) -> bool {
@@ -267,30 +289,19 @@ impl Place {
         Self { bundle, link, reused, draining }
     }
 
-    /// Begins the stream.
-    pub(super) fn poll_send(
+    /// Begins the stream. `None` as the error: the connection was closed meanwhile.
+    pub(super) fn send(
         &self,
-        cx: &mut Context<'_>,
-        request: &mut Option<http::Request<()>>,
+        request: http::Request<()>,
         ends: bool,
-    ) -> Poll<Result<(h2::client::ResponseFuture, h2::SendStream<Bytes>), Option<h2::Error>>> {
-        let mut state = self.link.state.borrow_mut();
-        let State::Open(sender) = &mut *state else { return Poll::Ready(Err(None)) };
-        let outcome = match std::task::ready!(sender.poll_ready(cx)) {
-            Ok(()) => match request.take() {
-                Some(request) => sender.send_request(request, ends),
-                None => return Poll::Ready(Err(None)),
-            },
-            Err(error) => Err(error),
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), Option<h2::Error>> {
+        // A sender remembers the stream that it could not begin at once, and lets one task alone wait for
+        // it. One of our own per request leaves that to h2's queue, which the places bound.
+        let mut sender = match &*self.link.state.borrow() {
+            State::Open(sender) => sender.clone(),
+            _ => return Err(None),
         };
-        if let Err(error) = &outcome
-            && !error.is_reset()
-            && error.reason().is_some() | error.is_io()
-        {
-            *state = State::Closed; // the instance says goodbye: the next stream goes elsewhere
-            self.link.told.notify_one();
-        }
-        Poll::Ready(outcome.map_err(Some))
+        sender.send_request(request, ends).map_err(Some)
     }
 }
 

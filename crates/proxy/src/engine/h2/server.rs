@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::server::{Builder, Connection as Http2Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -26,6 +26,7 @@ use crate::engine::RequestStream;
 use crate::engine::begin::begin;
 use crate::exchange::{self, Answer, Asked, Exchange};
 use crate::failure::Kind;
+use crate::head;
 use crate::limits::Limits;
 use crate::outgoing::Outgoing;
 use crate::thread::Thread;
@@ -50,18 +51,16 @@ where
     let limits = thread.limits_now();
     let (io, moved) = Counted::new(stream, ahead, Some(Frames::after(PREFACE.len())));
     let mut handshake = pin!(settings(&limits).handshake(io));
-    let shaken = loop {
-        tokio::select! {
-            shaken = handshake.as_mut() => break shaken,
-            wish = connection.wish() => match wish {
-                Wish::Drain => if let Ok(shaken) = tokio::time::timeout(FRESH_GRACE, handshake.as_mut()).await {
-                    break shaken;
-                } else {
-                    return;
-                },
-                Wish::Close | Wish::Abort => return,
-            },
-        }
+    let shaken = tokio::select! {
+        shaken = handshake.as_mut() => shaken,
+        wish = connection.wish() => match wish {
+            Wish::Close | Wish::Abort => return,
+            Wish::Drain => {
+                let Ok(shaken) = tokio::time::timeout(FRESH_GRACE, handshake.as_mut()).await else { return };
+                connection.tell(Wish::Drain); // once it is known what is on its way
+                shaken
+            }
+        },
     };
     let outcome = match shaken {
         Ok(h2) => Serving::new(thread.clone(), connection.clone(), h2, moved, limits.streams).run().await,
@@ -139,6 +138,7 @@ struct Serving<T> {
 }
 
 /// What a connection does next.
+#[allow(clippy::large_enum_variant)] // it is looked at once, where it was made
 enum Event {
     Stream(Request<RecvStream>, SendResponse<Bytes>),
     Wish(Wish),
@@ -308,6 +308,8 @@ pub(crate) struct RequestBody {
     receive: Receive,
     /// Bytes that may still come, whatever the head said.
     room: u64,
+    /// The client waits to be told to go on: set when the first of the body is asked for.
+    wanted: Option<Rc<Cell<bool>>>,
 }
 
 impl RequestBody {
@@ -315,6 +317,9 @@ impl RequestBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(wanted) = self.wanted.take() {
+            wanted.set(true);
+        }
         let frame = std::task::ready!(self.receive.poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
             let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -348,12 +353,14 @@ async fn stream(
     let (parts, receive) = request.into_parts();
     let receive = Receive::new(receive, message::length_of(&parts.headers));
     let head = message::head_of(parts, connection.session().is_some());
+    let (expects, wanted) = (head::expects_continue(&head), Rc::new(Cell::new(false)));
     peer.calm.borrow_mut().began();
     let body = match receive.is_end() {
         true => Body::empty(),
         false => {
             let room = thread.limits_now().body_bytes;
-            Body::request(RequestStream::Http2(RequestBody { receive, room }))
+            let wanted = expects.then(|| Rc::clone(&wanted));
+            Body::request(RequestStream::Http2(RequestBody { receive, room, wanted }))
         }
     };
     let mut exchange = begin(&thread, connection, head, body, None);
@@ -361,7 +368,12 @@ async fn stream(
         let mut running = pin!(exchange::run(&thread, &mut exchange));
         poll_fn(|cx| match running.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+            Poll::Pending => {
+                if wanted.take() {
+                    go_on(&mut respond);
+                }
+                respond.poll_reset(cx).map(|_| None)
+            }
         })
         .await
     };
@@ -369,6 +381,13 @@ async fn stream(
         Some(answer) => send(&thread, exchange, answer, respond, &peer).await,
         None => peer.was_reset(),
     }
+}
+
+/// Tells a client to send the body that it holds back (RFC 9110 §10.1.1).
+fn go_on(respond: &mut SendResponse<Bytes>) {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::CONTINUE;
+    let _ = respond.send_informational(response); // fails only on a stream that is over
 }
 
 /// Sends an answer. Its body carries the record.
@@ -401,7 +420,7 @@ async fn send(
         Ok(()) => {}
         Err(Stopped::Source(_)) => pump.reset(Reason::INTERNAL_ERROR),
         Err(Stopped::Stalled) => pump.reset(Reason::CANCEL),
-        Err(Stopped::Peer(_)) => peer.was_reset(),
+        Err(Stopped::Peer) => peer.was_reset(),
     }
     drop(unread); // only now: a request that is not read to its end ends with its answer (RFC 9113 §8.1)
 }

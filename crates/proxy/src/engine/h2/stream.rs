@@ -77,7 +77,7 @@ pub(super) enum Stopped {
     /// It broke off where it came from.
     Source(BodyError),
     /// The peer wants no more of it, or is gone.
-    Peer(Option<Reason>),
+    Peer,
     /// The peer gave no room for so long.
     Stalled,
 }
@@ -114,8 +114,8 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
                 Poll::Ready(None) => return Poll::Ready(self.end()),
                 Poll::Pending => {
                     // Whoever waits for the source must hear that nobody wants it any more.
-                    let reset = std::task::ready!(self.stream.poll_reset(cx));
-                    return Poll::Ready(Err(Stopped::Peer(reset.ok())));
+                    let _ = std::task::ready!(self.stream.poll_reset(cx));
+                    return Poll::Ready(Err(Stopped::Peer));
                 }
             };
             let trailers = match frame.into_data() {
@@ -124,7 +124,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
                     if data.is_empty() && !last {
                         continue;
                     }
-                    self.stream.send_data(data, last).map_err(|_| Stopped::Peer(None))?;
+                    self.stream.send_data(data, last).map_err(|_| Stopped::Peer)?;
                     if last {
                         return Poll::Ready(Ok(()));
                     }
@@ -138,14 +138,14 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
             for name in names.cloned().collect::<Vec<_>>() {
                 trailers.remove(name);
             }
-            let sent = self.stream.send_trailers(trailers).map_err(|_| Stopped::Peer(None));
+            let sent = self.stream.send_trailers(trailers).map_err(|_| Stopped::Peer);
             let _ = Pin::new(&mut self.body).poll_frame(cx); // to its end, which it takes note of
             return Poll::Ready(sent);
         }
     }
 
     fn end(&mut self) -> Result<(), Stopped> {
-        self.stream.send_data(Bytes::new(), true).map_err(|_| Stopped::Peer(None))
+        self.stream.send_data(Bytes::new(), true).map_err(|_| Stopped::Peer)
     }
 
     /// Ready when the peer, and the buffer of the stream, have room.
@@ -154,8 +154,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
         while self.stream.capacity() == 0 {
             match self.stream.poll_capacity(cx) {
                 Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Stopped::Peer(error.reason()))),
-                Poll::Ready(None) => return Poll::Ready(Err(Stopped::Peer(None))),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(Stopped::Peer)),
                 Poll::Pending => {
                     let Some(patience) = &mut self.patience else { return Poll::Pending };
                     std::task::ready!(patience.poll_still(cx));
