@@ -7,7 +7,7 @@
 //! - `handover`: listening sockets that another process takes over;
 //! - [`tls`]: handshakes, certificates by name;
 //! - `thread`, `connection`: one thread and what it owns; one client connection and its time limits;
-//! - `engine`: who speaks HTTP on the sockets, and the only place that knows hyper;
+//! - `engine`: who speaks HTTP on the sockets;
 //! - [`exchange`]: one request, from its route to its record; `exchange::run` is the function to read;
 //! - `head`: what is refused, not believed, passed on;
 //! - [`table`], `router`: which route takes it;
