@@ -100,7 +100,8 @@ impl Certificates {
         if gateway.certificates.is_empty() {
             return (Loaded::default(), vec![LoadError::NoCertificate]);
         }
-        let (wanted, authority) = (gateway.certificates.clone(), self.inner.authority.clone());
+        let wanted: Vec<_> = gateway.certificates.iter().flat_map(apart).collect();
+        let authority = self.inner.authority.clone();
         let load = move || {
             let mut loaded = Loaded::default();
             let mut failed = Vec::new();
@@ -201,6 +202,17 @@ fn trouble(kind: &'static str, error: &LoadError) -> Happening {
         hint: help.hint,
         ..happening(Level::Warning, kind, kit::report::chain(error))
     }
+}
+
+/// One certificate for the addresses and one for the names. BoringSSL, and with it gRPC's C core, knows no name
+/// constraints on addresses and refuses a certificate that has any; so clients that say a name (SNI) are shown
+/// one without. Those that connect to an address say nothing, and get the first.
+fn apart(certificate: &Certificate) -> Vec<Certificate> {
+    let Certificate::Development { names } = certificate else { return vec![certificate.clone()] };
+    let is_address = |name: &String| matches!(name.parse(), Ok(Name::Ip(_)));
+    let (addresses, names): (Vec<_>, Vec<_>) = names.iter().cloned().partition(is_address);
+    let both = [addresses, names].into_iter().filter(|names| !names.is_empty());
+    both.map(|names| Certificate::Development { names }).collect()
 }
 
 fn names_of(certificate: &Certificate) -> Result<Vec<Name>, identity::BadName> {

@@ -177,7 +177,7 @@ async fn the_development_authority_is_made_when_it_is_asked_for_and_its_certific
     let plain = Gateway { listen: Vec::new(), ..gateway(vec![files(place.dir.path())]) };
     assert!(place.certificates.load(&plain).await.1.is_empty());
     assert!(!place.dir.path().join("ca").exists());
-    let development = Certificate::Development { names: vec!["localhost".into(), "127.0.0.1".into()] };
+    let development = Certificate::Development { names: vec!["localhost".into()] };
     let (loaded, failed) = place.certificates.load(&gateway(vec![development])).await;
     assert!(failed.is_empty(), "{failed:?}");
     place.certificates.put(loaded);
@@ -196,6 +196,18 @@ async fn the_development_authority_is_made_when_it_is_asked_for_and_its_certific
     place.certificates.look(late + LOOK);
     assert_eq!(place.told.kinds(), ["tls.reloaded", "tls.renewal_failed", "tls.certificate"]);
     assert!(place.shown.chains()[0].is_same(&second));
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_a_name_is_shown_a_certificate_without_addresses() {
+    let place = place();
+    let names = ["localhost", "127.0.0.1", "a.test", "::1"].map(str::to_owned).to_vec();
+    let (loaded, failed) = place.certificates.load(&gateway(vec![Certificate::Development { names }])).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    place.certificates.put(loaded);
+    let chains = place.shown.chains();
+    let names: Vec<_> = chains.iter().map(proxy::tls::CertifiedChain::names).collect();
+    assert_eq!(names, [&[][..], &["localhost".to_owned(), "a.test".to_owned()]], "addresses first: no SNI");
 }
 
 #[tokio::test]
