@@ -34,9 +34,7 @@ pub(crate) mod timing;
 
 pub use channel::{HopReader, Hops};
 pub use hop::{Hop, Lane};
-pub use route::{Label, RouteStats};
-
-pub(crate) use route::{Book, Local, RouteSignals};
+pub use route::{Book, Label, Local, RouteSignals, RouteStats};
 
 use std::cell::RefCell;
 use std::rc::Rc;

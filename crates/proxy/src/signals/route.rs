@@ -90,7 +90,7 @@ struct Shard {
 
 /// A route's counters, over all threads and tables.
 #[derive(Debug)]
-pub(crate) struct RouteSignals {
+pub struct RouteSignals {
     label: Label,
     seat: usize,
     counted: Mutex<Counted>,
@@ -120,7 +120,8 @@ impl RouteSignals {
 
 /// One thread's way to count for a route. It stays on its thread, as its histogram's recorder does: plain
 /// writes of two threads would lose some.
-pub(crate) struct Local {
+#[derive(Debug)]
+pub struct Local {
     signals: Arc<RouteSignals>,
     /// A copy of this thread's own: whoever keeps it touches no other thread's memory.
     label: Arc<Label>,
@@ -129,7 +130,8 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    pub(crate) fn new(signals: &Arc<RouteSignals>) -> Self {
+    /// Counters for the thread that calls.
+    pub fn new(signals: &Arc<RouteSignals>) -> Self {
         const ZERO: AtomicU64 = AtomicU64::new(0);
         let (recorder, latency) = histogram::Recorder::new();
         let shard = Arc::new(Shard {
@@ -153,13 +155,14 @@ impl Local {
         Arc::ptr_eq(&self.signals, signals)
     }
 
-    pub(crate) fn label(&self) -> &Arc<Label> {
+    /// What the route is called.
+    pub fn label(&self) -> &Arc<Label> {
         &self.label
     }
 
     /// Counts an exchange that has ended.
     #[inline]
-    pub(crate) fn count(&self, hop: &Hop<'_>, retries: u32) {
+    pub fn count(&self, hop: &Hop<'_>, retries: u32) {
         let shard = &*self.shard;
         let class = usize::from(hop.status / 100).wrapping_sub(1);
         if let Some(class) = shard.classes.get(class) {
@@ -199,11 +202,11 @@ impl Drop for Local {
 
 /// The signals of every route, over all tables.
 #[derive(Debug, Default)]
-pub(crate) struct Book(Mutex<HashMap<Label, Arc<RouteSignals>>>);
+pub struct Book(Mutex<HashMap<Label, Arc<RouteSignals>>>);
 
 impl Book {
     /// The signals of a route: those that are there already, else new ones. For compiling tables.
-    pub(crate) fn of(&self, label: Label) -> Arc<RouteSignals> {
+    pub fn of(&self, label: Label) -> Arc<RouteSignals> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signals) = all.get(&label) {
             return Arc::clone(signals);
@@ -226,7 +229,7 @@ impl Book {
     }
 
     /// Every route that has carried a request, in order.
-    pub(crate) fn stats(&self) -> Vec<(Label, RouteStats)> {
+    pub fn stats(&self) -> Vec<(Label, RouteStats)> {
         let all: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let stats = all.into_iter().map(|signals| (signals.label.clone(), signals.stats()));
         let mut stats: Vec<_> = stats.filter(|(_, stats)| stats.requests() > 0).collect();
