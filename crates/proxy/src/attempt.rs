@@ -163,6 +163,8 @@ fn no_answer(instance: &InstanceId, broken: Broken, upload: &Upload, reused: boo
     if let Some(kind) = upload.fault() {
         let detail = match kind {
             Kind::RequestStalled => "the request's body paused too long",
+            Kind::BodyTooLarge => "the request's body is longer than allowed",
+            Kind::BadRequest => "the request's chunks cannot be read",
             _ => "the request's body broke off",
         };
         return Failure::new(kind, detail);

@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    fn told(method: Method, version: Version, status: u16, size: Option<u64>, keeps: bool) -> String {
+    fn told(method: &Method, version: Version, status: u16, size: Option<u64>, keeps: bool) -> String {
         let mut fields = Fields::new();
         for (name, value) in [
             ("Date", "now"),
@@ -266,7 +266,7 @@ mod tests {
             fields.push(name.as_bytes(), value.as_bytes());
         }
         let status = StatusCode::from_u16(status).unwrap();
-        let to = To::of(&method, version, &Fields::new(), keeps);
+        let to = To::of(method, version, &Fields::new(), keeps);
         let coding = (!to.is_bodiless(status)).then(|| to.coding(size));
         let mut out = Vec::new();
         head(&mut out, to, status, &fields, size, coding);
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn an_answer_is_framed_by_what_its_body_is_and_never_by_what_its_fields_say() {
         let (new, old) = (Version::HTTP_11, Version::HTTP_10);
-        let get = |version, status, size, keeps| told(Method::GET, version, status, size, keeps);
+        let get = |version, status, size, keeps| told(&Method::GET, version, status, size, keeps);
         assert_eq!(get(new, 200, Some(5), true), "Date: now|X: 1|content-length: 5");
         assert_eq!(get(new, 200, Some(0), true), "Date: now|X: 1|content-length: 0");
         assert_eq!(get(new, 200, None, true), "Date: now|X: 1|transfer-encoding: chunked");
@@ -286,6 +286,6 @@ mod tests {
         assert_eq!(get(old, 200, Some(5), true), "Date: now|X: 1|content-length: 5|connection: keep-alive");
         assert_eq!(get(new, 204, Some(0), true), "Date: now|X: 1");
         assert_eq!(get(new, 304, Some(0), true), "Date: now|Content-Length: 99|X: 1");
-        assert_eq!(told(Method::HEAD, new, 200, Some(0), true), "Date: now|Content-Length: 99|X: 1");
+        assert_eq!(told(&Method::HEAD, new, 200, Some(0), true), "Date: now|Content-Length: 99|X: 1");
     }
 }
