@@ -385,7 +385,7 @@ pub struct Route {
     pub entrance: String,
     /// Where it listens.
     pub address: String,
-    /// The route's name: `GET /books/{id}`; `*` for a mesh address.
+    /// The route's name: `GET /books/{id}`; `orders -> payments` for an entry of `calls`.
     pub route: String,
     /// The service behind it.
     pub service: String,

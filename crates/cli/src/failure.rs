@@ -88,7 +88,7 @@ pub(crate) enum CliError {
         nearest: Option<String>,
     },
     /// A part of a name that several routes have.
-    #[error("`{name}` could be {routes}")]
+    #[error("{} could be {routes}", if name.is_empty() { "without a name it".to_owned() } else { format!("`{name}`") })]
     ManyRoutes {
         /// As given.
         name: String,

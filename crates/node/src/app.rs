@@ -4,21 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use api::{Action, Apply, Plan};
 use control::ports::Ports;
 use control::{Change, ChangeKind, Controller, Desired};
 use kit::{Explain, Help};
-use manifest::spec::{App, Listen, ServiceName};
+use manifest::spec::{App, Balance, InstanceId, Listen, ServiceName};
 use proxy::table::Additions;
 use proxy::{Entrance, Guards, Listener, RouteTable};
-use registry::Directory;
+use registry::{Directory, Moment};
 use tokio::sync::{Mutex, watch};
 
 use crate::addresses::{Addresses, loopback};
 use crate::certificates::{Certificates, LoadError};
 use crate::edge::Edges;
+use crate::guards;
 use crate::port_holder;
 use crate::state_dir::StateDir;
 use crate::takeover::Turn;
@@ -35,6 +36,8 @@ pub(crate) struct Applier {
     pub(crate) proxy: proxy::Handle,
     /// Over all route tables: a breaker that is open stays open when the file changes.
     pub(crate) guards: Arc<Guards>,
+    /// How the routes in force spread requests.
+    balances: std::sync::Mutex<Arc<BTreeMap<ServiceName, Balance>>>,
     certificates: Certificates,
     edges: Edges,
     in_force: Mutex<InForce>,
@@ -141,8 +144,20 @@ impl Applier {
         let addresses = Addresses::read(&state);
         let in_force = Mutex::new(InForce { addresses, ..InForce::default() });
         let turn = watch::Sender::new(Turn::Ours);
-        let guards = Arc::default();
-        Self { state, detached, directory, ports, proxy, guards, certificates, edges, in_force, turn }
+        let (guards, balances) = (Arc::default(), std::sync::Mutex::default());
+        Self {
+            state,
+            detached,
+            directory,
+            ports,
+            proxy,
+            guards,
+            balances,
+            certificates,
+            edges,
+            in_force,
+            turn,
+        }
     }
 
     /// Another node may take over: no wish is met until it is clear whose turn it is.
@@ -312,6 +327,8 @@ impl Applier {
         }
         let additions = Additions { guards: Arc::clone(&self.guards), ..self.edges.put(edge) };
         self.proxy.publish(RouteTable::compile_with(&app, &self.directory, additions));
+        let balances = app.services.values().map(|service| (service.name.clone(), service.balance.clone()));
+        *self.balances.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(balances.collect());
         self.give_back(&in_force.addresses, &addresses);
         *in_force = InForce { apply, app: Some(app), addresses, desired, gateway, going_down: false };
         Ok(())
@@ -374,6 +391,12 @@ impl Applier {
             .map_err(ApplyError::Keep)
     }
 
+    /// The instances that the data path passes over for what they answered, each with the end of that.
+    pub(crate) fn passed_over(&self) -> BTreeMap<InstanceId, Moment> {
+        let balances = Arc::clone(&self.balances.lock().unwrap_or_else(PoisonError::into_inner));
+        guards::passed_over(&self.directory, &balances, Moment::now())
+    }
+
     /// The wish in force.
     pub(crate) async fn wish(&self) -> Apply {
         self.in_force.lock().await.apply.clone()
@@ -414,7 +437,7 @@ impl Applier {
                 outline.routes.push(api::Route {
                     entrance: service.name.to_string(),
                     address: port.map_or_else(String::new, |port| loopback(*port).to_string()),
-                    route: "*".into(),
+                    route: format!("{} -> {callee}", service.name),
                     service: callee.to_string(),
                     timeout_ms: call.guard.timeout.as_millis() as u64,
                 });

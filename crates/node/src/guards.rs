@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::BreakerState;
 use control::{Happening, Level};
 use kit::{Clock, SystemClock};
-use manifest::spec::InstanceId;
+use manifest::spec::{Balance, InstanceId, ServiceName};
 use proxy::GuardState;
 use proxy::policy::breaker::{Seen, State};
-use registry::{Moment, ObservedMap, Registry};
+use proxy::policy::eligible::after_ejections;
+use registry::{Directory, Endpoint, Moment};
 use tokio_util::sync::CancellationToken;
 
+use crate::app::Applier;
 use crate::edge::Tell;
 
 /// How often breakers and ejections are looked at. They count their changes, so none between two looks is lost.
@@ -55,10 +58,36 @@ const fn word(state: State) -> BreakerState {
     }
 }
 
+/// The instances that the data path passes over for what they answered, each with the end of that. An instance
+/// without others beside it is used whatever it answers, and is not among them: the rule is the data path's own.
+pub(crate) fn passed_over(
+    directory: &Directory,
+    balances: &BTreeMap<ServiceName, Balance>,
+    now: Moment,
+) -> BTreeMap<InstanceId, Moment> {
+    let mut found = BTreeMap::new();
+    for (service, balance) in balances {
+        let Some(rule) = &balance.outlier else { continue };
+        let endpoints = directory.upstream(service);
+        let endpoints = endpoints.load();
+        let until = |endpoint: &Endpoint| {
+            let until = endpoint.strikes().ejected_until();
+            if until > now { until } else { Moment::NEVER }
+        };
+        let ejected = endpoints.ready.iter().map(|endpoint| until(endpoint));
+        let eligible = after_ejections(ejected, endpoints.known, rule.share, balance.panic);
+        for (index, endpoint) in endpoints.ready.iter().enumerate() {
+            if !eligible.has(index) {
+                found.insert(endpoint.id().clone(), until(endpoint));
+            }
+        }
+    }
+    found
+}
+
 /// Looks until told to stop, and tells what has changed.
 pub(crate) async fn watch(
-    guards: std::sync::Arc<proxy::Guards>,
-    registry: Registry,
+    applier: Arc<Applier>,
     tell: Tell,
     stop: CancellationToken,
 ) -> Result<(), Infallible> {
@@ -70,8 +99,8 @@ pub(crate) async fn watch(
             () = stop.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        let mut news = memory.breakers(&guards.states());
-        news.extend(memory.ejections(&registry.observed(), Moment::now()));
+        let mut news = memory.breakers(&applier.guards.states());
+        news.extend(memory.ejections(applier.passed_over(), Moment::now()));
         let more = news.len().saturating_sub(MOST_NEWS);
         news.into_iter().take(MOST_NEWS).for_each(|news| tell(news));
         if more > 0 {
@@ -116,26 +145,20 @@ impl Memory {
     }
 
     /// Which instances the data path has begun or ended to pass over.
-    fn ejections(&mut self, observed: &ObservedMap, now: Moment) -> Vec<Happening> {
+    fn ejections(&mut self, passed_over: BTreeMap<InstanceId, Moment>, now: Moment) -> Vec<Happening> {
         let mut news = Vec::new();
-        let mut next = BTreeMap::new();
-        for (id, observed) in observed.iter() {
-            let until = observed.ejected_until();
-            let before = self.ejected.get(id).copied();
-            if until > now {
-                if before != Some(until) {
-                    let time = kit::units::format_duration(round(until.since(now)));
-                    let message =
-                        format!("{} answers with failures and is passed over for {time}", id.name());
-                    news.push(about(id, Level::Warning, "instance.ejected", message));
-                }
-                next.insert(id.clone(), until);
-            } else if before.is_some() {
-                let message = format!("{} is taken into account again", id.name());
-                news.push(about(id, Level::Info, "instance.returned", message));
+        for (id, until) in &passed_over {
+            if self.ejected.get(id) != Some(until) {
+                let time = kit::units::format_duration(round(until.since(now)));
+                let message = format!("{} answers with failures and is passed over for {time}", id.name());
+                news.push(about(id, Level::Warning, "instance.ejected", message));
             }
         }
-        self.ejected = next;
+        for id in self.ejected.keys().filter(|id| !passed_over.contains_key(id)) {
+            let message = format!("{} is taken into account again", id.name());
+            news.push(about(id, Level::Info, "instance.returned", message));
+        }
+        self.ejected = passed_over;
         news
     }
 }
@@ -322,6 +345,34 @@ mod tests {
             seen(State::Closed, 1, 0, 1),
         ];
         assert_eq!(told(&story), ["is held open", "is held closed", "judges again"]);
+    }
+
+    #[test]
+    fn an_instance_is_told_of_when_it_is_passed_over_and_when_not_any_more() {
+        let rule = manifest::spec::Outlier::default();
+        let (directory, now) = (Directory::default(), Moment::now());
+        let web: ServiceName = "web".parse().unwrap();
+        let endpoint = |n: u16| {
+            Arc::new(Endpoint::new(format!("web-{n}#1").parse().unwrap(), ([127, 0, 0, 1], n).into()))
+        };
+        let (one, two) = (endpoint(1), endpoint(2));
+        while !one.failed(Duration::ZERO, Some(&rule), now) {}
+        let balances = BTreeMap::from([(web.clone(), Balance::default())]);
+        let publish = |ready| {
+            let endpoints = registry::Endpoints { ready, ..registry::Endpoints::default() };
+            directory.upstream(&web).publish(endpoints);
+        };
+        let mut memory = Memory::default();
+        let mut look = |now| {
+            let news = memory.ejections(passed_over(&directory, &balances, now), now);
+            news.into_iter().map(|news| news.message).collect::<Vec<_>>()
+        };
+        publish(vec![one.clone()]);
+        assert!(look(now).is_empty(), "there is no other");
+        publish(vec![one, two]);
+        assert_eq!(look(now), ["web-1 answers with failures and is passed over for 5s"]);
+        assert!(look(now).is_empty());
+        assert_eq!(look(now + Duration::from_secs(6)), ["web-1 is taken into account again"]);
     }
 
     #[test]

@@ -253,8 +253,8 @@ impl Parts {
             certificates,
             edges,
         ));
-        let (guards, observed, told) = (applier.guards.clone(), registry.clone(), tell.clone());
-        tasks.spawn("node.guards", OnError::Log, |stop| guards::watch(guards, observed, told, stop));
+        let (guarded, told) = (applier.clone(), tell.clone());
+        tasks.spawn("node.guards", OnError::Log, |stop| guards::watch(guarded, told, stop));
         let keeping = if taking.is_some() { Keeping::Later } else { Keeping::Now };
         let (desired, unmet) = match kept {
             Some(kept) => applier

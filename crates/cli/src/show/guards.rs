@@ -54,6 +54,8 @@ pub(crate) fn troubles(status: &Status, now: Timestamp, columns: Option<usize>, 
                     format!(": `atoll breaker auto {:?}` lets it judge again", clean::text(&guard.route))
                 }
                 BreakerState::HalfOpen => ": a few requests pass, as probes".to_owned(),
+                // After a probe has failed there is nothing in the window.
+                _ if breaker.window.total == 0 => ": a probe failed".to_owned(),
                 _ => {
                     let seen = breaker.window;
                     let slow = if seen.slow == 0 { String::new() } else { format!(", {} slow", seen.slow) };

@@ -217,15 +217,15 @@ mod tests {
             Route {
                 entrance: "orders".into(),
                 address: "127.0.0.1:41001".into(),
-                route: "*".into(),
+                route: "orders -> payments".into(),
                 service: "payments".into(),
                 timeout_ms: 800,
             },
         ];
         insta::assert_snapshot!(routes(&all, None, Paint::new(false)), @r"
-        ENTRANCE  ADDRESS          ROUTE            SERVICE   TIMEOUT
-        gateway   127.0.0.1:8080   GET /books/{id}  catalog       30s
-        orders    127.0.0.1:41001  *                payments    800ms
+        ENTRANCE  ADDRESS          ROUTE               SERVICE   TIMEOUT
+        gateway   127.0.0.1:8080   GET /books/{id}     catalog       30s
+        orders    127.0.0.1:41001  orders -> payments  payments    800ms
         ");
     }
 }

@@ -1,13 +1,14 @@
 //! From what the controller sees to what the API says.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use api::{InstanceState, Phase, ServiceState};
 use control::launch::HOST;
 use control::status::{InstanceView, ServiceView};
 
 use manifest::spec::Listen;
-use registry::{Moment, Observed};
+use registry::Moment;
 
 use super::Admin;
 
@@ -16,13 +17,19 @@ pub(crate) async fn status(admin: &Admin) -> api::Status {
     let view = admin.controller.view().borrow().clone();
     let outline = admin.applier.outline().await;
     let observed = admin.registry.observe().borrow().clone();
+    let (passed_over, now) = (admin.applier.passed_over(), Moment::now());
     let services: Vec<api::Service> = view
         .services
         .iter()
         .map(|service| {
             let (routes, calls) = outline.services.get(&service.name).cloned().unwrap_or_default();
-            let seen =
-                |instance: &InstanceView| observed.get(&instance.place.instance(instance.run)).cloned();
+            let seen = |instance: &InstanceView| {
+                let id = instance.place.instance(instance.run);
+                Seen {
+                    in_flight: observed.get(&id).map_or(0, registry::Observed::in_flight),
+                    ejected: passed_over.get(&id).map(|until| until.since(now)),
+                }
+            };
             to_service(service, routes, calls, seen)
         })
         .collect();
@@ -66,11 +73,18 @@ fn phase(services: &[api::Service]) -> Phase {
     if ready { Phase::Ready } else { Phase::Starting }
 }
 
+/// An instance as the data path sees it.
+struct Seen {
+    in_flight: u32,
+    /// How much longer it is passed over.
+    ejected: Option<Duration>,
+}
+
 fn to_service(
     view: &ServiceView,
     routes: Vec<String>,
     calls: Vec<String>,
-    seen: impl Fn(&InstanceView) -> Option<Observed>,
+    seen: impl Fn(&InstanceView) -> Seen,
 ) -> api::Service {
     use control::status::ServiceState as From;
     api::Service {
@@ -97,10 +111,8 @@ fn to_service(
     }
 }
 
-fn to_instance(view: &InstanceView, seen: Option<Observed>) -> api::Instance {
+fn to_instance(view: &InstanceView, seen: Seen) -> api::Instance {
     use control::status::InstanceState as From;
-    let now = Moment::now();
-    let until = seen.as_ref().map_or(Moment::NEVER, Observed::ejected_until);
     api::Instance {
         name: view.place.to_string(),
         service: view.place.service.to_string(),
@@ -124,8 +136,8 @@ fn to_instance(view: &InstanceView, seen: Option<Observed>) -> api::Instance {
         ready_after_ms: view.ready_after.map(|after| after.as_millis() as u64),
         restarts: view.restarts,
         last_exit: view.last_end.clone(),
-        in_flight: seen.as_ref().map_or(0, Observed::in_flight),
-        ejected_ms: (until > now).then(|| until.since(now).as_millis() as u64),
+        in_flight: seen.in_flight,
+        ejected_ms: seen.ejected.map(|left| left.as_millis() as u64),
     }
 }
 
