@@ -71,17 +71,16 @@ struct ServiceState {
 struct UnderWay(Arc<ServiceState>);
 
 impl UnderWay {
-    /// Reads a request and notes it.
-    async fn new(request: Request<Incoming>, state: &Arc<ServiceState>) -> (Self, Asked) {
+    /// Reads a request and notes it. `None`: it broke off.
+    async fn new(request: Request<Incoming>, state: &Arc<ServiceState>) -> Option<(Self, Asked)> {
         state.count.fetch_add(1, Ordering::SeqCst);
         state.under_way.fetch_add(1, Ordering::SeqCst);
         let under_way = Self(Arc::clone(state));
         let (head, body) = request.into_parts();
-        let read = if state.is_idle { None } else { body.collect().await.ok() };
-        let body = read.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = if state.is_idle { Bytes::new() } else { body.collect().await.ok()?.to_bytes() };
         let asked = Asked { method: head.method, target: head.uri.to_string(), headers: head.headers, body };
         state.asked.lock().unwrap().push(asked.clone());
-        (under_way, asked)
+        Some((under_way, asked))
     }
 }
 
@@ -111,7 +110,9 @@ impl Service {
         let server = Server::http(move |request| {
             let (state, call) = (Arc::clone(&of_server), call.clone());
             async move {
-                let (_under_way, asked) = UnderWay::new(request, &state).await;
+                let Some((_under_way, asked)) = UnderWay::new(request, &state).await else {
+                    return text("it broke off");
+                };
                 let reply = call(asked).await;
                 let mut answer = text(reply.body);
                 *answer.status_mut() = reply.status.try_into().unwrap();
@@ -163,7 +164,7 @@ async fn answer(
     mut mood: watch::Receiver<Mood>,
     state: Arc<ServiceState>,
 ) -> Answered {
-    let _under_way = UnderWay::new(request, &state).await;
+    let Some(_under_way) = UnderWay::new(request, &state).await else { return text("it broke off") };
     loop {
         let now = mood.borrow_and_update().clone();
         let (status, headers, body) = match now {
