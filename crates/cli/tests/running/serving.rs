@@ -101,3 +101,29 @@ fn output_is_kept_line_by_line_and_shown() {
         log.contains("200 GET /back") && log.contains("route=\"GET /back\"")
     });
 }
+
+#[test]
+fn metrics_tell_of_routes_instances_and_guards_and_examples_to_those_who_ask() {
+    let world = World::new(SHOP);
+    world.ok(&["up", "-d", "--wait"]);
+    for _ in 0..3 {
+        let answer = world.get("/back");
+        assert_eq!(answer.status, 200);
+        assert!(answer.head.to_ascii_lowercase().contains("server-timing: atoll;dur="), "{}", answer.head);
+    }
+    world.until("the last one is counted", |_| world.metrics("*/*").contains("class=\"2xx\"} 3"));
+    let classic = world.metrics("*/*");
+    assert!(classic.contains("content-type: text/plain; version=0.0.4"), "{classic}");
+    for line in [
+        r#"atoll_route_requests_total{route="GET /back",service="back",caller="",class="2xx"} 3"#,
+        r#"atoll_route_duration_seconds_count{route="GET /back",service="back",caller=""} 3"#,
+        r#"atoll_breaker_state{route="GET /back",service="back",state="closed"} 1"#,
+        r#"atoll_bulkhead_in_use{route="GET /back",service="back"} 0"#,
+        r#"atoll_instance_ejected{service="back",instance="back-1"} 0"#,
+    ] {
+        assert!(classic.lines().any(|have| have == line), "{line} in {classic}");
+    }
+    let open = world.metrics("application/openmetrics-text; version=1.0.0");
+    assert!(open.contains("content-type: application/openmetrics-text; version=1.0.0"), "{open}");
+    assert!(open.contains(" # {trace_id=\"") && open.contains("# EOF\n"), "{open}");
+}

@@ -142,6 +142,18 @@ impl World {
         get(&address, path)
     }
 
+    /// `GET /metrics` of the node, head and all, as one asks who accepts `accept`. Header names in lower case.
+    pub(crate) fn metrics(&self, accept: &str) -> String {
+        let mut stream = std::os::unix::net::UnixStream::connect(self.state_dir().join(api::SOCKET)).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nhost: atoll\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        text(&bytes)
+    }
+
     /// The process id of the node.
     pub(crate) fn node_pid(&self) -> u32 {
         self.runtime.block_on(self.client().node()).unwrap().pid

@@ -132,17 +132,16 @@ pub struct Local {
 impl Local {
     /// Counters for the thread that calls.
     pub fn new(signals: &Arc<RouteSignals>) -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         let (recorder, latency) = histogram::Recorder::new();
         let shard = Arc::new(Shard {
-            classes: [ZERO; 5],
-            retries: ZERO,
-            hedges: ZERO,
-            fallbacks: ZERO,
-            bytes_in: ZERO,
-            bytes_out: ZERO,
+            classes: Default::default(),
+            retries: AtomicU64::new(0),
+            hedges: AtomicU64::new(0),
+            fallbacks: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
             latency,
-            errors: [ZERO; Kind::ALL.len()],
+            errors: std::array::from_fn(|_| AtomicU64::new(0)),
         });
         let mut counted = signals.counted.lock().unwrap_or_else(PoisonError::into_inner);
         counted.shards.push(Arc::clone(&shard));
