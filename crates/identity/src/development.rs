@@ -203,7 +203,13 @@ impl DevelopmentAuthority {
         let mut params = CertificateParams::default();
         let end = (now + LEAF_LIFETIME).min(self.not_after);
         set_validity(&mut params, now - BACKDATE, end);
-        params.distinguished_name = titled(names.first().map_or_else(String::new, Name::to_string));
+        // For people. OpenSSL takes it for a DNS name, to be held against the constraints, where it looks like
+        // one and no other is there; an address does, so it stands behind a word.
+        params.distinguished_name = titled(match names.first() {
+            Some(Name::Dns(name)) => name.clone(),
+            Some(Name::Ip(address)) => format!("address {address}"),
+            None => String::new(),
+        });
         for name in names {
             params.subject_alt_names.push(match name {
                 Name::Ip(address) => SanType::IpAddress(*address),
