@@ -34,8 +34,13 @@ pub(crate) struct BreakerArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: BreakerArgs, context: &Context) -> Result<u8, Failure> {
-    // A route may begin with its path, which looks like a place; with an order before it, it does not.
-    let (place, words) = Place::of_targets(args.app.after(&context.app), &args.words);
+    let flags = args.app.after(&context.app);
+    // A route may begin with its path, which looks like a place.
+    let is_path = |word: &String| word.starts_with('/') && !std::path::Path::new(word).exists();
+    let (place, words) = match args.words.first() {
+        Some(first) if is_path(first) => (Place::new(flags, None), args.words),
+        _ => Place::of_targets(flags, &args.words),
+    };
     let client = place.client()?;
     let (order, wanted) = parse(&words);
     let all = context.block_on(async { Ok(client.breakers().await?) })?;

@@ -5,6 +5,7 @@ mod changes;
 mod detached;
 mod faults;
 mod foreground;
+mod guards;
 mod load;
 mod serving;
 mod tls;
