@@ -93,7 +93,8 @@ async fn elsewhere(
     upload: &Rc<Upload>,
     deadline: &Deadline,
 ) -> Option<Answer> {
-    if !upload.is_whole() {
+    let now = Instant::now();
+    if !upload.is_whole() || deadline.left(now).is_zero() {
         return None;
     }
     if let Some(path) = path {
@@ -103,6 +104,6 @@ async fn elsewhere(
             exchange.asked.head.method = Method::GET;
         }
     }
-    let answer = Call { thread, exchange, upload, target, rule, deadline }.run().await.ok()?;
+    let answer = Call { thread, exchange, upload, target, rule, deadline, now }.run().await.ok()?;
     (!answer.status.is_server_error()).then_some(answer)
 }

@@ -35,7 +35,8 @@ impl Forward {
         let start = Instant::from_std(exchange.record.started());
         let deadline = Deadline::new(start, self.rule.timeout, deadline::asked(&exchange.asked.head.fields));
         // A filter may have held it up since it came.
-        if deadline.at() <= Instant::now() {
+        let now = Instant::now();
+        if deadline.at() <= now {
             let detail = "whoever called has stopped waiting already";
             return Err(Failure::new(Kind::DeadlineExceeded, detail));
         }
@@ -47,7 +48,8 @@ impl Forward {
         let upload = Upload::new(exchange.take_body());
         exchange.record.upload(&upload);
         let target = self.choose(&exchange.asked, thread);
-        let call = Call { thread, exchange, upload: &upload, target, rule: &self.rule, deadline: &deadline };
+        let call =
+            Call { thread, exchange, upload: &upload, target, rule: &self.rule, deadline: &deadline, now };
         let outcome = call.run().await;
         match &self.fallback {
             None => outcome,

@@ -37,6 +37,8 @@ pub(crate) struct Call<'a> {
     pub(crate) target: &'a Target,
     pub(crate) rule: &'a spec::Guard,
     pub(crate) deadline: &'a Deadline,
+    /// When it begins.
+    pub(crate) now: Instant,
 }
 
 /// What a try ended with.
@@ -49,8 +51,8 @@ struct Tried {
 impl Call<'_> {
     /// Gets an answer from an instance of the target.
     pub(crate) async fn run(&self) -> Result<Answer, Failure> {
-        let Self { thread, exchange, upload, target, rule, deadline } = self;
-        let now = Moment::now();
+        let Self { thread, exchange, upload, target, rule, deadline, now } = self;
+        let mut now = Moment::of(now.into_std());
         // Refused before it takes or waits for a place. A pass that is no probe is asked for again below: the
         // breaker may have opened during the wait.
         let mut probe = target.guarded.admit(now)?.filter(Pass::is_probe);
@@ -67,7 +69,7 @@ impl Call<'_> {
         let mut avoid: Option<InstanceId> = None;
         loop {
             let pass = match probe.take() {
-                None => target.guarded.admit(Moment::now())?,
+                None => target.guarded.admit(now)?,
                 probe => probe,
             };
             let tried = self.hedged(pass, avoid.as_ref()).await;
@@ -85,7 +87,8 @@ impl Call<'_> {
             };
             exchange.record.retried();
             // The connection of an answer that is not wanted closes, its lease is given back.
-            let Tried { endpoint, .. } = tried;
+            let Tried { endpoint, outcome } = tried;
+            drop(outcome);
             avoid = endpoint.map(|endpoint| endpoint.id().clone()).or(avoid);
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
@@ -95,6 +98,7 @@ impl Call<'_> {
                 let until = deadline.at().min(Instant::now() + LOOK_AGAIN.draw(tries.failed));
                 let _ = tokio::time::timeout_at(until, changed.changed()).await;
             }
+            now = Moment::now();
         }
     }
 
@@ -153,7 +157,7 @@ impl Call<'_> {
 
     /// One try on one instance, and what is learned from it.
     async fn once(&self, pass: Option<Pass>, avoid: Option<&InstanceId>) -> Tried {
-        let Self { thread, exchange, upload, target, rule, deadline } = self;
+        let Self { thread, exchange, upload, target, rule, deadline, .. } = self;
         let picking = balance::pick(thread, target, &exchange.asked, avoid);
         let picked = tokio::time::timeout_at(deadline.at(), picking).await;
         let lease = match picked.unwrap_or_else(|_| Err(self.too_late(Phase::Instance, None))) {

@@ -58,8 +58,8 @@ struct Kept {
 }
 
 impl Kept {
-    fn size(&self, key: &Key) -> usize {
-        self.body.len() + self.fields.capacity() + KEYS * key.size()
+    fn size(&self, key: usize) -> usize {
+        self.body.len() + self.fields.capacity() + KEYS * key
     }
 }
 
@@ -107,16 +107,17 @@ impl Store {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = inner.next;
         inner.next += 1;
-        inner.bytes += kept.size(&key);
+        let size = key.size();
+        inner.bytes += kept.size(size);
         inner.order.insert(number, key.clone());
-        if let Some((before, old)) = inner.answers.insert(key.clone(), (number, kept)) {
+        if let Some((before, old)) = inner.answers.insert(key, (number, kept)) {
             inner.order.remove(&before);
-            inner.bytes -= old.size(&key);
+            inner.bytes -= old.size(size);
         }
         while inner.bytes > KEPT {
             let Some((_, oldest)) = inner.order.pop_first() else { return };
             if let Some((_, old)) = inner.answers.remove(&oldest) {
-                inner.bytes -= old.size(&oldest);
+                inner.bytes -= old.size(oldest.size());
             }
         }
     }

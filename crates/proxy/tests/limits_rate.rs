@@ -95,9 +95,11 @@ impl Filter for Subject {
 async fn each_subject_of_a_token_has_its_own_count() {
     let service = Service::start(Mood::Says(200)).await;
     let world = World::start(&app([])).await;
-    let filters: Box<dyn Fn(&_, &_) -> Vec<Box<dyn Filter>>> = Box::new(|_, _| vec![Box::new(Subject)]);
     let limits = limited(vec![at_once(2, spec::LimitKey::User)]);
-    world.change_with(&web_under(limits), Additions { filters: Some(filters), ..Additions::default() });
+    world.change_with(
+        &web_under(limits),
+        Additions { filters: Some(Box::new(|_, _| vec![Box::new(Subject)])), ..Additions::default() },
+    );
     world.ready("web", &[&service]);
     assert_eq!(passed(&world, 5, "X-Token: alice\r\n").await, 2);
     assert_eq!(passed(&world, 5, "X-Token: bob\r\n").await, 2);

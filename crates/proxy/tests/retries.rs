@@ -180,7 +180,8 @@ async fn a_client_that_leaves_during_a_pause_leaves_nothing_behind() {
     let world = World::web(retry(|retry| retry.attempts = 1), &[&service]).await;
     let endpoints = world.ready("web", &[&service]);
     let client = world.begin("/").await;
-    until("it pauses", || world.harness.proxy.stats().retries == 1).await;
+    service.until_asked(1).await;
+    until("it pauses, and has let go of the instance", || endpoints[0].in_flight() == 0).await;
     drop(client);
     world.is_idle(&endpoints).await;
     assert_eq!(world.harness.records.nth(1).await.error, Some(Kind::ClientGone));
