@@ -107,11 +107,11 @@ fn to_service(
         routes,
         calls,
         ready_after_ms: view.ready_after.map(|after| after.as_millis() as u64),
-        instances: view.instances.iter().map(|i| to_instance(i, seen(i))).collect(),
+        instances: view.instances.iter().map(|i| to_instance(i, &seen(i))).collect(),
     }
 }
 
-fn to_instance(view: &InstanceView, seen: Seen) -> api::Instance {
+fn to_instance(view: &InstanceView, seen: &Seen) -> api::Instance {
     use control::status::InstanceState as From;
     api::Instance {
         name: view.place.to_string(),
