@@ -6,6 +6,7 @@ mod policies;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::*;
@@ -13,6 +14,7 @@ use kit::units::Share;
 use manifest::spec;
 use policies::*;
 use registry::{Endpoint, Endpoints, Moment};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 
 fn balanced(balance: spec::Balance) -> spec::App {
@@ -331,4 +333,72 @@ async fn those_that_only_the_data_path_suspects_are_used_when_too_few_others_are
     assert_eq!(client.reply().await.status, 200);
     publish(0, 0, 3, false);
     client.get("/").await.is_problem(503, "A0710", "destination_unavailable");
+}
+
+/// Passes while it may, then never comes back with an answer.
+struct Hanging(Arc<AtomicBool>);
+
+impl registry::ExecProbe for Hanging {
+    fn run<'a>(
+        &'a self,
+        _: &'a spec::InstanceId,
+        _: &'a [String],
+        _: Duration,
+    ) -> kit::BoxFuture<'a, Result<(), String>> {
+        Box::pin(async {
+            if !self.0.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// With the registry itself: the only instance hangs up on a few requests, and its check hangs as well. It is all
+/// there is, so it is asked all the same.
+#[tokio::test]
+async fn the_only_instance_is_asked_though_it_is_suspected() {
+    let (passes, hangs_up) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let of_server = Arc::clone(&hangs_up);
+    let server = Server::raw(move |mut stream| {
+        let hangs_up = Arc::clone(&of_server);
+        async move {
+            read_head(&mut stream).await;
+            if !hangs_up.load(Ordering::SeqCst) {
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _ = stream.write_all(answer).await;
+            }
+        }
+    })
+    .await;
+    let world = World::start(&balanced(spec::Balance::default())).await;
+    let tasks = kit::Tasks::new();
+    let instances = registry::Registry::start(registry::Options {
+        clock: Arc::new(kit::SystemClock::new()),
+        tasks: tasks.clone(),
+        directory: world.harness.directory.clone(),
+        exec: Arc::new(Hanging(Arc::clone(&passes))),
+    });
+    let check = spec::HealthCheck {
+        probe: spec::Probe::Exec(vec!["check".to_owned()]),
+        interval: PATIENCE * 6,
+        timeout: PATIENCE * 6,
+        retries: 1,
+        start_period: Duration::ZERO,
+        start_interval: None,
+    };
+    instances.register("web-1#1".parse().unwrap(), Some(server.address), Some(check)).await;
+    let upstream = world.harness.directory.upstream(&name("web"));
+    until("it is ready", || upstream.load().ready.len() == 1).await;
+    assert_eq!(world.get("/").await.status, 200);
+    passes.store(false, Ordering::SeqCst);
+    hangs_up.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        world.get("/").await.is_problem(502, "A0714", "connection_terminated");
+    }
+    until("it is suspected", || upstream.load().suspected.len() == 1).await;
+    assert!(upstream.load().ready.is_empty() && upstream.load().known == 1);
+    hangs_up.store(false, Ordering::SeqCst);
+    assert_eq!(world.get("/").await.status, 200);
+    tasks.shutdown(PATIENCE).await.unwrap();
 }
