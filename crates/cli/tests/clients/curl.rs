@@ -121,7 +121,8 @@ fn connections_are_kept_and_shared() {
         return;
     }
     let app = App::start(&[WEB]);
-    for (options, secure, version) in [WAYS[0], WAYS[2], WAYS[3], WAYS[5]] {
+    // Not by prior knowledge: curl 7.88 cannot use such a connection twice, whoever serves it (curl issue 10634).
+    for (options, secure, version) in [WAYS[0], WAYS[3], WAYS[5]] {
         let url = app.url(secure, "/web/bytes/100000");
         let numbers = ["-w", "%{num_connects} %{http_code} %{size_download}\n", "-o", "/dev/null"];
         let four = [&numbers[2..], &[url.as_str()]].concat().repeat(4);
@@ -158,7 +159,7 @@ fn a_body_is_sent_when_the_service_wants_it_and_not_when_it_is_refused() {
     ];
     for secure in [false, true] {
         let said = app.curls(&[&waits[..], &[&app.url(secure, "/web/sum")]].concat());
-        assert!(said.contains("< HTTP/1.1 100 Continue") && said.contains("\n10000000 "), "{said}");
+        assert!(said.contains("< HTTP/1.1 100 Continue") && said.contains("10000000 "), "{said}");
         let counts = ["-w", "\nsent %{size_upload}\n"];
         let said = app.curls(&[&waits[..], &counts, &[&app.url(secure, "/private")]].concat());
         assert!(said.contains("< HTTP/1.1 401 ") && said.contains("\nsent 0\n"), "{said}");
@@ -214,9 +215,10 @@ fn only_whoever_has_a_token_comes_in_and_only_so_often() {
         };
         let answer = asks(&[]);
         assert!(answer.contains(" 401") && answer.contains("www-authenticate: bearer"), "{answer}");
-        for bad in [&expired, &other, &forged] {
+        let bad = [(&expired, " 401", "invalid_token"), (&forged, " 401", "invalid_token")];
+        for (bad, status, why) in bad.into_iter().chain([(&other, " 403", "insufficient_scope")]) {
             let answer = asks(&["-H", &format!("authorization: Bearer {bad}")]);
-            assert!(answer.contains(" 401") && answer.contains("invalid_token"), "{answer}");
+            assert!(answer.contains(status) && answer.contains(why), "{answer}");
         }
         let answer = asks(&["-H", &format!("authorization: Bearer {good}")]);
         assert!(answer.contains(" 200") && answer.contains(r#""method": "get""#), "{answer}");
