@@ -59,7 +59,21 @@ impl Drop for Place {
     }
 }
 
-/// A place on an instance, rather not on `avoid`. Waits while one is expected; the caller bounds the time.
+/// A place on an instance, rather not on `avoid`, if there is one without a wait.
+pub(crate) fn at_once(
+    thread: &Thread,
+    target: &Target,
+    asked: &Asked,
+    avoid: Option<&InstanceId>,
+    now: Moment,
+) -> Option<Lease> {
+    let endpoints = target.upstream.load();
+    let avoid = avoid.map(std::slice::from_ref).unwrap_or_default();
+    let wish = Wish { key: key(target.hash.as_ref(), asked), avoid, random: thread.dice.roll(), now };
+    target.chooser.lease(&usable(&endpoints, target.balance.panic), endpoints.known, &wish)
+}
+
+/// As [`at_once`], after a wait while one is expected; the caller bounds the time.
 pub(crate) async fn pick(
     thread: &Thread,
     target: &Target,

@@ -130,13 +130,13 @@ impl Connection {
         self.taken.set(self.taken.get() + bytes);
     }
 
-    /// An exchange has ended.
-    pub(crate) fn end(&self, was_answering: bool) {
+    /// An exchange has ended, now.
+    pub(crate) fn end(&self, was_answering: bool, now: Instant) {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
         if was_answering {
             self.answering.set(self.answering.get().saturating_sub(1));
         }
-        self.quiet.set((Instant::now(), self.flow.read()));
+        self.quiet.set((now, self.flow.read()));
     }
 
     /// The next head is waited for; so much of it has been read ahead.

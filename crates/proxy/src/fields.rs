@@ -179,14 +179,6 @@ impl Fields {
         self.append(name, value);
     }
 
-    /// Sets a field of a known name.
-    pub(crate) fn set_known(&mut self, name: &'static str, value: &[u8]) {
-        let known = Known::of(name.as_bytes());
-        debug_assert_ne!(known, Known::Other);
-        self.lines.retain(|line| line.known != known);
-        self.push(name.as_bytes(), value);
-    }
-
     /// Removes all fields of a name. Says whether there were any.
     pub fn remove(&mut self, name: &HeaderName) -> bool {
         let before = self.lines.len();

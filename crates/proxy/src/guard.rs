@@ -166,12 +166,10 @@ pub(crate) struct Place {
     _permit: bulkhead::Permit,
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.guarded.machines.bulkhead.observe(Moment::now().since(self.since));
-        if let Some(carried) = &self.guarded.carried {
-            carried.under_way.fetch_sub(1, Relaxed);
-        }
+impl Place {
+    /// Gives it back, and tells how long it was held.
+    pub(crate) fn leave(self, now: Moment) {
+        self.guarded.machines.bulkhead.observe(now.since(self.since));
     }
 }
 

@@ -2,7 +2,7 @@
 //! that the others can grow old and go.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::engine::UpstreamConnection;
 pub(crate) struct Pool {
     /// By the address of the endpoint, which the stack keeps alive: an instance that comes back on the
     /// same port is another endpoint.
-    stacks: RefCell<HashMap<usize, Stack>>,
+    stacks: RefCell<BTreeMap<usize, Stack>>,
     size: usize,
 }
 
@@ -25,7 +25,8 @@ struct Stack {
 
 struct Idle {
     connection: UpstreamConnection,
-    since: Instant,
+    /// When a sweep first found it idle: nobody reads the clock for it before.
+    since: Option<Instant>,
 }
 
 impl Pool {
@@ -56,7 +57,7 @@ impl Pool {
             .entry(key(endpoint))
             .or_insert_with(|| Stack { endpoint: Arc::clone(endpoint), idle: Vec::new() });
         if stack.idle.len() < self.size {
-            stack.idle.push(Idle { connection, since: Instant::now() });
+            stack.idle.push(Idle { connection, since: None });
         }
     }
 
@@ -66,7 +67,8 @@ impl Pool {
         self.stacks.borrow_mut().retain(|_, stack| {
             let leaving = !stack.endpoint.is_accepting();
             stack.idle.retain_mut(|idle| {
-                let old = now.saturating_duration_since(idle.since) > limit;
+                let since = *idle.since.get_or_insert(now);
+                let old = now.saturating_duration_since(since) > limit;
                 !leaving && !old && idle.connection.is_usable()
             });
             !stack.idle.is_empty()

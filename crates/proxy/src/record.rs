@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode, Version};
-use registry::Endpoint;
+use registry::{Endpoint, Moment};
 
 use crate::connection::Connection;
 use crate::failure::{Failure, Kind};
@@ -215,8 +215,12 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.connection.end(self.first_byte.is_some());
-        let took = self.started.elapsed();
+        let now = Instant::now();
+        self.connection.end(self.first_byte.is_some(), now);
+        let took = now.saturating_duration_since(self.started);
+        if let Some(place) = self.progress.place.take() {
+            place.leave(Moment::of(now));
+        }
         let (mut status, mut error) = (self.status, self.error);
         if self.first_byte.is_none() {
             status = CLIENT_GONE;

@@ -158,16 +158,24 @@ impl Call<'_> {
     /// One try on one instance, and what is learned from it.
     async fn once(&self, pass: Option<Pass>, avoid: Option<&InstanceId>) -> Tried {
         let Self { thread, exchange, upload, target, rule, deadline, .. } = self;
-        let picking = balance::pick(thread, target, &exchange.asked, avoid);
-        let picked = tokio::time::timeout_at(deadline.at(), picking).await;
-        let lease = match picked.unwrap_or_else(|_| Err(self.too_late(Phase::Instance, None))) {
-            Ok(lease) => lease,
-            Err(failure) => return Tried { endpoint: None, outcome: Err(failure) },
-        };
+        let mut began = Instant::now();
+        let lease =
+            match balance::at_once(thread, target, &exchange.asked, avoid, Moment::of(began.into_std())) {
+                Some(lease) => lease,
+                None => {
+                    let picking = balance::pick(thread, target, &exchange.asked, avoid);
+                    let picked = tokio::time::timeout_at(deadline.at(), picking).await;
+                    began = Instant::now();
+                    match picked.unwrap_or_else(|_| Err(self.too_late(Phase::Instance, None))) {
+                        Ok(lease) => lease,
+                        Err(failure) => return Tried { endpoint: None, outcome: Err(failure) },
+                    }
+                }
+            };
         let endpoint = Arc::clone(lease.endpoint());
         exchange.record.attempt(&endpoint);
         let phase = Cell::new(Phase::Answer);
-        let (began, per_try) = (Instant::now(), rule.retry.per_try);
+        let per_try = rule.retry.per_try;
         // What the instance is told: it need not work for longer than this try is waited for.
         let left = deadline.left(began).min(per_try.unwrap_or(Duration::MAX));
         let attempt = attempt(thread, &exchange.asked, lease, target.wire, upload, &phase, left);
