@@ -32,7 +32,7 @@ pub(crate) const SOCKETS: &str = r#"
 "#;
 
 /// The secret that tokens are checked with.
-pub(crate) const SECRET: &str = "only-for-tests-and-longer-than-32-bytes";
+const SECRET: &str = "only-for-tests-and-longer-than-32-bytes";
 
 /// The app, running.
 pub(crate) struct App {
@@ -120,6 +120,17 @@ pub(crate) fn script(name: &str, arguments: &[&OsStr]) {
         text(&output.stdout),
         text(&output.stderr)
     );
+}
+
+/// A token signed with the app's secret, by Python's own library.
+pub(crate) fn token(claims: &str) -> String {
+    let make = "import base64, hashlib, hmac, sys\n\
+                b = lambda x: base64.urlsafe_b64encode(x).rstrip(b'=')\n\
+                t = b(b'{\"alg\":\"HS256\",\"typ\":\"JWT\"}') + b'.' + b(sys.argv[2].encode())\n\
+                print((t + b'.' + b(hmac.new(sys.argv[1].encode(), t, hashlib.sha256).digest())).decode())";
+    let mut command = Command::new("python3");
+    command.args(["-c", make, SECRET, claims]);
+    text(&output(command).stdout).trim_end().to_owned()
 }
 
 /// Runs a command to its end, at most a minute.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::app::{App, SECRET, WEB, has, output};
+use crate::app::{App, WEB, has, output, token};
 use crate::world::text;
 
 /// Ways to reach the gateway: options, whether with TLS, the version of HTTP that is spoken then.
@@ -186,17 +186,6 @@ fn events_arrive_one_by_one() {
         assert!(curl.wait().unwrap().success());
     }
     app.down();
-}
-
-/// A token signed with the app's secret, by Python's own library.
-fn token(claims: &str) -> String {
-    let make = "import base64, hashlib, hmac, sys\n\
-                b = lambda x: base64.urlsafe_b64encode(x).rstrip(b'=')\n\
-                t = b(b'{\"alg\":\"HS256\",\"typ\":\"JWT\"}') + b'.' + b(sys.argv[2].encode())\n\
-                print((t + b'.' + b(hmac.new(sys.argv[1].encode(), t, hashlib.sha256).digest())).decode())";
-    let mut command = Command::new("python3");
-    command.args(["-c", make, SECRET, claims]);
-    text(&output(command).stdout).trim_end().to_owned()
 }
 
 #[test]
