@@ -424,12 +424,12 @@ impl Applier {
                 outline.routes.push(api::Route {
                     entrance: "gateway".into(),
                     address: gateway.join(", "),
-                    route: route.name.clone(),
+                    route: proxy::table::name_of(route),
                     service: service.name.to_string(),
                     timeout_ms: route.guard.timeout.as_millis() as u64,
                 });
             }
-            let names = service.routes.iter().map(|route| route.name.clone()).collect();
+            let names = service.routes.iter().map(proxy::table::name_of).collect();
             let calls = service.calls.keys().map(ToString::to_string).collect();
             outline.services.insert(service.name.clone(), (names, calls));
             for (callee, call) in &service.calls {

@@ -348,6 +348,26 @@ mod tests {
     }
 
     #[test]
+    fn routes_that_differ_in_host_or_headers_alone_have_breakers_of_their_own() {
+        let text = "name: x
+services:
+  web:
+    command: [web]
+    routes:
+      - GET /: { host: a.example }
+      - GET /: { host: b.example, headers: { x-beta: '1', x-all: } }
+      - /: {}
+";
+        let app = manifest::parse_resolved(text, std::path::Path::new("x")).app.unwrap();
+        let guards = Arc::new(proxy::Guards::default());
+        let additions =
+            proxy::table::Additions { guards: guards.clone(), ..proxy::table::Additions::default() };
+        let _table = proxy::RouteTable::compile_with(&app, &Directory::default(), additions);
+        let routes: Vec<String> = shown(&guards).into_iter().map(|guard| guard.route).collect();
+        assert_eq!(routes, ["/", "GET a.example/", "GET b.example/ with x-beta: 1, x-all"]);
+    }
+
+    #[test]
     fn an_instance_is_told_of_when_it_is_passed_over_and_when_not_any_more() {
         let rule = manifest::spec::Outlier::default();
         let (directory, now) = (Directory::default(), Moment::now());

@@ -106,7 +106,7 @@ impl RouteTable {
         let mut routes = Vec::new();
         for service in app.services.values() {
             for route in &service.routes {
-                let name: Arc<str> = route.name.as_str().into();
+                let name: Arc<str> = name_of(route).into();
                 let forward = compiler.forward(&name, &service.name, &route.guard);
                 let mut filters = Vec::new();
                 if let Some(added) = &additions.filters {
@@ -182,11 +182,30 @@ impl fmt::Debug for RouteTable {
     }
 }
 
+/// What a route of the gateway is called: as in the file, with its host and headers where it has any (`GET
+/// shop.example/books`, `GET /books with x-beta: 1`). No other route of a service is called so: by this name the
+/// state of its guards is found.
+pub fn name_of(route: &manifest::spec::Route) -> String {
+    let mut name = match (&route.host, route.name.strip_suffix(route.path.as_str())) {
+        (Some(host), Some(methods)) => format!("{methods}{host}{}", route.path),
+        _ => route.name.clone(),
+    };
+    for (at, header) in route.headers.iter().enumerate() {
+        name.push_str(if at == 0 { " with " } else { ", " });
+        name.push_str(header.name.as_str());
+        if let Some(value) = &header.value {
+            name.push_str(": ");
+            name.extend(value.chars().map(|c| if c.is_control() { '?' } else { c })); // it is one line for people
+        }
+    }
+    name
+}
+
 impl Shown {
     fn of_gateway(route: &manifest::spec::Route, service: Option<&ServiceName>) -> Self {
         let headers = route.headers.iter().map(|header| (header.name.clone(), header.value.clone()));
         Self {
-            name: route.name.clone(),
+            name: name_of(route),
             caller: None,
             host: route.host.clone(),
             path: Some(route.path.clone()),
