@@ -87,10 +87,14 @@ impl Writer {
     }
 }
 
-/// One line: what a person scans first comes first, then `key=value` for tools.
+/// One line: what a person scans first comes first, then `key=value` for tools. There is one per request:
+/// what is in every line is written without formatting machinery.
 fn describe(line: &mut String, hop: &Hop<'_>) -> std::fmt::Result {
-    write!(line, "{} {} {} ", hop.status, hop.method, hop.path())?;
-    milliseconds(line, hop.took, 1)?;
+    number(line, hop.status.into());
+    for word in [" ", hop.method.as_str(), " ", hop.path(), " "] {
+        line.push_str(word);
+    }
+    milliseconds(line, hop.took, 1);
     match hop.instance() {
         Some(instance) => write!(line, " {}", instance.name())?,
         None => line.push_str(" -"),
@@ -99,16 +103,30 @@ fn describe(line: &mut String, hop: &Hop<'_>) -> std::fmt::Result {
         write!(line, " caller={caller}")?;
     }
     if let Some(route) = hop.route_name() {
-        write!(line, " route=\"{route}\"")?;
+        for word in [" route=\"", route, "\""] {
+            line.push_str(word);
+        }
     }
     if !hop.host.is_empty() {
-        write!(line, " host={:?}", hop.host)?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[:]".contains(&byte);
+        if hop.host.bytes().all(plain) {
+            for word in [" host=\"", hop.host, "\""] {
+                line.push_str(word);
+            }
+        } else {
+            write!(line, " host={:?}", hop.host)?;
+        }
     }
     if let Some(session) = hop.tls {
         write!(line, " tls={}", session.version())?;
     }
-    write!(line, " peer={} in={} out={} upstream=", hop.peer, hop.bytes_in, hop.bytes_out)?;
-    milliseconds(line, hop.waited, 3)?;
+    write!(line, " peer={}", hop.peer)?;
+    for (name, bytes) in [(" in=", hop.bytes_in), (" out=", hop.bytes_out)] {
+        line.push_str(name);
+        number(line, bytes);
+    }
+    line.push_str(" upstream=");
+    milliseconds(line, hop.waited, 3);
     if hop.attempts > 1 {
         write!(line, " attempts={}", hop.attempts)?;
     }
@@ -119,7 +137,10 @@ fn describe(line: &mut String, hop: &Hop<'_>) -> std::fmt::Result {
             line.push_str(name);
         }
     }
-    write!(line, " request={} trace={}", hop.request_id, hop.trace.id)?;
+    for word in [" request=", hop.request_id, " trace="] {
+        line.push_str(word);
+    }
+    write!(line, "{}", hop.trace.id)?;
     if let Some(error) = hop.error {
         write!(line, " error={}", error.token())?;
     }
@@ -127,10 +148,31 @@ fn describe(line: &mut String, hop: &Hop<'_>) -> std::fmt::Result {
 }
 
 /// `12.3ms`: rounded down, with so many decimals (three at most).
-fn milliseconds(line: &mut String, time: Duration, decimals: u32) -> std::fmt::Result {
-    let unit = 10u128.pow(decimals.min(3));
-    let units = time.as_micros() * unit / 1000;
-    write!(line, "{}.{:0width$}ms", units / unit, units % unit, width = decimals.min(3) as usize)
+fn milliseconds(line: &mut String, time: Duration, decimals: u32) {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    number(line, micros / 1000);
+    line.push('.');
+    let mut rest = micros % 1000;
+    for _ in 0..decimals.min(3) {
+        line.push(char::from(b'0' + (rest / 100) as u8)); // one digit
+        rest = rest % 100 * 10;
+    }
+    line.push_str("ms");
+}
+
+fn number(line: &mut String, number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8; // one digit
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    line.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ fn unhex_into(text: &[u8], bytes: &mut [u8]) -> Option<()> {
 }
 
 macro_rules! shown_in_hex {
-    ($name:ident) => {
+    ($name:ident, $digits:literal) => {
         impl $name {
             fn random() -> Self {
                 loop {
@@ -106,7 +106,9 @@ macro_rules! shown_in_hex {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let mut text = [0; $digits];
+                hex_into(&self.0, &mut text);
+                f.write_str(std::str::from_utf8(&text).unwrap_or_default())
             }
         }
 
@@ -118,8 +120,8 @@ macro_rules! shown_in_hex {
     };
 }
 
-shown_in_hex!(TraceId);
-shown_in_hex!(SpanId);
+shown_in_hex!(TraceId, 32);
+shown_in_hex!(SpanId, 16);
 
 #[cfg(test)]
 mod tests {

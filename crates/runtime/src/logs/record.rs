@@ -129,10 +129,15 @@ fn write_stamp(out: &mut Vec<u8>, at: Timestamp) {
     out.push(b'Z');
 }
 
-fn digits(out: &mut Vec<u8>, value: u64, width: u32) {
-    for place in (0..width).rev() {
-        out.push(b'0' + u8::try_from(value / 10u64.pow(place) % 10).unwrap_or(0));
+/// The last `width` digits (six at most), with zeros before a shorter number.
+fn digits(out: &mut Vec<u8>, value: u64, width: usize) {
+    let mut text = [b'0'; 6];
+    let mut rest = value as u32; // no more than six digits are asked for
+    for digit in text.iter_mut().rev().take(width) {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
     }
+    out.extend_from_slice(&text[text.len() - width.min(text.len())..]);
 }
 
 fn read_stamp(text: &[u8]) -> Option<Timestamp> {
