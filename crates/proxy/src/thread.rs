@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::AccessSink;
 use crate::balance::Waiting;
 use crate::connection::{Connection, Wish};
-use crate::engine::h2::Links;
+use crate::engine::h2::{Links, Workers};
 use crate::engine::server;
 use crate::exchange::Entrance;
 use crate::limits::Limits;
@@ -71,6 +71,8 @@ pub(crate) struct Thread {
     pub(crate) pool: Rc<Pool>,
     /// Connections of HTTP/2 to instances.
     pub(crate) links: Links,
+    /// Tasks that serve streams of HTTP/2.
+    pub(crate) workers: Workers,
     pub(crate) waiting: Rc<Waiting>,
     pub(crate) dice: Dice,
     /// Copies of requests under way.
@@ -108,6 +110,7 @@ impl Thread {
             table: RefCell::new(Rc::new(Table(table))),
             pool: Rc::new(Pool::new(limits.pool)),
             links: Links::default(),
+            workers: Workers::default(),
             waiting: Rc::default(),
             dice: Dice::new(rand::random()),
             mirrors: Cell::new(0),
@@ -197,6 +200,7 @@ impl Thread {
         self.draining.set(true);
         self.tls.hurry();
         self.links.drain();
+        self.workers.close();
         for connection in self.connections.borrow().values() {
             connection.tell(Wish::Drain);
         }

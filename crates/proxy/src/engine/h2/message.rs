@@ -38,7 +38,7 @@ pub(super) fn response_of(status: StatusCode, fields: &Fields) -> Response<()> {
     headers.reserve(fields.len());
     for field in fields.iter() {
         if !is_hop_by_hop(field.known) {
-            append(headers, field.name, field.value);
+            append(headers, field.known, field.name, field.value);
         }
     }
     response
@@ -52,9 +52,9 @@ pub(super) fn request_of(asked: &Asked, attempt: &Attempt, limits: &Limits) -> R
     headers.reserve(asked.head.fields.len() + 10);
     forward::to_upstream(asked, attempt, limits, |name, value| match Known::of(name) {
         Known::Host => authority = Authority::try_from(value).ok(),
-        Known::Te => append(headers, name, b"trailers"), // all that it may say
+        Known::Te => append(headers, Known::Te, name, b"trailers"), // all that it may say
         known if is_hop_by_hop(known) => {}
-        _ => append(headers, name, value),
+        known => append(headers, known, name, value),
     })?;
     let unfit = |error| Failure::new(Kind::BadRequest, "the target cannot be passed on").inside(error);
     let mut parts = Parts::default();
@@ -68,11 +68,46 @@ pub(super) fn request_of(asked: &Asked, attempt: &Attempt, limits: &Limits) -> R
     Ok(request)
 }
 
-fn append(headers: &mut HeaderMap, name: &[u8], value: &[u8]) {
-    if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-        // Beyond 24,576 names it says no, and no head that was taken has as many.
-        let _ = headers.try_append(name, value);
-    }
+fn append(headers: &mut HeaderMap, known: Known, name: &[u8], value: &[u8]) {
+    let name = match name_of(known) {
+        Some(name) => name,
+        None => match HeaderName::from_bytes(name) {
+            Ok(name) => name,
+            Err(_) => return,
+        },
+    };
+    let Ok(mut value) = HeaderValue::from_bytes(value) else { return };
+    // What is another value every time would only drive out of the peer's table what is not (RFC 7541 §7.1.3
+    // is about secrets, but says it in the same way).
+    let fresh = matches!(
+        known,
+        Known::Traceparent
+            | Known::RequestId
+            | Known::RequestTimeout
+            | Known::GrpcTimeout
+            | Known::ServerTiming
+    );
+    value.set_sensitive(fresh);
+    // Beyond 24,576 names it says no, and no head that was taken has as many.
+    let _ = headers.try_append(name, value);
+}
+
+/// Names that are in most heads, none of which has to be made.
+fn name_of(known: Known) -> Option<HeaderName> {
+    Some(match known {
+        Known::ContentLength => http::header::CONTENT_LENGTH,
+        Known::ContentType => http::header::CONTENT_TYPE,
+        Known::Te => http::header::TE,
+        Known::Via => http::header::VIA,
+        Known::Traceparent => const { HeaderName::from_static("traceparent") },
+        Known::RequestId => const { HeaderName::from_static("x-request-id") },
+        Known::RequestTimeout => const { HeaderName::from_static("x-request-timeout-ms") },
+        Known::GrpcTimeout => const { HeaderName::from_static("grpc-timeout") },
+        Known::ForwardedFor => const { HeaderName::from_static("x-forwarded-for") },
+        Known::ForwardedHost => const { HeaderName::from_static("x-forwarded-host") },
+        Known::ForwardedProto => const { HeaderName::from_static("x-forwarded-proto") },
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

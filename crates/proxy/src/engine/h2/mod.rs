@@ -12,8 +12,10 @@ pub(crate) mod links;
 mod message;
 pub(crate) mod server;
 mod stream;
+mod workers;
 
 pub(crate) use links::{Links, NoPlace};
+pub(crate) use workers::Workers;
 
 /// What a client of HTTP/2 sends first (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -251,8 +251,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
         }
         self.peer.streams.set(self.peer.streams.get() + 1);
         let place = Place(Rc::clone(&self.peer));
-        let task = stream(Rc::clone(&self.thread), Rc::clone(&self.connection), request, respond, place);
-        self.thread.tasks.spawn_local(task);
+        let job = Job { connection: Rc::clone(&self.connection), request, respond, place };
+        self.thread.workers.serve(&self.thread, job);
     }
 
     /// Takes no more streams, finishes those under way.
@@ -341,14 +341,17 @@ impl RequestBody {
     }
 }
 
-/// One stream: a request in, its answer out. Ends early when the client resets it, and the exchange with it.
-async fn stream(
-    thread: Rc<Thread>,
+/// A stream to be served.
+pub(super) struct Job {
     connection: Rc<Connection>,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    respond: SendResponse<Bytes>,
     place: Place,
-) {
+}
+
+/// One stream: a request in, its answer out. Ends early when the client resets it, and the exchange with it.
+pub(super) async fn stream(thread: &Rc<Thread>, job: Job) {
+    let Job { connection, request, mut respond, place } = job;
     let peer = Rc::clone(&place.0);
     let (parts, receive) = request.into_parts();
     let receive = Receive::new(receive, message::length_of(&parts.headers));
@@ -363,9 +366,9 @@ async fn stream(
             Body::request(RequestStream::Http2(RequestBody { receive, room, wanted }))
         }
     };
-    let mut exchange = begin(&thread, connection, head, body, None);
+    let mut exchange = begin(thread, connection, head, body, None);
     let answer = {
-        let mut running = pin!(exchange::run(&thread, &mut exchange));
+        let mut running = pin!(exchange::run(thread, &mut exchange));
         poll_fn(|cx| match running.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => {
@@ -378,7 +381,7 @@ async fn stream(
         .await
     };
     match answer {
-        Some(answer) => send(&thread, exchange, answer, respond, &peer).await,
+        Some(answer) => send(thread, exchange, answer, respond, &peer).await,
         None => peer.was_reset(),
     }
 }
