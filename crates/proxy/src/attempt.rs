@@ -218,6 +218,10 @@ pub(crate) fn learn(
             if of_the_connection {
                 endpoint.record_failure();
             }
+            // It was most likely closed while it was idle, which every server does: the instance may be as well as ever.
+            if matches!(failure.kind, Kind::ClosedReused | Kind::ClosedUnsent) {
+                return;
+            }
             endpoint.failed(took, outlier, now);
             let late = matches!(failure.kind, Kind::AnswerTimeout | Kind::ConnectionTimeout);
             Ended { failed: true, overloaded: late }

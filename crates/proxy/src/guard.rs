@@ -164,6 +164,24 @@ pub(crate) struct Place {
     guarded: Arc<Guarded>,
     since: Moment,
     _permit: bulkhead::Permit,
+    _counted: Option<UnderWay>,
+}
+
+/// One more request under way at a service. Whoever drops it, and however: it is no more.
+#[derive(Debug)]
+struct UnderWay(Arc<Carried>);
+
+impl UnderWay {
+    fn new(carried: &Arc<Carried>) -> Self {
+        carried.under_way.fetch_add(1, Relaxed);
+        Self(Arc::clone(carried))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Place {
@@ -209,10 +227,8 @@ impl Guarded {
     }
 
     fn place(self: &Arc<Self>, permit: bulkhead::Permit, since: Moment) -> Place {
-        if let Some(carried) = &self.carried {
-            carried.under_way.fetch_add(1, Relaxed);
-        }
-        Place { guarded: Arc::clone(self), since, _permit: permit }
+        let counted = self.carried.as_ref().map(UnderWay::new);
+        Place { guarded: Arc::clone(self), since, _permit: permit, _counted: counted }
     }
 
     fn full(&self, full: Full) -> Failure {
@@ -267,6 +283,7 @@ mod tests {
         let off = spec::Guard { breaker: None, ..rule };
         assert!(guards.of("GET /", &web, &off, None).admit(Moment::now()).unwrap().is_none());
     }
+
     #[test]
     fn the_requests_of_all_routes_to_a_service_count_against_its_limit_and_the_least_important_go_first() {
         let guards = Guards::default();

@@ -12,6 +12,7 @@ use manifest::spec;
 use policies::*;
 use proxy::policy::breaker::{Order, State};
 use proxy::{Entrance, Kind};
+use tokio::io::AsyncWriteExt;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -266,4 +267,24 @@ async fn a_strangers_impatience_does_not_open_it_but_a_services_does() {
         reply.is_problem(504, "A0715", "http_response_timeout");
     }
     assert_eq!(world.state("web -> web", "web").breaker.unwrap().state, State::Open);
+}
+
+#[tokio::test]
+async fn idle_connections_that_a_service_closes_do_not_open_it() {
+    // Each connection takes one request, and is closed when the next one comes.
+    let server = Server::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        read_head(&mut stream).await;
+    })
+    .await;
+    let world = World::start(&web_under(breaker(of_four(LONG)))).await;
+    let endpoints = world.harness.ready("web", &[server.address]);
+    let mut client = world.harness.client().await;
+    for _ in 0..40 {
+        assert_eq!(client.get("/").await.text(), "ok");
+    }
+    let window = world.state(ALL, "web").breaker.unwrap().window;
+    assert_eq!((window.total, window.first), (40, 0));
+    assert_eq!(endpoints[0].strikes().in_a_row(), 0);
 }

@@ -257,7 +257,7 @@ async fn a_connection_the_instance_does_not_take_in_time_is_a_504() {
 }
 
 #[tokio::test]
-async fn each_declared_try_has_the_whole_timeout() {
+async fn each_declared_try_has_its_own_time_within_the_deadline() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let server = Server::raw(move |mut stream| {
@@ -272,7 +272,9 @@ async fn each_declared_try_has_the_whole_timeout() {
     })
     .await;
     let mut orders = service("orders");
-    orders.calls.insert(name("web"), call(SHORT, 2));
+    let mut declared = call(PATIENCE, 2);
+    declared.guard.retry.per_try = Some(SHORT);
+    orders.calls.insert(name("web"), declared);
     let harness = Harness::start(&app([orders, service("web")])).await;
     harness.ready("web", &[server.address]);
     let mesh = listen(&harness.proxy, Entrance::Mesh { caller: name("orders"), callee: name("web") }).await;

@@ -287,7 +287,10 @@ async fn a_request_on_its_way_when_the_shutdown_begins_is_served() {
 #[tokio::test]
 async fn load_is_spread_over_all_instances() {
     let (one, two) = (Server::saying("1").await, Server::saying("2").await);
-    let harness = Harness::start(&web(&["/"], PATIENCE)).await;
+    let mut app = web(&["/"], PATIENCE);
+    // By fewest requests alone: a pause of this machine makes no instance slow.
+    app.services.get_mut(&name("web")).unwrap().balance.by = manifest::spec::BalanceBy::LeastRequest;
+    let harness = Harness::start(&app).await;
     let endpoints = harness.ready("web", &[one.address, two.address]);
     let mut client = harness.client().await;
     for _ in 0..200 {
