@@ -55,7 +55,8 @@ pub(crate) enum Known {
     ForwardedFor,
     ForwardedHost,
     ForwardedProto,
-    /// Further claims about whom a client speaks for (`X-Real-IP`, `X-Forwarded-Port`, …).
+    /// Further claims about whom a client speaks for (`X-Real-IP`, `X-Forwarded-Port`, …), and `Proxy`, which CGI
+    /// would take for the proxy that its own requests should use (CVE-2016-5385).
     Claim,
     /// `X-Atoll-*`.
     Ours,
@@ -72,6 +73,7 @@ impl Known {
             2 if is("te") => Self::Te,
             3 if is("via") => Self::Via,
             4 if is("host") => Self::Host,
+            5 if is("proxy") => Self::Claim,
             6 if is("cookie") => Self::Cookie,
             6 if is("expect") => Self::Expect,
             7 if is("trailer") => Self::Trailer,
