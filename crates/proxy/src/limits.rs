@@ -27,7 +27,8 @@ pub struct Limits {
     pub header_read: Duration,
     /// How long a client connection may stay open between two requests.
     pub keep_alive: Duration,
-    /// How long the body of a request may pause before the exchange is given up.
+    /// How long the body of a request may pause before the exchange is given up. Once the answer has begun it
+    /// may pause for as long as that goes on.
     pub body_idle: Duration,
     /// How long the body of an answer may pause, whether its service does not write or its client does not
     /// read. Much longer than [`Self::body_idle`]: events from a server come when there is news.

@@ -8,6 +8,7 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::body::{Body, BodyError};
 use crate::failure::Kind;
+use crate::head;
 use crate::record::Recorder;
 
 /// What the client reads.
@@ -30,7 +31,12 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            head::trust::clean_answer_trailers(trailers);
+        }
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(record), Some(data)) = (&mut self.record, frame.data_ref()) {

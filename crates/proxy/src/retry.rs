@@ -219,6 +219,10 @@ impl Call<'_> {
         let mut answer = Answer::new(reply.status);
         answer.fields = std::mem::take(&mut reply.fields);
         head::forward::from_upstream(&mut answer.fields, switching);
+        if answer.status == StatusCode::NO_CONTENT {
+            answer.fields.retain(|field| field.known != Known::ContentLength); // RFC 9110 §8.6
+        }
+        self.upload.answer_begins();
         if !switching {
             answer.body =
                 Body::answer(reply.into_body(lease, Rc::clone(&thread.pool), thread.limits.answer_idle));
@@ -228,7 +232,12 @@ impl Call<'_> {
             let detail = format!("`{}` switched protocols without being asked", target.upstream.service());
             return Err(Failure::new(Kind::UpgradeFailed, detail));
         }
-        answer.upgrade = reply.into_upgrade(lease);
+        let upgrade = reply.into_upgrade(lease).filter(|_| self.upload.is_finished());
+        answer.upgrade = Some(upgrade.ok_or_else(|| {
+            let detail =
+                format!("`{}` switched protocols in the middle of the request", target.upstream.service());
+            Failure::new(Kind::UpgradeFailed, detail)
+        })?);
         Ok(answer)
     }
 }

@@ -28,6 +28,7 @@ pub(crate) struct Upload {
     moved: Cell<Option<Instant>>,
     bytes: Cell<u64>,
     fault: Cell<Option<Kind>>,
+    answered: Cell<bool>,
 }
 
 impl Upload {
@@ -40,6 +41,7 @@ impl Upload {
             moved: Cell::new(None),
             bytes: Cell::new(0),
             fault: Cell::new(None),
+            answered: Cell::new(false),
         })
     }
 
@@ -88,6 +90,12 @@ impl Upload {
         self.body.take()
     }
 
+    /// The answer has begun: who is told something may listen. From now on the pauses of the answer are those
+    /// that are bounded, or a call that streams both ways would end whenever its client has nothing to add.
+    pub(crate) fn answer_begins(&self) {
+        self.answered.set(true);
+    }
+
     /// What went wrong on the client's side of it.
     pub(crate) fn fault(&self) -> Option<Kind> {
         self.fault.get()
@@ -96,6 +104,7 @@ impl Upload {
     /// The body for one attempt. With a gate, nothing is read from the client until the gate opens or its
     /// time is over.
     pub(crate) fn attempt(self: &Rc<Self>, pause: Duration, gate: Option<Gate>) -> Sending {
+        self.answered.set(false); // an answer that was there is not given
         Sending { upload: Rc::clone(self), pause: Pause::new(pause), gate }
     }
 }
@@ -171,7 +180,7 @@ impl http_body::Body for Sending {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                if this.pause.poll_still(cx).is_pending() {
+                if upload.answered.get() || this.pause.poll_still(cx).is_pending() {
                     upload.waits.set(true);
                     return Poll::Pending;
                 }

@@ -68,7 +68,7 @@ async fn a_head_that_was_begun_behind_a_whole_request_must_end_in_time_as_well()
 async fn a_body_that_drips_is_given_its_pauses_and_no_more() {
     let server = Server::http(|request| async move {
         let body = http_body_util::BodyExt::collect(request.into_body()).await;
-        text(body.map(|body| body.to_bytes()).unwrap_or_default())
+        text(body.map(http_body_util::Collected::to_bytes).unwrap_or_default())
     })
     .await;
     let harness = limited(&server, Limits { body_idle: SHORT, ..Limits::default() }).await;
@@ -100,7 +100,7 @@ async fn an_answer_that_nobody_reads_is_given_up() {
 async fn a_body_longer_than_the_limit_is_refused_or_cut_off_there() {
     let server = Server::http(|request| async move {
         let body = http_body_util::BodyExt::collect(request.into_body()).await;
-        text(body.map(|body| body.to_bytes()).unwrap_or_default())
+        text(body.map(http_body_util::Collected::to_bytes).unwrap_or_default())
     })
     .await;
     let harness = limited(&server, Limits { body_bytes: 10, ..Limits::default() }).await;

@@ -40,6 +40,18 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
                 Known::RequestId | Known::RequestTimeout | Known::Traceparent | Known::Tracestate
             )
     };
+    drop_if(trailers, misplaced);
+}
+
+/// Drops from an answer's trailers what frames or routes a message, and what belongs to a connection.
+pub(crate) fn clean_answer_trailers(trailers: &mut HeaderMap) {
+    drop_if(trailers, |name| {
+        let known = Known::of(name.as_str().as_bytes());
+        super::forward::is_hop_by_hop(known) || [HOST, CONTENT_LENGTH, TRAILER].contains(name)
+    });
+}
+
+fn drop_if(trailers: &mut HeaderMap, misplaced: impl FnMut(&&HeaderName) -> bool) {
     let dropped: Vec<HeaderName> = trailers.keys().filter(misplaced).cloned().collect();
     for name in dropped {
         trailers.remove(name);

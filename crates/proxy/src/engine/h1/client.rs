@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -24,7 +24,7 @@ use crate::body::{BodyError, Pause};
 use crate::engine::{Broken, Reply, Source, Upgrade, buffers};
 use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
-use crate::fields::Fields;
+use crate::fields::{Fields, Known};
 use crate::head::forward::{self, Attempt};
 use crate::limits::Limits;
 use crate::pool::Pool;
@@ -106,14 +106,10 @@ impl UpstreamConnection {
     /// Whether it can take a request, as far as can be told without a system call: what the runtime has not
     /// heard of is not asked for.
     pub(crate) fn is_usable(&mut self) -> bool {
-        match self.0.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => true,
-            // Its end came, or bytes that nobody asked for; or it was only thought that something had.
-            Poll::Ready(_) => {
-                let read = self.0.stream.try_read(&mut [0]);
-                matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            }
-        }
+        // Anything else is its end, or bytes that nobody asked for. It is not polled: to a task whose budget is
+        // used up every connection would seem to be silent.
+        let read = self.0.stream.try_read(&mut [0]);
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Sends a request and waits for the head of the answer. `go` is set when the upstream says
@@ -147,6 +143,7 @@ impl UpstreamConnection {
                     (StatusCode::CONTINUE, None) => {} // nobody asked for it
                     (status, _) => {
                         forward::from_upstream(&mut fields, false);
+                        fields.retain(|field| field.known != Known::ContentLength); // RFC 9110 §8.6
                         upload.inform(status, &fields);
                     }
                 }
@@ -226,7 +223,8 @@ impl Inner {
                 let framing = framing::of_answer(to_head, status, version, fields).map_err(malformed)?;
                 bytes.advance(whole.end);
                 self.scan = Scan::default();
-                let persists = framing::persists(version, fields);
+                // Whoever announces a body where there is none may send it, too: as somebody else's answer.
+                let persists = framing::persists(version, fields) && !framing::is_haunted(status, fields);
                 return Poll::Ready(Ok(Head { status, framing, persists }));
             }
             let begun = answered || !bytes.is_empty();
@@ -277,9 +275,13 @@ impl Rest {
         stream
     }
 
-    /// The connection itself, for an answer that switches protocols.
+    /// The connection itself, for an answer that switches protocols. `None`: the request has not been sent to
+    /// its end, and what comes after it would be taken for a part of it, or the other way round.
     pub(crate) fn into_upgrade(self, lease: Lease) -> Option<Upgrade> {
-        let Inner { stream, mut input, .. } = *self.connection.0;
+        let Inner { stream, mut input, out, upload, .. } = *self.connection.0;
+        if upload.is_some() || !out.is_empty() {
+            return None;
+        }
         let stream = Prefixed::new(std::mem::take(&mut input.bytes), stream);
         Some(Upgrade::upstream(Box::new(stream), lease))
     }
@@ -376,6 +378,20 @@ impl AnswerStream {
 mod tests {
     use super::*;
     use tokio::net::{TcpListener, TcpSocket};
+
+    #[tokio::test]
+    async fn a_connection_that_has_ended_is_known_for_it_even_to_a_task_without_budget() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut connection = UpstreamConnection::open(listener.local_addr().unwrap()).await.unwrap();
+        assert!(connection.is_usable());
+        drop(listener.accept().await.unwrap());
+        connection.0.stream.readable().await.unwrap();
+        while tokio::task::coop::has_budget_remaining() {
+            let mut spend = std::pin::pin!(tokio::task::coop::consume_budget());
+            let _ = spend.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+        }
+        assert!(!connection.is_usable());
+    }
 
     #[tokio::test]
     async fn a_connection_joined_to_itself_is_a_refused_one_and_leaves_the_port_free() {

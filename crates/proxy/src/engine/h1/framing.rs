@@ -54,6 +54,22 @@ pub(crate) fn persists(version: Version, fields: &Fields) -> bool {
     }
 }
 
+/// Whether an answer that has no body announces one, for no reason that the standard knows: a 304 may say the
+/// length of what it spares the client (RFC 9110 §8.6), a 204 says none.
+pub(crate) fn is_haunted(status: StatusCode, fields: &Fields) -> bool {
+    let coded = fields.has(Known::TransferEncoding);
+    match status {
+        StatusCode::NOT_MODIFIED => coded,
+        StatusCode::NO_CONTENT => {
+            coded
+                || fields
+                    .known(Known::ContentLength)
+                    .is_some_and(|length| length.iter().any(|digit| *digit != b'0'))
+        }
+        _ => false,
+    }
+}
+
 fn declared(version: Version, fields: &Fields) -> Result<Option<Framing>, Fault> {
     let mut lengths = fields.all_known(Known::ContentLength);
     let length = lengths.next();

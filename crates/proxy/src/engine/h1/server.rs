@@ -377,6 +377,9 @@ async fn switch(thread: &Thread, wire: &Rc<Wire>, exchange: Exchange, answer: An
 /// Ends a connection whose client may still be sending. Closed at once it would be reset, and the client might
 /// lose the answer with it (RFC 9112 §9.6): so what still comes is read for a while.
 async fn linger(wire: &Wire) {
-    let _ = poll_fn(|cx| wire.poll_shutdown(cx)).await;
-    let _ = tokio::time::timeout(LINGER, poll_fn(|cx| wire.poll_waste(cx))).await;
+    let end = async {
+        let _ = poll_fn(|cx| wire.poll_shutdown(cx)).await; // with TLS it waits for a client that does not read
+        poll_fn(|cx| wire.poll_waste(cx)).await;
+    };
+    let _ = tokio::time::timeout(LINGER, end).await;
 }
