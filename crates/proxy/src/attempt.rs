@@ -205,10 +205,7 @@ pub(crate) fn learn(
             } else {
                 endpoint.succeeded(took, now);
             }
-            Ended {
-                failed: reply.status.is_server_error() || is_grpc_failure(&reply.fields),
-                overloaded: matches!(reply.status.as_u16(), 429 | 503),
-            }
+            Ended::answered(reply.status, is_grpc_failure(&reply.fields))
         }
         Err(failure) => {
             let of_the_connection = failure.kind.is_of_the_connection();
@@ -223,8 +220,7 @@ pub(crate) fn learn(
                 return;
             }
             endpoint.failed(took, outlier, now);
-            let late = matches!(failure.kind, Kind::AnswerTimeout | Kind::ConnectionTimeout);
-            Ended { failed: true, overloaded: late }
+            Ended::unanswered(failure.kind)
         }
     };
     target.guarded.record(pass, ended, took, now);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use manifest::spec::{self, Priority, ServiceName};
 use registry::Moment;
 
@@ -200,6 +201,19 @@ pub(crate) struct Ended {
     pub(crate) overloaded: bool,
 }
 
+impl Ended {
+    /// With an answer; `failed`: that tells of a failure elsewhere than in its status.
+    pub(crate) fn answered(status: StatusCode, failed: bool) -> Self {
+        let overloaded = matches!(status.as_u16(), 429 | 503);
+        Self { failed: failed || status.is_server_error(), overloaded }
+    }
+
+    /// Without one.
+    pub(crate) fn unanswered(kind: Kind) -> Self {
+        Self { failed: true, overloaded: matches!(kind, Kind::AnswerTimeout | Kind::ConnectionTimeout) }
+    }
+}
+
 impl Guarded {
     /// How many further tries there may be.
     pub(crate) fn budget(&self) -> &RetryBudget {
@@ -282,6 +296,19 @@ mod tests {
         assert!(guards.states().is_empty());
         let off = spec::Guard { breaker: None, ..rule };
         assert!(guards.of("GET /", &web, &off, None).admit(Moment::now()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_fails_without_being_too_much_is_no_reason_to_send_less() {
+        let ended = |status: u16| {
+            let Ended { failed, overloaded } = Ended::answered(status.try_into().unwrap(), false);
+            (failed, overloaded)
+        };
+        assert_eq!([ended(200), ended(404)], [(false, false); 2]);
+        assert_eq!([ended(429), ended(503)], [(false, true), (true, true)]);
+        assert_eq!([ended(500), ended(502)], [(true, false); 2]);
+        assert!(Ended::unanswered(Kind::AnswerTimeout).overloaded);
+        assert!(!Ended::unanswered(Kind::ConnectionRefused).overloaded);
     }
 
     #[test]
