@@ -49,6 +49,8 @@ struct Inner {
     written: u64,
     /// Why nothing more can be written.
     deaf: Option<io::Error>,
+    /// Its last answer had no body. Some services send one after all, and it would be the next answer.
+    suspect: bool,
 }
 
 /// A request as an instance gets it, but for its body.
@@ -86,6 +88,7 @@ impl UpstreamConnection {
             upload: None,
             written: 0,
             deaf: None,
+            suspect: false,
         })))
     }
 
@@ -104,12 +107,14 @@ impl UpstreamConnection {
     }
 
     /// Whether it can take a request, as far as can be told without a system call: what the runtime has not
-    /// heard of is not asked for.
+    /// heard of is not asked for, but where there is reason to.
     pub(crate) fn is_usable(&mut self) -> bool {
         // Anything else is its end, or bytes that nobody asked for. It is not polled: to a task whose budget is
         // used up every connection would seem to be silent.
-        let read = self.0.stream.try_read(&mut [0]);
-        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        let is_silent =
+            |read: io::Result<usize>| matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        let peek = || socket2::SockRef::from(&self.0.stream).peek(&mut [std::mem::MaybeUninit::uninit()]);
+        is_silent(self.0.stream.try_read(&mut [0])) && (!self.0.suspect || is_silent(peek()))
     }
 
     /// Sends a request and waits for the head of the answer. `go` is set when the upstream says
@@ -223,6 +228,7 @@ impl Inner {
                 let framing = framing::of_answer(to_head, status, version, fields).map_err(malformed)?;
                 bytes.advance(whole.end);
                 self.scan = Scan::default();
+                self.suspect = framing == Framing::Length(0);
                 // Whoever announces a body where there is none may send it, too: as somebody else's answer.
                 let persists = framing::persists(version, fields) && !framing::is_haunted(status, fields);
                 return Poll::Ready(Ok(Head { status, framing, persists }));
@@ -390,6 +396,17 @@ mod tests {
             let mut spend = std::pin::pin!(tokio::task::coop::consume_budget());
             let _ = spend.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
         }
+        assert!(!connection.is_usable());
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_an_answer_without_a_body_is_seen_before_the_runtime_hears_of_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut connection = UpstreamConnection::open(listener.local_addr().unwrap()).await.unwrap();
+        let (mut service, _) = listener.accept().unwrap();
+        connection.0.suspect = true;
+        assert!(connection.is_usable());
+        std::io::Write::write_all(&mut service, b"poison").unwrap();
         assert!(!connection.is_usable());
     }
 
