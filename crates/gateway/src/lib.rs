@@ -18,4 +18,8 @@ pub mod bearer;
 pub mod edge;
 pub mod keys;
 
+#[cfg(test)]
+#[path = "../tests/signer/mod.rs"]
+mod signer;
+
 pub use edge::{Edge, EdgeError, News};

@@ -10,10 +10,7 @@ use super::authenticator::Known;
 use super::token::{MAX_SUBJECT, MAX_TOKEN, Verified};
 use super::*;
 
-#[path = "../../tests/signer/mod.rs"]
-mod signer;
-
-use signer::{SECRET, Signer, encode, jwks};
+use crate::signer::{SECRET, Signer, encode, jwks};
 
 const NOW: u64 = 1_300_819_000;
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-#[path = "../../tests/signer/mod.rs"]
-mod signer;
-
-use signer::{Signer, jwks};
+use crate::signer::{Signer, jwks};
 
 fn parse(kind: fn(PathBuf) -> JwtKeys, content: &str) -> Result<usize, String> {
     let keys = Keys::parse(&kind("keys".into()), content.as_bytes());
@@ -49,7 +46,7 @@ fn keys_for_other_uses_are_passed_over() {
 #[test]
 fn keys_that_cannot_be_are_no_keys() {
     let (point, rsa, flat) = (Signer::p256().jwk("k"), Signer::rsa().jwk("k"), Signer::ed25519().jwk("k"));
-    let zero = signer::encode(&[0; 32]);
+    let zero = crate::signer::encode(&[0; 32]);
     let says = |key: Value, part: &str| says(JwtKeys::Jwks, &jwks(&[key]), part);
     says(changed(point.clone(), "x", zero.as_str()), "no uncompressed point of P-256");
     says(changed(point.clone(), "x", "AA"), "32 bytes");

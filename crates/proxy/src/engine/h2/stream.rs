@@ -71,6 +71,9 @@ impl Receive {
     }
 }
 
+/// Bytes of a body that are handed over before it is asked whether there is room for more.
+const AHEAD: usize = 4 * 1024;
+
 /// Why a body was not sent to its end.
 #[derive(Debug)]
 pub(super) enum Stopped {
@@ -86,15 +89,15 @@ pub(super) enum Stopped {
 pub(super) struct Pump<B> {
     body: B,
     stream: SendStream<Bytes>,
-    /// Something was handed over: there must be room before there is more.
-    begun: bool,
+    /// Bytes that were handed over since there was last known to be room.
+    ahead: usize,
     patience: Option<Pause>,
 }
 
 impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
     /// `patience`: how long the peer may give no room.
     pub(super) fn new(body: B, stream: SendStream<Bytes>, patience: Option<Duration>) -> Self {
-        Self { body, stream, begun: false, patience: patience.map(Pause::new) }
+        Self { body, stream, ahead: 0, patience: patience.map(Pause::new) }
     }
 
     /// Tells the peer that the stream ends here.
@@ -105,8 +108,9 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
     /// Moves what can be moved; ready once all of it was handed over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
         loop {
-            if self.begun {
+            if self.ahead >= AHEAD {
                 std::task::ready!(self.poll_room(cx))?;
+                self.ahead = 0;
             }
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
@@ -124,11 +128,11 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
                     if data.is_empty() && !last {
                         continue;
                     }
+                    self.ahead += data.len();
                     self.stream.send_data(data, last).map_err(|_| Stopped::Peer)?;
                     if last {
                         return Poll::Ready(Ok(()));
                     }
-                    self.begun = true;
                     continue;
                 }
                 Err(frame) => frame.into_trailers(),
