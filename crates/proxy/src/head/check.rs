@@ -47,6 +47,9 @@ fn size(head: &Head, limits: &Limits) -> Result<(), Failure> {
         lines += usize::from(field.known != Known::Cookie);
         bytes += field.name.len() + field.value.len() + 4;
     }
+    if head.target().len() > limits.header_bytes {
+        return Err(Failure::new(Kind::TargetTooLong, "the target is too long"));
+    }
     if lines > limits.headers {
         let detail = format!("the request's head has more than {} lines", limits.headers);
         return Err(Failure::new(Kind::HeadTooLarge, detail));
