@@ -74,7 +74,10 @@ impl Scan {
                     self.bounded(self.at, bounds)?;
                     return Ok(Some(Whole { begin: self.begin, end: self.at }));
                 }
-                (false, _) => {
+                (false, lines) => {
+                    if lines == 0 {
+                        self.bounded(self.at, bounds)?; // told the same, however the bytes came
+                    }
                     self.lines += 1;
                     if self.lines > bounds.lines + 1 {
                         return Err(Fault::TooManyLines);

@@ -98,6 +98,8 @@ fn what_breaks_a_rule_is_refused_wherever_it_was_cut() {
 fn a_head_has_bounds_that_hold_before_it_is_whole() {
     let long = [b"GET /".to_vec(), b"x".repeat(1000)].concat();
     assert_eq!(read(&long, 500).unwrap_err(), Fault::TargetTooLong);
+    let at_once = [&long[..], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+    assert_eq!(read(&at_once, 500).unwrap_err(), Fault::TargetTooLong);
     let long = [b"GET / HTTP/1.1\r\nX: ".to_vec(), b"x".repeat(1000)].concat();
     assert_eq!(read(&long, 500).unwrap_err(), Fault::TooLong);
     let whole = [long, b"\r\n\r\n".to_vec()].concat();
