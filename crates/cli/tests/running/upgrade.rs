@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -93,10 +93,7 @@ fn whoever_kills_the_new_node_before_it_has_taken_over_leaves_the_old_one_servin
     for pause_ms in [0, 10, 30, 100, 250] {
         let mut upgrade = world.command(&["upgrade"]);
         let mut upgrade = upgrade.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(upgrade.stderr.take().unwrap());
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap(); // `process 4711 takes over …`
-        let new = line.split(' ').nth(1).and_then(|pid| pid.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+        let (new, _said) = taking_over(&mut upgrade);
         std::thread::sleep(Duration::from_millis(pause_ms)); // somewhere on the way
         kill(new, "KILL");
         assert_eq!(upgrade.wait().unwrap().code(), Some(1));
@@ -144,19 +141,52 @@ fn a_node_in_the_foreground_is_not_upgraded() {
     assert!(nothing.contains("A0801"), "{nothing}");
 }
 
-#[test]
-fn a_second_upgrade_at_the_same_time_is_refused_and_wishes_wait_their_turn() {
-    // It takes its time to stop, and the upgrade waits for what is under way.
+/// The process that an upgrade has started, by what it says first: `process 4711 takes over …`. With where it says
+/// more, which is to stay open.
+fn taking_over(upgrade: &mut Child) -> (u32, impl Read) {
+    let mut said = BufReader::new(upgrade.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    let new = line.split(' ').nth(1).and_then(|pid| pid.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+    (new, said)
+}
+
+/// An app whose only service takes its time to stop, and a restart of it that is under way: an upgrade waits.
+fn stopping() -> (World, Child) {
     let slow = r#"services:
   web:
     command: [sh, -c, "trap 'sleep 2; exit 0' TERM; while :; do sleep 0.05; done"]
 "#;
     let world = World::new(slow);
     world.ok(&["up", "-d", "--wait"]);
-    let mut restart = world.command(&["restart", "web"]).stdout(Stdio::null()).spawn().unwrap();
+    let restart = world.command(&["restart", "web"]).stdout(Stdio::null()).spawn().unwrap();
     world.until("stopping", |status| {
         status.services.iter().flat_map(|s| &s.instances).any(|i| i.state == api::InstanceState::Stopping)
     });
+    (world, restart)
+}
+
+#[test]
+fn an_upgrade_that_ends_while_it_waits_for_what_is_under_way_leaves_the_old_node_in_charge() {
+    let (world, mut restart) = stopping();
+    let node = world.node_pid();
+    let mut upgrade = world.command(&["upgrade"]);
+    let mut upgrade = upgrade.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (new, _said) = taking_over(&mut upgrade);
+    until("it is under way", || world.ok(&["events"]).contains("takes over"));
+    kill(new, "KILL");
+    assert_eq!(upgrade.wait().unwrap().code(), Some(1));
+    until("wishes are met again", || world.run(&["scale", "web=1"]).status.success());
+    assert!(restart.wait().unwrap().success(), "a restart that somebody waits for comes to its end");
+    assert_eq!(world.node_pid(), node);
+    assert_eq!(world.until_ready().services[0].instances[0].run, 2);
+    world.ok(&["down"]);
+    world.until_nothing_lives();
+}
+
+#[test]
+fn a_second_upgrade_at_the_same_time_is_refused_and_wishes_wait_their_turn() {
+    let (world, mut restart) = stopping();
     let first = world.command(&["upgrade"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut first = first.unwrap();
     until("the first is under way", || world.ok(&["events"]).contains("takes over"));

@@ -116,8 +116,12 @@ impl Reins {
         }
     }
 
-    /// Joins the keeper again, and tells what has ended meanwhile.
+    /// Joins the keeper again, and tells what has ended meanwhile. Nothing is to be done where it was never let
+    /// go of: the keeper takes one node, and would refuse this one beside itself.
     pub(crate) async fn take_back(&self) -> Result<(), String> {
+        if !self.is_let_go() {
+            return Ok(());
+        }
         let give_up = Instant::now() + TAKE_BACK;
         let held = loop {
             match self.join().await {
