@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -143,7 +143,7 @@ fn a_node_in_the_foreground_is_not_upgraded() {
 
 /// The process that an upgrade has started, by what it says first: `process 4711 takes over …`. With where it says
 /// more, which is to stay open.
-fn taking_over(upgrade: &mut Child) -> (u32, impl Read) {
+fn taking_over(upgrade: &mut Child) -> (u32, BufReader<ChildStderr>) {
     let mut said = BufReader::new(upgrade.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
