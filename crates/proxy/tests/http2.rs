@@ -158,6 +158,28 @@ async fn an_answer_that_breaks_off_resets_its_stream() {
 }
 
 #[tokio::test]
+async fn chunks_that_come_together_leave_together() {
+    use tokio::io::AsyncWriteExt;
+    let server = Server::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        let chunks = "1\r\nx\r\n".repeat(2000);
+        let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let harness = Harness::web(server.address).await;
+    let mut sender = connect(&harness).await;
+    let mut body = within(sender.send_request(request("GET", "/", ""))).await.unwrap().into_body();
+    let (mut frames, mut bytes) = (0, 0);
+    while let Some(frame) = within(body.frame()).await {
+        frames += 1;
+        bytes += frame.unwrap().data_ref().map_or(0, Bytes::len);
+    }
+    assert_eq!(bytes, 2000);
+    assert!(frames < 50, "a client may take {frames} frames for a flood");
+}
+
+#[tokio::test]
 async fn a_client_that_answers_pings_but_does_not_read_is_cut_off() {
     let server = Server::http(|_| async move { text(vec![b'x'; 4 << 20]) }).await;
     let limits = proxy::Limits { answer_idle: Duration::from_millis(300), ..proxy::Limits::default() };

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use http_body::{Body, Frame, SizeHint};
 
@@ -74,6 +74,43 @@ impl Receive {
 /// Bytes of a body that are handed over before it is asked whether there is room for more.
 const AHEAD: usize = 4 * 1024;
 
+/// Frames shorter than this leave together with those that follow at once. A peer may take many short frames
+/// that it has not read yet for a flood and close the connection: h2 does so after about a hundred.
+const SHORT: usize = 1024;
+
+/// Short frames that came one right after the other. Bounded by [`AHEAD`]: then they are handed over.
+#[derive(Default)]
+enum Held {
+    #[default]
+    Nothing,
+    /// Not copied: most of the time nothing follows but the end.
+    One(Bytes),
+    Several(BytesMut),
+}
+
+impl Held {
+    fn add(&mut self, data: Bytes) {
+        match self {
+            Self::Nothing => *self = Self::One(data),
+            Self::One(first) => {
+                let mut both = BytesMut::with_capacity(AHEAD + SHORT);
+                both.extend_from_slice(first);
+                both.extend_from_slice(&data);
+                *self = Self::Several(both);
+            }
+            Self::Several(all) => all.extend_from_slice(&data),
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        match std::mem::take(self) {
+            Self::Nothing => Bytes::new(),
+            Self::One(data) => data,
+            Self::Several(all) => all.freeze(),
+        }
+    }
+}
+
 /// Why a body was not sent to its end.
 #[derive(Debug)]
 pub(super) enum Stopped {
@@ -89,7 +126,9 @@ pub(super) enum Stopped {
 pub(super) struct Pump<B> {
     body: B,
     stream: SendStream<Bytes>,
-    /// Bytes that were handed over since there was last known to be room.
+    /// Short frames that are not handed over yet; none while anything is waited for.
+    held: Held,
+    /// Bytes that were taken since there was last known to be room.
     ahead: usize,
     patience: Option<Pause>,
 }
@@ -97,7 +136,7 @@ pub(super) struct Pump<B> {
 impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
     /// `patience`: how long the peer may give no room.
     pub(super) fn new(body: B, stream: SendStream<Bytes>, patience: Option<Duration>) -> Self {
-        Self { body, stream, ahead: 0, patience: patience.map(Pause::new) }
+        Self { body, stream, held: Held::Nothing, ahead: 0, patience: patience.map(Pause::new) }
     }
 
     /// Tells the peer that the stream ends here.
@@ -109,14 +148,19 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
         loop {
             if self.ahead >= AHEAD {
+                self.hand_over(false)?;
                 std::task::ready!(self.poll_room(cx))?;
                 self.ahead = 0;
             }
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Stopped::Source(error))),
-                Poll::Ready(None) => return Poll::Ready(self.end()),
+                Poll::Ready(Some(Err(error))) => {
+                    let _ = self.hand_over(false); // what came before it broke off
+                    return Poll::Ready(Err(Stopped::Source(error)));
+                }
+                Poll::Ready(None) => return Poll::Ready(self.hand_over(true)),
                 Poll::Pending => {
+                    self.hand_over(false)?;
                     // Whoever waits for the source must hear that nobody wants it any more.
                     let _ = std::task::ready!(self.stream.poll_reset(cx));
                     return Poll::Ready(Err(Stopped::Peer));
@@ -125,11 +169,18 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
             let trailers = match frame.into_data() {
                 Ok(data) => {
                     let last = self.body.is_end_stream();
-                    if data.is_empty() && !last {
-                        continue;
-                    }
                     self.ahead += data.len();
-                    self.stream.send_data(data, last).map_err(|_| Stopped::Peer)?;
+                    if data.len() >= SHORT {
+                        self.hand_over(false)?;
+                        self.stream.send_data(data, last).map_err(|_| Stopped::Peer)?;
+                    } else {
+                        if !data.is_empty() {
+                            self.held.add(data);
+                        }
+                        if last {
+                            self.hand_over(true)?;
+                        }
+                    }
                     if last {
                         return Poll::Ready(Ok(()));
                     }
@@ -142,14 +193,20 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
             for name in names.cloned().collect::<Vec<_>>() {
                 trailers.remove(name);
             }
+            self.hand_over(false)?;
             let sent = self.stream.send_trailers(trailers).map_err(|_| Stopped::Peer);
             let _ = Pin::new(&mut self.body).poll_frame(cx); // to its end, which it takes note of
             return Poll::Ready(sent);
         }
     }
 
-    fn end(&mut self) -> Result<(), Stopped> {
-        self.stream.send_data(Bytes::new(), true).map_err(|_| Stopped::Peer)
+    /// Gives the stream what is held, and says whether that is its end.
+    fn hand_over(&mut self, last: bool) -> Result<(), Stopped> {
+        let data = self.held.take();
+        if data.is_empty() && !last {
+            return Ok(());
+        }
+        self.stream.send_data(data, last).map_err(|_| Stopped::Peer)
     }
 
     /// Ready when the peer, and the buffer of the stream, have room.
