@@ -1,0 +1,5 @@
+//! Queues.
+
+pub mod message;
+pub mod receipt;
+pub mod settings;
