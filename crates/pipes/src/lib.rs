@@ -9,6 +9,7 @@ pub mod name;
 pub mod queue;
 pub mod shell;
 pub mod spaces;
+pub mod topic;
 
 pub use error::{
     BadSettings, CreateError, MoveError, OpenError, PipeError, PurgeError, ReceiptError, ReceiveError, SendError,

@@ -260,11 +260,14 @@ impl<'a> Reader<'a> {
     /// `uXXXX`
     fn hex(&mut self) -> Result<u32, NoJson> {
         let digits = self.text.as_bytes().get(self.at..self.at + 5);
-        let digits = digits.filter(|digits| digits[0] == b'u' && digits[1..].iter().all(u8::is_ascii_hexdigit));
-        let Some(digits) = digits else { return Err(self.wrong("`u` and four hexadecimal digits are expected")) };
-        let code = digits[1..].iter().fold(0, |code, digit| {
-            code * 16 + char::from(*digit).to_digit(16).unwrap_or_default()
-        });
+        let digits =
+            digits.filter(|digits| digits[0] == b'u' && digits[1..].iter().all(u8::is_ascii_hexdigit));
+        let Some(digits) = digits else {
+            return Err(self.wrong("`u` and four hexadecimal digits are expected"));
+        };
+        let code = digits[1..]
+            .iter()
+            .fold(0, |code, digit| code * 16 + char::from(*digit).to_digit(16).unwrap_or_default());
         self.at += 5;
         Ok(code)
     }

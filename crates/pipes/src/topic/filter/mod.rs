@@ -175,7 +175,9 @@ impl<'a> Looked<'a> {
     }
 
     fn attribute(&self, name: &str) -> Found<'_> {
-        let Ok(at) = self.attributes.binary_search_by(|seen| seen.name.cmp(name)) else { return Found::default() };
+        let Ok(at) = self.attributes.binary_search_by(|seen| seen.name.cmp(name)) else {
+            return Found::default();
+        };
         let mut found = Found { present: true, leaves: Vec::new() };
         match &self.attributes[at].value {
             SeenValue::One(leaf) => found.leaves.push(*leaf),

@@ -132,7 +132,12 @@ impl<'a> Parser<'a> {
         Ok(rules)
     }
 
-    fn expression(&self, node: &Node<'_>, members: &[Member<'_>], rules: &mut Rules) -> Result<(), PolicyError> {
+    fn expression(
+        &self,
+        node: &Node<'_>,
+        members: &[Member<'_>],
+        rules: &mut Rules,
+    ) -> Result<(), PolicyError> {
         let [Member { at, name, node: value }] = members else {
             return Err(self.wrong(node.at, "Only one key allowed in match expression".to_owned()));
         };
@@ -148,7 +153,8 @@ impl<'a> Parser<'a> {
             "anything-but" => rules.others.push(self.anything_but(value)?),
             "numeric" => rules.others.push(self.numeric(value)?),
             "cidr" => {
-                let block = Cidr::parse(self.string(value, "cidr")?).map_err(|what| self.wrong(value.at, what))?;
+                let block =
+                    Cidr::parse(self.string(value, "cidr")?).map_err(|what| self.wrong(value.at, what))?;
                 rules.others.push(Rule::Cidr(block));
             }
             "prefix" | "suffix" | "equals-ignore-case" | "wildcard" => {
@@ -185,7 +191,8 @@ impl<'a> Parser<'a> {
             Value::Array(items) => {
                 for item in items {
                     let leaf = leaf(&item.value).ok_or_else(|| {
-                        let what = "Inside anything-but list, number, string, true, false and null are supported";
+                        let what =
+                            "Inside anything-but list, number, string, true, false and null are supported";
                         self.wrong(item.at, what.to_owned())
                     })?;
                     rules.values.add(leaf);
@@ -203,7 +210,9 @@ impl<'a> Parser<'a> {
                     Value::Array(items) if items.is_empty() => {
                         return Err(self.wrong(value.at, "Empty arrays are not allowed".to_owned()));
                     }
-                    Value::Array(items) => items.iter().map(|item| self.form(name, item)).collect::<Result<_, _>>()?,
+                    Value::Array(items) => {
+                        items.iter().map(|item| self.form(name, item)).collect::<Result<_, _>>()?
+                    }
                     _ => vec![self.form(name, value)?],
                 };
                 Ok(Rule::NotForms(forms))
@@ -231,7 +240,9 @@ impl<'a> Parser<'a> {
             "=" => (Some(bound), Some(bound)),
             "<" | "<=" => (None, Some(bound)),
             ">" | ">=" => (Some(bound), None),
-            other => return Err(self.wrong(first.at, format!("Unrecognized numeric range operator: {other}"))),
+            other => {
+                return Err(self.wrong(first.at, format!("Unrecognized numeric range operator: {other}")));
+            }
         };
         let Some(second) = items.get(2) else { return Ok(Rule::Range { low, high }) };
         if high.is_some() {
@@ -257,7 +268,9 @@ impl<'a> Parser<'a> {
         let at = node.map_or(list.at, |node| node.at);
         match node.map(|node| &node.value) {
             Some(Value::Number(number)) if number.abs() <= MOST_NUMBER => Ok(*number),
-            Some(Value::Number(_)) => Err(self.wrong(at, "Value must be between -1.0E9 and 1.0E9, inclusive".to_owned())),
+            Some(Value::Number(_)) => {
+                Err(self.wrong(at, "Value must be between -1.0E9 and 1.0E9, inclusive".to_owned()))
+            }
             _ => {
                 let operator = if operator == "=" { "equals" } else { operator };
                 Err(self.wrong(at, format!("Value of {operator} must be numeric")))

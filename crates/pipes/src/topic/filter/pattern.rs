@@ -18,7 +18,9 @@ impl Wildcard {
         let mut characters = text.char_indices();
         while let Some((at, character)) = characters.next() {
             match character {
-                '*' if star_before => return Err(format!("Consecutive wildcard characters at pos {}", at - 1)),
+                '*' if star_before => {
+                    return Err(format!("Consecutive wildcard characters at pos {}", at - 1));
+                }
                 '*' => pieces.push(std::mem::take(&mut piece).into_boxed_str()),
                 '\\' => match characters.next() {
                     Some((_, escaped @ ('*' | '\\'))) => piece.push(escaped),
@@ -63,7 +65,8 @@ impl Cidr {
         let (Some(address), Some(bits), None) = (parts.next(), parts.next(), parts.next()) else {
             return Err("Malformed CIDR, one '/' required".to_owned());
         };
-        let bits: u32 = bits.parse().map_err(|_| "Malformed CIDR, mask bits must be an integer".to_owned())?;
+        let bits: u32 =
+            bits.parse().map_err(|_| "Malformed CIDR, mask bits must be an integer".to_owned())?;
         let (value, four) = number(address).ok_or_else(|| format!("Nonstandard IP address: {address}"))?;
         let width = if four { 32 } else { 128 };
         if bits > width {

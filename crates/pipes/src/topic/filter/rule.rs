@@ -152,6 +152,9 @@ impl Rules {
         if self.present && !found.leaves.is_empty() {
             return true;
         }
-        found.leaves.iter().any(|leaf| self.values.has(*leaf) || self.others.iter().any(|rule| rule.fits(*leaf)))
+        found
+            .leaves
+            .iter()
+            .any(|leaf| self.values.has(*leaf) || self.others.iter().any(|rule| rule.fits(*leaf)))
     }
 }
