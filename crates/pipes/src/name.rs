@@ -57,6 +57,27 @@ name!(
     TopicName, 256, "topic"
 );
 
+/// What begins the name of a queue that no protocol can name: [`QueueName::from_str`] refuses it.
+const INTERNAL_PREFIX: char = '/';
+
+impl QueueName {
+    /// Names a queue of our own, behind something else: it is listed nowhere and nobody can ask for it. Its text is only
+    /// for keys, logs and [`Self::stored`].
+    pub(crate) fn internal(what: &str) -> Self {
+        Self(format!("{INTERNAL_PREFIX}{what}").into())
+    }
+
+    /// Whether it was made by [`Self::internal`].
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with(INTERNAL_PREFIX)
+    }
+
+    /// A name read back from the store: any of a queue, our own as well.
+    pub(crate) fn stored(text: &str) -> Result<Self, BadName> {
+        if text.starts_with(INTERNAL_PREFIX) { Ok(Self(text.into())) } else { text.parse() }
+    }
+}
+
 /// A text that names nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` cannot name a {what}: 1 to {most} letters, digits, `-` and `_`, with `.fifo` at the end of one that keeps order")]
@@ -79,5 +100,13 @@ mod tests {
             assert!(bad.parse::<QueueName>().is_err(), "{bad}");
         }
         assert!("orders.fifo".parse::<QueueName>().unwrap().is_fifo());
+    }
+
+    #[test]
+    fn a_queue_of_our_own_cannot_be_named() {
+        let own = QueueName::internal("sub-1");
+        assert!(own.is_internal() && own.as_str().parse::<QueueName>().is_err());
+        assert_eq!(QueueName::stored(own.as_str()).unwrap(), own);
+        assert!(!QueueName::stored("jobs").unwrap().is_internal() && QueueName::stored("a b").is_err());
     }
 }
