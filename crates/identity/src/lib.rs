@@ -1,14 +1,26 @@
-//! Who somebody is. So far: the development certificate authority, which vouches for names of this machine
-//! so that a browser on it trusts a gateway with TLS.
+//! Who somebody is and what they may do: the development certificate authority, which vouches for names of this
+//! machine so that a browser on it trusts a gateway with TLS; credentials of services and of people outside; the
+//! signatures that AWS clients make with them; and policies.
 //!
-//! It knows neither routes nor sockets: certificates and keys are text (PEM), and where they are kept is said
-//! by the caller.
+//! It knows neither routes nor sockets: certificates and keys are text (PEM), requests are what others have read,
+//! and where anything is kept is said by the caller. Time is an argument.
 //!
 //! - [`development`]: the authority, its files, the certificates it issues;
-//! - [`names`]: for whom it may vouch.
+//! - [`names`]: for whom it may vouch;
+//! - [`credentials`]: access keys, secrets, principals;
+//! - [`keybook`]: who has which key; [`record`]: keys for the outside as they are stored;
+//! - [`sigv4`]: whether a request is from whom it says.
 
+pub mod credentials;
 pub mod development;
+pub mod keybook;
 pub mod names;
+pub mod record;
+pub mod sigv4;
+mod text;
 
+pub use credentials::{AccessKey, Credentials, Principal, Secret};
 pub use development::{Certificate, DevelopmentAuthority, OpenError};
+pub use keybook::{KeyBook, NodeSecret};
 pub use names::{BadName, Name};
+pub use record::KeyRecord;

@@ -1,0 +1,375 @@
+//! Who has which access key. Services and functions have keys that are derived from the secret of the node, so
+//! that nothing has to be stored and a restart changes none; sessions carry in their token what is to be known
+//! of them; keys for the outside are kept by the caller as records whose secret is sealed.
+//!
+//! Sealed and not hashed: to verify a signature the secret itself is needed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use kit::Timestamp;
+use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::credentials::{AccessKey, Credentials, Principal, Secret, SessionToken};
+use crate::record::KeyRecord;
+use crate::sigv4::{Found, KeyError, KeySource};
+use crate::text::{base32, base64, base64_url, from_base64_url};
+
+/// What all keys of a node are derived from. Whoever has it can act for everybody.
+pub struct NodeSecret([u8; 32]);
+
+impl NodeSecret {
+    /// A secret of these bytes, which must come from a source of randomness.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Drop for NodeSecret {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        std::hint::black_box(&self.0); // else the compiler may leave out what nobody reads
+    }
+}
+
+/// What the book does not do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BookError {
+    /// The machine has no randomness.
+    #[error("the machine gives no random bytes")]
+    NoRandomness,
+    /// There is a key of this name.
+    #[error("there is a key `{0}` already")]
+    NameTaken(String),
+    /// A name that a key cannot have.
+    #[error("`{0}` cannot name a key: 1 to 128 letters, digits and any of `_+=,.@-`")]
+    BadName(String),
+    /// As many keys as there may be.
+    #[error("there are {} keys, which is the most", KeyBook::MOST_KEYS)]
+    TooManyKeys,
+    /// A record that was changed, or was made under another node secret.
+    #[error("the record of key `{0}` cannot be opened: it was changed, or belongs to another node")]
+    Sealed(String),
+    /// A session for somebody who is not known here.
+    #[error("{0} has no credentials here")]
+    NotDeclared(Principal),
+    /// A session that would last too long, or no time at all.
+    #[error("a session lasts 1 second to {} hours", KeyBook::MOST_SESSION.as_secs() / 3600)]
+    BadLifetime,
+}
+
+/// The access keys of a node, and whose they are. Looking one up takes no lock.
+pub struct KeyBook {
+    app: String,
+    root: hmac::Key,
+    tokens: hmac::Key,
+    session_secrets: hmac::Key,
+    seal: LessSafeKey,
+    random: SystemRandom,
+    table: ArcSwap<Table>,
+}
+
+#[derive(Clone, Default)]
+struct Table {
+    keys: HashMap<AccessKey, Known>,
+    declared: HashSet<Principal>,
+}
+
+#[derive(Clone)]
+struct Known {
+    secret: Secret,
+    principal: Principal,
+    expires: Option<Timestamp>,
+}
+
+const TOKEN_VERSION: u8 = 1;
+const NONCE: usize = 10;
+/// Bytes of a token before the name: its version, the nonce, the end and the kind of principal.
+const TOKEN_HEAD: usize = 1 + NONCE + 8 + 1;
+const MAC: usize = 32;
+/// Bytes behind a secret, which has 40 characters.
+const SECRET: usize = 30;
+
+impl KeyBook {
+    /// The most keys for the outside.
+    pub const MOST_KEYS: usize = 10_000;
+    /// The longest session.
+    pub const MOST_SESSION: Duration = Duration::from_secs(36 * 3600);
+    /// The longest token that is looked at.
+    const MOST_TOKEN: usize = 512;
+
+    /// The book of an app on a node, with nobody in it.
+    pub fn new(secret: &NodeSecret, app: &str) -> Self {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
+        let sub_key = |label: &str| derive(&root, label, &[app.as_bytes()]);
+        let mac_key = |label: &str| hmac::Key::new(hmac::HMAC_SHA256, &sub_key(label));
+        let seal = match UnboundKey::new(&aead::AES_256_GCM, &sub_key("seal")) {
+            Ok(key) => LessSafeKey::new(key),
+            Err(_) => unreachable!("a key of AES-256 has 32 bytes"),
+        };
+        Self {
+            app: app.to_owned(),
+            tokens: mac_key("session-token"),
+            session_secrets: mac_key("session-secret"),
+            seal,
+            random: SystemRandom::new(),
+            table: ArcSwap::default(),
+            root,
+        }
+    }
+
+    /// Lets somebody in, with credentials that are the same every time.
+    pub fn declare(&self, principal: &Principal) -> Credentials {
+        let credentials = self.lasting(principal);
+        let known = Known { secret: credentials.secret.clone(), principal: principal.clone(), expires: None };
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            table.keys.insert(credentials.access_key, known.clone());
+            table.declared.insert(principal.clone());
+            table
+        });
+        credentials
+    }
+
+    /// Lets somebody in no longer, sessions included.
+    pub fn withdraw(&self, principal: &Principal) {
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            table.declared.remove(principal);
+            table.keys.retain(|_, known| known.principal != *principal);
+            table
+        });
+    }
+
+    fn lasting(&self, principal: &Principal) -> Credentials {
+        let who = [self.app.as_bytes(), &[principal.tag()], principal.name().as_bytes()];
+        let id = derive(&self.root, "access-key", &who);
+        let secret = derive(&self.root, "secret", &who);
+        Credentials {
+            access_key: access_key(AccessKey::LASTING, &id[..NONCE]),
+            secret: Secret::new(base64(&secret[..SECRET])),
+            session_token: None,
+            expires: None,
+        }
+    }
+
+    /// Makes short-lived credentials for somebody who was let in.
+    ///
+    /// # Errors
+    /// When they were not, or the lifetime is none.
+    pub fn session(
+        &self,
+        principal: &Principal,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<Credentials, BookError> {
+        if lifetime < Duration::from_secs(1) || lifetime > Self::MOST_SESSION {
+            return Err(BookError::BadLifetime);
+        }
+        if !self.table.load().declared.contains(principal) {
+            return Err(BookError::NotDeclared(principal.clone()));
+        }
+        let nonce: [u8; NONCE] = self.random()?;
+        let expires = now + lifetime;
+        let mut token = Vec::with_capacity(TOKEN_HEAD + principal.name().len() + MAC);
+        token.push(TOKEN_VERSION);
+        token.extend_from_slice(&nonce);
+        token.extend_from_slice(&expires.as_micros().to_be_bytes());
+        token.push(principal.tag());
+        token.extend_from_slice(principal.name().as_bytes());
+        let secret = self.session_secret(&token);
+        let mac = hmac::sign(&self.tokens, &token);
+        token.extend_from_slice(mac.as_ref());
+        Ok(Credentials {
+            access_key: access_key(AccessKey::SESSION, &nonce),
+            secret,
+            session_token: Some(SessionToken(base64_url(&token))),
+            expires: Some(expires),
+        })
+    }
+
+    fn session_secret(&self, payload: &[u8]) -> Secret {
+        Secret::new(base64(&hmac::sign(&self.session_secrets, payload).as_ref()[..SECRET]))
+    }
+
+    /// Makes a key for somebody outside, who is let in at once. The record is to be stored; the credentials are
+    /// to be shown once.
+    ///
+    /// # Errors
+    /// When the name is taken or none, or there are too many keys.
+    pub fn create_key(
+        &self,
+        name: &str,
+        now: Timestamp,
+        expires: Option<Timestamp>,
+    ) -> Result<(KeyRecord, Credentials), BookError> {
+        check_name(name)?;
+        let id: [u8; NONCE] = self.random()?;
+        let secret = Secret::new(base64(&self.random::<SECRET>()?));
+        let access_key = access_key(AccessKey::LASTING, &id);
+        let mut record = KeyRecord {
+            version: KeyRecord::VERSION,
+            name: name.to_owned(),
+            access_key: access_key.to_string(),
+            sealed: String::new(),
+            created: now,
+            expires,
+        };
+        let nonce: [u8; aead::NONCE_LEN] = self.random()?;
+        let mut sealed = secret.expose().as_bytes().to_vec();
+        self.seal
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(record.bound()),
+                &mut sealed,
+            )
+            .map_err(|_| BookError::Sealed(name.to_owned()))?;
+        record.sealed = base64_url(&[&nonce[..], &sealed].concat());
+        self.insert(access_key, &record, secret.clone())?;
+        Ok((record, Credentials { access_key, secret, session_token: None, expires }))
+    }
+
+    /// Lets in who has a key that was stored.
+    ///
+    /// # Errors
+    /// When the record was not made by this node, or was changed.
+    pub fn load_key(&self, record: &KeyRecord) -> Result<(), BookError> {
+        check_name(&record.name)?;
+        let damaged = || BookError::Sealed(record.name.clone());
+        let access_key: AccessKey = record.access_key.parse().map_err(|_| damaged())?;
+        if record.version != KeyRecord::VERSION || record.sealed.len() > Self::MOST_TOKEN {
+            return Err(damaged());
+        }
+        let mut sealed = from_base64_url(&record.sealed).ok_or_else(damaged)?;
+        let (nonce, sealed) = sealed.split_first_chunk_mut().ok_or_else(damaged)?;
+        let opened = self
+            .seal
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(record.bound()), sealed)
+            .map_err(|_| damaged())?;
+        let secret = Secret::new(std::str::from_utf8(opened).map_err(|_| damaged())?);
+        opened.fill(0);
+        std::hint::black_box(&opened);
+        self.insert(access_key, record, secret)
+    }
+
+    /// Lets a key in no longer. Whether there was one of this name.
+    pub fn revoke_key(&self, name: &str) -> bool {
+        let principal = Principal::Key(name.into());
+        let was_there = self.table.load().keys.values().any(|known| known.principal == principal);
+        self.withdraw(&principal);
+        was_there
+    }
+
+    fn insert(&self, access_key: AccessKey, record: &KeyRecord, secret: Secret) -> Result<(), BookError> {
+        let principal = Principal::Key(record.name.as_str().into());
+        let known = Known { secret, principal: principal.clone(), expires: record.expires };
+        let mut outcome = Ok(());
+        self.table.rcu(|table| {
+            let is_other =
+                |(id, known): (&AccessKey, &Known)| known.principal == principal && *id != access_key;
+            let outside = |known: &&Known| matches!(known.principal, Principal::Key(_));
+            if table.keys.iter().any(is_other) {
+                outcome = Err(BookError::NameTaken(record.name.clone()));
+                return Arc::clone(table);
+            }
+            if table.keys.values().filter(outside).count() >= Self::MOST_KEYS {
+                outcome = Err(BookError::TooManyKeys);
+                return Arc::clone(table);
+            }
+            outcome = Ok(());
+            let mut table = Table::clone(table);
+            table.keys.insert(access_key, known.clone());
+            Arc::new(table)
+        });
+        outcome
+    }
+
+    fn random<const N: usize>(&self) -> Result<[u8; N], BookError> {
+        let mut bytes = [0; N];
+        self.random.fill(&mut bytes).map_err(|_| BookError::NoRandomness)?;
+        Ok(bytes)
+    }
+
+    fn open_session(&self, access_key: &AccessKey, token: &str, now: Timestamp) -> Result<Found, KeyError> {
+        let bytes = Some(token)
+            .filter(|token| token.len() <= Self::MOST_TOKEN)
+            .and_then(from_base64_url)
+            .filter(|bytes| bytes.len() >= TOKEN_HEAD + MAC)
+            .ok_or(KeyError::Unknown)?;
+        let (payload, mac) = bytes.split_at(bytes.len() - MAC);
+        hmac::verify(&self.tokens, payload, mac).map_err(|_| KeyError::Unknown)?;
+        // From here on it is what this node has written.
+        let (head, name) = payload.split_at(TOKEN_HEAD);
+        let mut end = [0; 8];
+        end.copy_from_slice(&head[1 + NONCE..1 + NONCE + 8]);
+        let expires = Timestamp::from_micros(u64::from_be_bytes(end));
+        let id = self::access_key(AccessKey::SESSION, &head[1..=NONCE]);
+        if head[0] != TOKEN_VERSION || id != *access_key {
+            return Err(KeyError::Unknown);
+        }
+        let name = std::str::from_utf8(name).map_err(|_| KeyError::Unknown)?;
+        let principal = Principal::from_tag(head[TOKEN_HEAD - 1], name).ok_or(KeyError::Unknown)?;
+        if !self.table.load().declared.contains(&principal) {
+            return Err(KeyError::Unknown);
+        }
+        if now >= expires {
+            return Err(KeyError::Expired);
+        }
+        Ok(Found { secret: self.session_secret(payload), principal })
+    }
+}
+
+impl KeySource for KeyBook {
+    fn find(&self, access_key: &str, token: Option<&str>, now: Timestamp) -> Result<Found, KeyError> {
+        let access_key: AccessKey = access_key.parse().map_err(|_| KeyError::Unknown)?;
+        if access_key.is_session() {
+            return self.open_session(&access_key, token.ok_or(KeyError::Unknown)?, now);
+        }
+        if token.is_some() {
+            return Err(KeyError::Unknown);
+        }
+        let table = self.table.load();
+        let known = table.keys.get(&access_key).ok_or(KeyError::Unknown)?;
+        if known.expires.is_some_and(|expires| now >= expires) {
+            return Err(KeyError::Expired);
+        }
+        Ok(Found { secret: known.secret.clone(), principal: known.principal.clone() })
+    }
+}
+
+/// 32 bytes that only this key gives for this label and these parts. Each part goes in with its length, so that
+/// no two lists read the same.
+fn derive(key: &hmac::Key, label: &str, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    for part in std::iter::once(label.as_bytes()).chain(parts.iter().copied()) {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.sign().as_ref());
+    bytes
+}
+
+/// An id of 16 characters that stand for ten bytes.
+fn access_key(start: &str, bytes: &[u8]) -> AccessKey {
+    match format!("{start}{}", base32(bytes)).parse() {
+        Ok(key) => key,
+        Err(_) => unreachable!("ten bytes are 16 characters"),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), BookError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+    if name.is_empty() || name.len() > Principal::MOST_NAME || !name.bytes().all(allowed) {
+        return Err(BookError::BadName(name.chars().take(60).collect()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "keybook_tests.rs"]
+mod tests;

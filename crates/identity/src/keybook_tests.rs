@@ -1,0 +1,163 @@
+use super::*;
+use proptest::prelude::*;
+
+const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn book(byte: u8, app: &str) -> KeyBook {
+    KeyBook::new(&NodeSecret::new([byte; 32]), app)
+}
+
+fn orders() -> Principal {
+    Principal::Service("orders".into())
+}
+
+fn find(book: &KeyBook, credentials: &Credentials, now: Timestamp) -> Result<Principal, KeyError> {
+    let token = credentials.session_token.as_ref().map(SessionToken::expose);
+    let found = book.find(credentials.access_key.as_str(), token, now)?;
+    assert!(found.secret.is_same(&credentials.secret));
+    Ok(found.principal)
+}
+
+#[test]
+fn credentials_of_a_service_are_its_own_and_survive_a_restart() {
+    let credentials = book(1, "shop").declare(&orders());
+    let again = book(1, "shop").declare(&orders());
+    assert_eq!(credentials.access_key, again.access_key);
+    assert!(credentials.secret.is_same(&again.secret));
+    assert_eq!(credentials.secret.expose().len(), 40);
+    for (byte, app, other) in [
+        (2, "shop", orders()),
+        (1, "bank", orders()),
+        (1, "shop", Principal::Function("orders".into())),
+        (1, "shop", Principal::Key("orders".into())),
+        (1, "shop", Principal::Service("order".into())),
+    ] {
+        let other = book(byte, app).declare(&other);
+        assert_ne!(credentials.access_key, other.access_key);
+        assert!(!credentials.secret.is_same(&other.secret));
+    }
+}
+
+#[test]
+fn who_was_not_let_in_or_no_longer_is_is_not_known() {
+    let (ours, others) = (book(1, "shop"), book(1, "shop"));
+    let credentials = others.declare(&orders());
+    assert_eq!(find(&ours, &credentials, NOW), Err(KeyError::Unknown));
+    ours.declare(&orders());
+    assert_eq!(find(&ours, &credentials, NOW), Ok(orders()));
+    assert_eq!(
+        ours.find(credentials.access_key.as_str(), Some("token"), NOW).unwrap_err(),
+        KeyError::Unknown
+    );
+    ours.withdraw(&orders());
+    assert_eq!(find(&ours, &credentials, NOW), Err(KeyError::Unknown));
+    assert_eq!(ours.find("AKIDEXAMPLE", None, NOW).unwrap_err(), KeyError::Unknown);
+}
+
+#[test]
+fn a_session_ends_with_its_time_and_with_its_principal() {
+    let ours = book(1, "shop");
+    assert_eq!(ours.session(&orders(), NOW, HOUR).unwrap_err(), BookError::NotDeclared(orders()));
+    ours.declare(&orders());
+    for lifetime in [Duration::ZERO, KeyBook::MOST_SESSION + HOUR] {
+        assert_eq!(ours.session(&orders(), NOW, lifetime).unwrap_err(), BookError::BadLifetime);
+    }
+    let session = ours.session(&orders(), NOW, HOUR).unwrap();
+    assert!(session.access_key.is_session());
+    assert_eq!(find(&ours, &session, NOW), Ok(orders()));
+    assert_eq!(find(&ours, &session, NOW + HOUR), Err(KeyError::Expired));
+    let other = ours.session(&orders(), NOW, HOUR).unwrap();
+    assert_ne!(session.access_key, other.access_key);
+    assert!(!session.secret.is_same(&other.secret));
+    let mixed = Credentials { access_key: other.access_key, ..session.clone() };
+    assert_eq!(find(&ours, &mixed, NOW), Err(KeyError::Unknown));
+    assert_eq!(ours.find(session.access_key.as_str(), None, NOW).unwrap_err(), KeyError::Unknown);
+
+    // A restart changes nothing; another app or node has not made it.
+    for (byte, app, said) in
+        [(1, "shop", Ok(orders())), (1, "bank", Err(KeyError::Unknown)), (2, "shop", Err(KeyError::Unknown))]
+    {
+        let other = book(byte, app);
+        other.declare(&orders());
+        assert_eq!(find(&other, &session, NOW), said);
+    }
+    ours.withdraw(&orders());
+    assert_eq!(find(&ours, &session, NOW), Err(KeyError::Unknown));
+}
+
+#[test]
+fn a_key_for_the_outside_is_stored_sealed_and_can_be_revoked() {
+    let ours = book(1, "shop");
+    let until = NOW + HOUR;
+    let (record, credentials) = ours.create_key("ci@work", NOW, Some(until)).unwrap();
+    let key = Principal::Key("ci@work".into());
+    assert_eq!(find(&ours, &credentials, NOW), Ok(key.clone()));
+    assert_eq!(find(&ours, &credentials, until), Err(KeyError::Expired));
+
+    let text = serde_json::to_string(&record).unwrap();
+    assert!(!text.contains(credentials.secret.expose()));
+    let read: KeyRecord = serde_json::from_str(&text).unwrap();
+    let restarted = book(1, "shop");
+    restarted.load_key(&read).unwrap();
+    restarted.load_key(&read).unwrap(); // again says the same
+    assert_eq!(find(&restarted, &credentials, NOW), Ok(key));
+
+    assert!(restarted.revoke_key("ci@work"));
+    assert!(!restarted.revoke_key("ci@work"));
+    assert_eq!(find(&restarted, &credentials, NOW), Err(KeyError::Unknown));
+    assert_eq!(ours.create_key("ci@work", NOW, None).unwrap_err(), BookError::NameTaken("ci@work".into()));
+    for bad in ["", "a b", "ä", &"n".repeat(129)] {
+        assert!(matches!(ours.create_key(bad, NOW, None), Err(BookError::BadName(_))), "{bad}");
+    }
+}
+
+#[test]
+fn a_record_that_was_changed_is_of_no_use() {
+    type Harm = fn(&mut KeyRecord);
+    let harms: [Harm; 7] = [
+        |record| record.name = "root".into(),
+        |record| record.expires = None,
+        |record| record.expires = Some(NOW + HOUR * 2),
+        |record| record.created = NOW + HOUR,
+        |record| record.access_key = "AKIA234567ABCDEFGHIJ".into(),
+        |record| {
+            let other = if record.sealed.as_bytes()[20] == b'_' { "-" } else { "_" };
+            record.sealed.replace_range(20..21, other);
+        },
+        |record| record.sealed.truncate(10),
+    ];
+    for harm in harms {
+        let (mut record, _) = book(1, "shop").create_key("ci", NOW, Some(NOW + HOUR)).unwrap();
+        let untouched = record.clone();
+        harm(&mut record);
+        assert_ne!(record, untouched);
+        assert_eq!(book(1, "shop").load_key(&record), Err(BookError::Sealed(record.name.clone())));
+    }
+    let (record, _) = book(1, "shop").create_key("ci", NOW, None).unwrap();
+    for (byte, app) in [(2, "shop"), (1, "bank")] {
+        assert_eq!(book(byte, app).load_key(&record), Err(BookError::Sealed("ci".into())));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_token_that_was_changed_opens(at in 0_usize..100, by in 1_u8..64, cut in any::<bool>()) {
+        let ours = book(1, "shop");
+        ours.declare(&orders());
+        let mut session = ours.session(&orders(), NOW, HOUR).unwrap();
+        let SessionToken(token) = session.session_token.clone().unwrap();
+        let mut token = from_base64_url(&token).unwrap();
+        let at = at % token.len();
+        if cut { token.remove(at); } else { token[at] ^= by; }
+        session.session_token = Some(SessionToken(base64_url(&token)));
+        prop_assert_eq!(find(&ours, &session, NOW), Err(KeyError::Unknown));
+    }
+
+    #[test]
+    fn no_token_makes_it_panic(key in "(ASIA|AKIA)[A-Z0-9]{16}|.*", token in ".*|[A-Za-z0-9_-]{0,200}") {
+        let ours = book(1, "shop");
+        ours.declare(&orders());
+        prop_assert!(ours.find(&key, Some(&token), NOW).is_err());
+    }
+}
