@@ -147,6 +147,7 @@ fn app(web: &ServiceName) -> manifest::spec::App {
         root: "/".into(),
         services: [(web.clone(), service)].into(),
         gateway: manifest::spec::Gateway::default(),
+        pipes: manifest::spec::Pipes::default(),
     }
 }
 

@@ -200,6 +200,7 @@ fn app(web: &ServiceName, old: bool) -> spec::App {
         root: "/".into(),
         services: [(web.clone(), service)].into(),
         gateway: spec::Gateway::default(),
+        pipes: spec::Pipes::default(),
     }
 }
 

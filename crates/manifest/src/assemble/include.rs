@@ -16,6 +16,8 @@ use crate::tree::{Entry, Node, Scalar, Value};
 /// What an included file may bring along. Its `name` and its extensions stay behind.
 const SECTIONS: [&str; 8] =
     ["services", "volumes", "networks", "secrets", "configs", "models", "functions", "sagas"];
+/// What an included file may bring along that is one thing.
+const WHOLE: [&str; 2] = ["gateway", "pipes"];
 
 /// One entry of `include`.
 struct Entered {
@@ -48,10 +50,12 @@ pub(super) fn apply(session: &mut Session<'_>, doc: &mut Doc, model: &Model, sta
         for section in SECTIONS {
             import(session, doc, &mut imported, section, entered.span, &mut imports);
         }
-        if let Value::Map(theirs) = &mut imported.value
-            && let Some(at) = theirs.iter().position(|entry| entry.key == "gateway")
-        {
-            import_whole(session, doc, theirs.swap_remove(at));
+        for section in WHOLE {
+            if let Value::Map(theirs) = &mut imported.value
+                && let Some(at) = theirs.iter().position(|entry| entry.key == section)
+            {
+                import_whole(session, doc, theirs.swap_remove(at));
+            }
         }
     }
 }
@@ -287,7 +291,7 @@ fn import(
     }
 }
 
-/// `gateway` is one thing, not a list of named ones: ours goes over theirs.
+/// What is one thing, not a list of named ones: ours goes over theirs.
 fn import_whole(session: &mut Session<'_>, doc: &mut Doc, entry: Entry) {
     let Value::Map(ours) = &mut doc.root.value else { return };
     match ours.iter_mut().find(|own| own.key == entry.key) {

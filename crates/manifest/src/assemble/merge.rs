@@ -76,6 +76,17 @@ fn service_rule(path: &[&str]) -> Rule {
         ["balance", "hash"] => Rule::Replace,
         ["balance"] | ["balance", "outlier"] => Rule::ReplaceUnlessMaps,
         ["calls", _, guard @ ..] | ["routes", _, guard @ ..] => guard_rule(guard),
+        ["queues" | "topics", _, pipe @ ..] => pipe_rule(pipe),
+        _ => Rule::Generic,
+    }
+}
+
+/// A queue or a topic.
+fn pipe_rule(path: &[&str]) -> Rule {
+    match path {
+        ["from"] | ["allow", _] => Rule::Replace,
+        ["fifo" | "dead_letter" | "deliver"] => Rule::ReplaceUnlessMaps,
+        ["allow"] => Rule::Named(Alone::Null),
         _ => Rule::Generic,
     }
 }

@@ -2,6 +2,7 @@
 
 mod guards;
 mod paths;
+mod queues;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +54,7 @@ impl Finding {
     }
 }
 
-/// Looks at the graph of `calls` and `routes` as a whole, and at what guards them.
+/// Looks at the graph of `calls` and `routes` as a whole, at what guards them, and at queues.
 pub fn lint(app: &App) -> Vec<Finding> {
     let mut findings = Vec::new();
     let in_cycle = call_cycles(app, &mut findings);
@@ -62,6 +63,7 @@ pub fn lint(app: &App) -> Vec<Finding> {
     routes_without_timeout(app, &mut findings);
     calls_without_check(app, &mut findings);
     guards::look(app, &mut findings);
+    queues::look(app, &mut findings);
     findings
 }
 

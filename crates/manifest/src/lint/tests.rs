@@ -145,3 +145,24 @@ fn more_circles_than_are_shown_do_no_harm() {
     }
     assert_eq!(check(&text).matches("A0401").count(), 10);
 }
+
+#[test]
+fn times_of_queues_that_do_not_fit_together_are_found() {
+    let text = "
+services:
+  web:
+    command: [w]
+    queues:
+      twice: { deliver: { to: /x, timeout: 1m }, visibility: 30s }
+      short: { dead_letter: { to: brief }, retention: 5d }
+      brief: { retention: 1h }
+      orderly: { dead_letter: { to: orderly-brief }, fifo: true }
+      orderly-brief: { retention: 1h, fifo: true }
+";
+    insta::assert_snapshot!(check(text), @r#"
+    warning[A0411]: a delivery from `twice` may take 1m, and its messages are hidden for 30s: they would be delivered twice
+      hint: leave `visibility` out: it follows the timeout of `deliver`
+    warning[A0412]: `brief` keeps dead letters for 1h since they were first sent, and `short` may have kept them for 120h by then
+      hint: keep dead letters longer: `retention: 14d` there, or less here
+    "#);
+}

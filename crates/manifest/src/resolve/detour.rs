@@ -107,7 +107,7 @@ fn elsewhere(written: &FallbackText, guarded: Option<&ServiceName>, faults: &mut
 }
 
 /// A path with or without a query, as it stands in a request.
-fn target(path: &At<String>, faults: &mut Faults) -> Option<String> {
+pub(super) fn target(path: &At<String>, faults: &mut Faults) -> Option<String> {
     let fits = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\');
     let dots = path.split('?').next().unwrap_or_default().split('/').any(|part| matches!(part, "." | ".."));
     if fits && !dots && !path.contains(['{', '}']) {

@@ -100,7 +100,7 @@ fn listen(gateway: &GatewayText, certificates: bool, faults: &mut Faults) -> Vec
 }
 
 /// Reads `8080`, `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `:8080`.
-fn parse_listen(text: &str) -> Option<SocketAddr> {
+pub(super) fn parse_listen(text: &str) -> Option<SocketAddr> {
     if let Ok(port) = text.parse() {
         return Some(SocketAddr::new(DEFAULT_LISTEN.ip(), port));
     }
@@ -118,9 +118,18 @@ fn parse_listen(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// Notes fixed ports that two parties want.
+/// Notes fixed ports that two parties want: services, the gateway, and what serves queues and topics.
 pub(crate) fn check_ports(app: &App, places: &BTreeMap<ServiceName, Span>, file: &File, faults: &mut Faults) {
     let listen = file.gateway.as_ref().and_then(|gateway| gateway.listen.as_ref());
+    let pipes = file.pipes.as_ref().and_then(|pipes| pipes.listen.as_ref());
+    let port_of_pipes = app.pipes.listen.map(|address| address.port()).filter(|port| *port != 0);
+    if let Some(port) = port_of_pipes
+        && app.gateway.listen.iter().any(|listen| listen.address.port() == port)
+        && let Some(span) = pipes.map(|at| at.span).or(listen.map(|at| at.span))
+    {
+        let message = format!("the gateway and `pipes` both want port {port}");
+        faults.add(Fault::error("A0310", span, message).hint("give one of them another port"));
+    }
     let mut holders: BTreeMap<u16, &ServiceName> = BTreeMap::new();
     for service in app.services.values() {
         let (Some(port), Some(&span)) = (service.port, places.get(&service.name)) else { continue };
@@ -148,6 +157,14 @@ pub(crate) fn check_ports(app: &App, places: &BTreeMap<ServiceName, Span>, file:
                 fault = fault.also(listen.span, "the gateway listens here");
             }
             faults.add(fault.hint("leave `port` out: Atoll picks one, and the gateway finds it"));
+        }
+        if port_of_pipes == Some(port) {
+            let message = format!("`{name}` wants port {port}, where queues and topics are served");
+            let mut fault = Fault::error("A0310", span, message);
+            if let Some(pipes) = pipes {
+                fault = fault.also(pipes.span, "they are served here");
+            }
+            faults.add(fault.hint("leave `port` out: Atoll picks one; or move them with `pipes.listen`"));
         }
     }
 }

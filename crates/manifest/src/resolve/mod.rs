@@ -10,6 +10,7 @@ mod graph;
 mod guard;
 mod health;
 mod limit;
+mod pipes;
 mod process;
 mod routes;
 mod select;
@@ -26,7 +27,7 @@ pub(crate) use settle::{Surroundings, settle};
 
 use crate::fault::{Fault, Severity, Span};
 use crate::spec::{
-    App, AppName, Call, Condition, Dependency, Gateway, LimitKey, Scale, Service, ServiceName, Work,
+    App, AppName, Call, Condition, Dependency, Gateway, LimitKey, Pipes, Scale, Service, ServiceName, Work,
 };
 use crate::text::decode::{Faults, shown};
 use crate::text::gateway::GatewayText;
@@ -52,7 +53,13 @@ pub(crate) fn resolve(file: &File, name: AppName, root: &Path, faults: &mut Faul
         port_places: BTreeMap::new(),
         faults,
     };
-    let mut app = App { name, root: root.to_owned(), services: BTreeMap::new(), gateway: Gateway::default() };
+    let mut app = App {
+        name,
+        root: root.to_owned(),
+        services: BTreeMap::new(),
+        gateway: Gateway::default(),
+        pipes: Pipes::default(),
+    };
     for (name, service) in services {
         if let Some(service) = resolver.service(name, service) {
             app.services.insert(service.name.clone(), service);
@@ -80,6 +87,7 @@ pub(crate) fn resolve(file: &File, name: AppName, root: &Path, faults: &mut Faul
     targets::check_fallbacks(&app, services, faults);
     let has_routes = app.services.values().any(|service| !service.routes.is_empty());
     app.gateway = gateway::resolve(file, has_routes, faults);
+    app.pipes = pipes::resolve(file, &awaited(services), faults);
     gateway::check_ports(&app, &port_places, file, faults);
     app
 }

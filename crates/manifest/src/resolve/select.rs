@@ -34,7 +34,7 @@ impl Explain for SelectError {
 /// The part of `app` that `names` ask for; all of it when there are none. `with_deps` takes in what they
 /// depend on, whom they call and what their guards name, and what these need. Without it dependencies on
 /// services outside are dropped, and so are splits, mirrors and fallbacks that lead there; `calls` may name
-/// services that are not in the selection.
+/// services that are not in the selection. Queues and topics stay, whoever owns them: they hold data.
 pub fn select(app: &App, names: &[ServiceName], with_deps: bool) -> Result<App, SelectError> {
     if names.is_empty() {
         return Ok(app.clone());

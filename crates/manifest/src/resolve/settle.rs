@@ -48,6 +48,7 @@ pub(crate) fn settle(file: &mut File, around: &Surroundings<'_>, sources: &mut S
         names.settle_dependencies(name, service, faults);
         names.settle_calls(name, service, faults);
         names.settle_targets(name, service, faults);
+        names.settle_pipes(service, faults);
         bytes += fold_environment(service, around, &mut env_files, sources, faults);
         fold_labels(service, &mut env_files, sources, faults);
         if bytes > MAX_ENVIRONMENT_BYTES {

@@ -4,6 +4,7 @@
 mod guard;
 mod instance;
 mod name;
+mod pipes;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +17,10 @@ pub use guard::{
     HashKey, Hedge, Jwt, JwtKeys, LimitKey, Mirror, Outlier, Priority, RateLimit, Retry, Slow, Split, Wire,
 };
 pub use instance::{BadInstanceId, InstanceId, Slot};
-pub use name::{AppName, BadName, ServiceName};
+pub use name::{AppName, BadName, PipeName, ServiceName};
+pub use pipes::{
+    Access, Allow, DeadLetter, Deliver, Engine, Fifo, FilterScope, Pipes, Queue, Subscription, Topic, Verb,
+};
 
 /// An application: what its file asks for once merged, interpolated, selected and checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +33,20 @@ pub struct App {
     pub services: BTreeMap<ServiceName, Service>,
     /// The edge of the app.
     pub gateway: Gateway,
+    /// Its queues and topics.
+    pub pipes: Pipes,
+}
+
+impl App {
+    /// Its queues by name, those included that were made for dead letters.
+    pub fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.pipes.queues.values()
+    }
+
+    /// Its topics by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.pipes.topics.values()
+    }
 }
 
 /// One service.

@@ -1,4 +1,4 @@
-//! Names of apps and services.
+//! Names of apps, services, queues and topics.
 
 use std::fmt;
 use std::str::FromStr;
@@ -89,6 +89,43 @@ impl FromStr for ServiceName {
     }
 }
 
+/// A queue's or topic's name as the file has it: letters, digits, `-` and `_`, at most
+/// [`PipeName::MAX_TOPIC`] long. `.fifo`, which ends the name of one that keeps order, is no part of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PipeName(String);
+
+impl PipeName {
+    /// Characters of a queue's name at most, `.fifo` included.
+    pub const MAX_QUEUE: usize = 80;
+    /// Characters of a topic's name at most, `.fifo` included.
+    pub const MAX_TOPIC: usize = 256;
+    /// What ends the name of a queue or topic that keeps order.
+    pub const FIFO: &str = ".fifo";
+
+    /// The text of the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name that clients use.
+    pub fn on_the_wire(&self, fifo: bool) -> String {
+        format!("{}{}", self.0, if fifo { Self::FIFO } else { "" })
+    }
+}
+
+impl FromStr for PipeName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        if text.is_empty() || !fits || text.len() > Self::MAX_TOPIC {
+            let rule = "letters, digits, `-` and `_`, at most 80 for a queue and 256 for a topic";
+            return Err(BadName { text: text.to_owned(), rule });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 macro_rules! shown_as_text {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -107,6 +144,7 @@ macro_rules! shown_as_text {
 
 shown_as_text!(AppName);
 shown_as_text!(ServiceName);
+shown_as_text!(PipeName);
 
 #[cfg(test)]
 mod tests {
@@ -125,6 +163,17 @@ mod tests {
     #[test]
     fn an_environment_prefix_has_only_what_shells_take() {
         assert_eq!("user-api.v2".parse::<ServiceName>().unwrap().env_prefix(), "USER_API_V2");
+    }
+
+    #[test]
+    fn a_pipe_has_a_name_that_every_client_takes() {
+        for good in ["a", "Jobs_2-x", &"t".repeat(256)] {
+            assert!(good.parse::<PipeName>().is_ok(), "{good}");
+        }
+        for bad in ["", "a.fifo", "a b", "ä", "a/b", &"t".repeat(257)] {
+            assert!(bad.parse::<PipeName>().is_err(), "{bad}");
+        }
+        assert_eq!("a".parse::<PipeName>().unwrap().on_the_wire(true), "a.fifo");
     }
 
     #[test]

@@ -196,7 +196,7 @@ services:
     command: [./web]
     ports: ['80:80', '81:81']
     tty: true
-    queues: { jobs: {} }
+    streams: { jobs: {} }
     routes:
       - GET /a: { cache: 5s }
       - GET /b: { cache: 5s }
@@ -206,7 +206,7 @@ networks: { net: }
     insta::assert_snapshot!(titles(text), @r#"
     5:5 A0205 service `web`: `ports` has no effect: the gateway routes HTTP (`routes`); raw ports are not published yet
     6:5 A0205 service `web`: `tty` has no effect: output is kept line by line, without a terminal
-    7:5 A0206 service `web`: `queues` is accepted and has no effect yet: queues come later
+    7:5 A0206 service `web`: `streams` is accepted and has no effect yet: streams come later
     9:19 A0206 service `web`: `cache` is accepted and has no effect yet: response caching comes later
     11:9 A0205 service `db`: `image` has no effect: containers come later: the service is shown but not started
     12:1 A0205 `networks` has no effect: every service is reached through `calls` and `routes`; there are no networks yet
@@ -419,11 +419,9 @@ services:
     slo: { availability: 99.9%, latency: "99% < 100ms" }
     tables:
       orders: { key: order_id, indexes: { by_customer: { key: customer, sort: placed_at } } }
-    topics: [order-placed]
+    streams: { clicks: {} }
   settlement:
     command: [python3, settlement.py]
-    queues:
-      settle: { from: orders/order-placed, visibility: 30s, dead_letter: { after: 5 } }
     deploy: { strategy: canary, steps: [5%, 50%], hold: 30s }
 functions:
   receipt: { command: [./bootstrap], triggers: [{ queue: receipts, batch: 10 }], timeout: 10s }
@@ -439,11 +437,10 @@ gateway:
     11:22 A0206 service `catalog`: `max`, `target`, `predict` are accepted and have no effect yet: autoscaling comes later, until then `min` instances run
     12:5 A0206 service `catalog`: `slo` is accepted and has no effect yet: service level objectives come later
     13:5 A0206 service `catalog`: `tables` is accepted and has no effect yet: tables come later
-    15:5 A0206 service `catalog`: `topics` is accepted and has no effect yet: topics come later
-    18:5 A0206 service `settlement`: `queues` is accepted and has no effect yet: queues come later
-    20:15 A0206 service `settlement`: `strategy`, `steps`, `hold` are accepted and have no effect yet: roll-outs come later
-    21:1 A0206 `functions` is accepted and has no effect yet: functions come later
-    23:1 A0206 `sagas` is accepted and has no effect yet: sagas come later
+    15:5 A0206 service `catalog`: `streams` is accepted and has no effect yet: streams come later
+    18:15 A0206 service `settlement`: `strategy`, `steps`, `hold` are accepted and have no effect yet: roll-outs come later
+    19:1 A0206 `functions` is accepted and has no effect yet: functions come later
+    21:1 A0206 `sagas` is accepted and has no effect yet: sagas come later
     "#);
 }
 

@@ -14,13 +14,13 @@ fn the_reference_page_has_the_table_of_keys() {
 }
 
 #[test]
-fn every_example_of_routes_calls_and_the_gateway_is_legal() {
+fn every_example_of_traffic_and_of_pipes_is_legal() {
     let page = include_str!("../../../../docs/application-file.md");
     let mut seen = 0;
     for block in page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
         let indented = |by: &str| block.lines().map(|line| format!("{by}{line}\n")).collect::<String>();
         let text = match block.split_whitespace().next() {
-            Some("services:" | "gateway:") => block.to_owned(),
+            Some("services:" | "gateway:" | "pipes:") => block.to_owned(),
             Some("calls:") => format!("services:\n  web:\n    command: [w]\n{}", indented("    ")),
             Some("-") => format!("services:\n  web:\n    command: [w]\n    routes:\n{}", indented("      ")),
             _ => continue, // alternatives side by side
@@ -39,5 +39,5 @@ fn every_example_of_routes_calls_and_the_gateway_is_legal() {
         assert!(wrong.is_empty(), "{wrong:#?} in\n{text}");
         seen += 1;
     }
-    assert!(seen >= 12, "{seen}");
+    assert!(seen >= 20, "{seen}");
 }

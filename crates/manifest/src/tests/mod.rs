@@ -5,6 +5,7 @@ mod defaults;
 mod faults;
 mod guards;
 mod keys;
+mod pipes;
 mod robust;
 mod round_trip;
 mod schema;

@@ -10,6 +10,7 @@ use crate::fault::Span;
 use crate::text::decode::{Decode, Faults, Record};
 use crate::text::gateway::GatewayText;
 use crate::text::guard::{BreakerText, FallbackText, RetryLong};
+use crate::text::pipes::{DeliverLong, FromLong, PipesText, QueueText, TopicText};
 use crate::text::routing::RouteOptions;
 use crate::text::{File, Service};
 use crate::tree::{Entry, Node, Scalar, Value};
@@ -24,6 +25,11 @@ fn any_tree() -> impl Strategy<Value = Value> {
         .chain(RetryLong::KEYS)
         .chain(BreakerText::KEYS)
         .chain(FallbackText::KEYS)
+        .chain(PipesText::KEYS)
+        .chain(QueueText::KEYS)
+        .chain(TopicText::KEYS)
+        .chain(FromLong::KEYS)
+        .chain(DeliverLong::KEYS)
         .copied()
         .chain([
             "a",
@@ -47,6 +53,10 @@ fn any_tree() -> impl Strategy<Value = Value> {
             "cert",
             "development",
             "hash",
+            "s",
+            "$or",
+            "numeric",
+            "anything-but",
         ])
         .collect();
     let word = prop_oneof![
@@ -69,7 +79,11 @@ fn any_tree() -> impl Strategy<Value = Value> {
             "20/s",
             "0/0s per header",
             "off",
-            "s"
+            "s",
+            "s/a",
+            "POST /a",
+            "send",
+            "body"
         ])
         .prop_map(str::to_owned),
     ];

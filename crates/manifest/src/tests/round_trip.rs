@@ -30,8 +30,26 @@ gateway:
   bulkhead: 64
   access_log: off
   server_timing: no
+pipes: { listen: "0.0.0.0:4567", access: enforce, engine: redb }
 services:
   catalog:
+    topics: [book-added, ledger]
+    queues:
+      restock:
+      prices: { from: book-added, deliver: /prices, dead_letter: 3 }
+      audit:
+        from:
+          - catalog/book-added
+          - { topic: ledger, filter: { kind: paid, "$or": [{ total: [{ numeric: [">=", 1.5, "<", 100] }] }, { note: ["$$x", null, true, 3] }] } }
+          - { topic: recommendations/seen, filter: { book: { price: [{ numeric: ["=", 0] }] } }, filter_scope: body, raw: true }
+        visibility: 1m30s
+        delay: 5s
+        retention: 14d
+        max_message: 64k
+        wait: 20s
+        dead_letter: { after: 3, to: recommendations/failed }
+        deliver: { to: PUT /audit?a=b, concurrency: 2, batch: 10, timeout: 1500ms }
+        allow: { recommendations: [send, receive], db: manage }
     prepare: cargo build -p "catalog" && echo $$HOME
     command: target/catalog --name 'a b' "$$x"
     environment: { A: "$${B}", MULTI: "one\ntwo\t\u2028 x", EMPTY: "", COLON: "a: b # c", NO: "no", NUM: "0x10" }
@@ -68,6 +86,11 @@ services:
     depends_on: { recommendations: { condition: service_healthy, restart: true } }
     slo: { availability: 99.9% }
   recommendations:
+    topics: { seen: { allow: [catalog] }, ordered: { fifo: { dedup: content, scope: group }, allow: { catalog: [subscribe, manage], off: } } }
+    queues:
+      failed: { allow: [catalog] }
+      ordered: { from: ordered, fifo: true, dead_letter: off }
+      each: { from: ordered, fifo: { dedup: content, scope: group } }
     protocol: grpc
     balance: least-request
     entrypoint: [python3]

@@ -59,7 +59,8 @@ fn what_the_compose_schema_allows_ours_allows_too() {
 #[test]
 fn the_schema_refuses_what_the_decoder_refuses() {
     let bad = serde_json::json!({
-        "services": { "web": { "comand": ["x"], "scale": [], "depends_on": { "a": { "condition": "up" } }, "routes": {} } },
+        "services": { "web": { "comand": ["x"], "scale": [], "depends_on": { "a": { "condition": "up" } }, "routes": {}, "queues": { "q": { "dead_letter": [], "deliver": { "path": "/x" } } }, "topics": { "t": { "fifo": { "dedup": "body" } } } } },
+        "pipes": { "engine": "rocks" },
         "gateway": { "listen": {}, "tls": { "certificate": "x" }, "retry": { "attempts": [] }, "limit": {} },
     });
     let complaints = complaints(&bad);
@@ -68,6 +69,9 @@ fn the_schema_refuses_what_the_decoder_refuses() {
         "/services/web/scale",
         "/services/web/depends_on",
         "/services/web/routes",
+        "/services/web/queues",
+        "/services/web/topics",
+        "/pipes/engine",
         "/gateway/listen",
         "/gateway/tls",
         "/gateway/retry",

@@ -6,10 +6,12 @@ pub(crate) mod build;
 pub(crate) mod command;
 pub(crate) mod decode;
 pub(crate) mod deploy;
+pub(crate) mod filter;
 pub(crate) mod gateway;
 pub(crate) mod guard;
 pub(crate) mod health;
 pub(crate) mod limit;
+pub(crate) mod pipes;
 pub(crate) mod ports;
 pub(crate) mod routing;
 pub(crate) mod scalar;
@@ -23,6 +25,7 @@ pub use service::Service;
 
 use decode::record;
 use gateway::GatewayText;
+use pipes::PipesText;
 use scalar::{Loose, Word};
 use shape::Dict;
 use storage::{Config, Model, Network, Secret, Volume};
@@ -42,6 +45,8 @@ record! {
         services: Dict<Service>,
         /// The edge of the app.
         gateway: GatewayText,
+        /// What holds for all queues and topics.
+        pipes: PipesText,
         /// Functions, started by events.
         functions: Loose,
         /// Sagas, in Amazon States Language.

@@ -6,6 +6,7 @@ use super::command::{Command, Script};
 use super::decode::{record, words};
 use super::deploy::{Deploy, Gpus};
 use super::health::HealthCheck;
+use super::pipes::{QueueText, TopicText};
 use super::ports::{Expose, Port};
 use super::routing::{CallOptions, Routes, ScaleText};
 use super::scalar::{Loose, Size, Time, Word};
@@ -77,9 +78,9 @@ record! {
         /// Tables this service owns.
         tables: Loose,
         /// Queues this service owns.
-        queues: Loose,
+        queues: Names<QueueText>,
         /// Topics this service owns.
-        topics: Loose,
+        topics: Names<TopicText>,
         /// Streams this service owns.
         streams: Loose,
         /// What is promised of this service.

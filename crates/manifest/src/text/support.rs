@@ -24,6 +24,12 @@ pub(crate) enum Place {
     Scale,
     /// Under `gateway`.
     Gateway,
+    /// Under `queues: NAME:`.
+    Queue,
+    /// Under `topics: NAME:`.
+    Topic,
+    /// Under `pipes`.
+    Pipes,
 }
 
 /// What Atoll does with a key.
@@ -37,7 +43,7 @@ pub(crate) enum Support {
     Later(&'static str),
 }
 
-use Place::{App, Call, Deploy, Gateway, Route, Scale};
+use Place::{App, Call, Deploy, Gateway, Pipes, Queue, Route, Scale, Topic};
 use Support::{Ignored, Later, Served};
 
 const CONTAINER: &str = "containers come later: the service is shown but not started";
@@ -63,6 +69,7 @@ const TABLE: &[(Place, &str, Support)] = &[
     (App, "include", Served),
     (App, "services", Served),
     (App, "gateway", Served),
+    (App, "pipes", Served),
     (App, "functions", Later("functions come later")),
     (App, "sagas", Later("sagas come later")),
     (App, "networks", Ignored(NETWORK)),
@@ -100,9 +107,9 @@ const TABLE: &[(Place, &str, Support)] = &[
     (Place::Service, "annotations", Served),
     (Place::Service, "profiles", Served),
     (Place::Service, "extends", Served),
+    (Place::Service, "queues", Served),
+    (Place::Service, "topics", Served),
     (Place::Service, "tables", Later("tables come later")),
-    (Place::Service, "queues", Later("queues come later")),
-    (Place::Service, "topics", Later("topics come later")),
     (Place::Service, "streams", Later("streams come later")),
     (Place::Service, "slo", Later("service level objectives come later")),
     (Place::Service, "image", Ignored(CONTAINER)),
@@ -237,6 +244,24 @@ const TABLE: &[(Place, &str, Support)] = &[
     (Gateway, "bulkhead", Served),
     (Gateway, "access_log", Served),
     (Gateway, "server_timing", Served),
+
+    (Queue, "from", Served),
+    (Queue, "visibility", Served),
+    (Queue, "delay", Served),
+    (Queue, "retention", Served),
+    (Queue, "max_message", Served),
+    (Queue, "wait", Served),
+    (Queue, "fifo", Served),
+    (Queue, "dead_letter", Served),
+    (Queue, "deliver", Served),
+    (Queue, "allow", Served),
+
+    (Topic, "fifo", Served),
+    (Topic, "allow", Served),
+
+    (Pipes, "listen", Served),
+    (Pipes, "access", Served),
+    (Pipes, "engine", Served),
 ];
 
 /// What Atoll does with `key` at `place`.
@@ -377,6 +402,9 @@ pub(crate) fn markdown() -> String {
         (Call, "Of a call"),
         (Scale, "Under `scale`"),
         (Gateway, "Under `gateway`"),
+        (Queue, "Of a queue"),
+        (Topic, "Of a topic"),
+        (Pipes, "Under `pipes`"),
     ];
     for (place, title) in places {
         let mut groups: Vec<(Support, Vec<String>)> = Vec::new();
@@ -404,6 +432,7 @@ pub(crate) fn markdown() -> String {
 mod tests {
     use super::super::deploy;
     use super::super::gateway::GatewayText;
+    use super::super::pipes::{PipesText, QueueText, TopicText};
     use super::super::routing::{CallOptions, RouteOptions, ScaleBounds};
     use super::*;
 
@@ -417,6 +446,9 @@ mod tests {
             (Call, CallOptions::KEYS),
             (Scale, ScaleBounds::KEYS),
             (Gateway, GatewayText::KEYS),
+            (Queue, QueueText::KEYS),
+            (Topic, TopicText::KEYS),
+            (Pipes, PipesText::KEYS),
         ];
         let mut count = 0;
         for (place, keys) in places {

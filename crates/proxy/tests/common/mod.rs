@@ -126,6 +126,7 @@ pub fn app(services: impl IntoIterator<Item = spec::Service>) -> spec::App {
         root: "/".into(),
         services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
         gateway: spec::Gateway::default(),
+        pipes: spec::Pipes::default(),
     }
 }
 
