@@ -47,6 +47,7 @@ pub(crate) fn app(services: &[Service]) -> Desired {
         root: PathBuf::from("/app"),
         services: services.iter().map(|s| (s.name.clone(), s.clone())).collect(),
         gateway: Gateway::default(),
+        pipes: Default::default(),
     };
     Desired::of(&app, &BTreeMap::new(), &BTreeMap::new())
 }
