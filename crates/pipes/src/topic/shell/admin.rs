@@ -1,0 +1,147 @@
+//! Making, changing and deleting topics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::RngExt;
+use store::Txn;
+
+use super::publish::Order;
+use super::{CreateTopicError, Topic, TopicError, Topics};
+use crate::name::TopicName;
+use crate::shell::Declared;
+use crate::topic::record::subscription_key;
+use crate::topic::settings::TopicSettings;
+use crate::topic::spaces::{SEQUENCE, SUB, TOPIC};
+
+/// What became of making a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicCreated {
+    /// It is new.
+    New,
+    /// It was there, with the same settings.
+    Existed,
+}
+
+/// Subscriptions that are removed in one transaction.
+const REMOVED_AT_ONCE: usize = 1000;
+
+impl Topics {
+    /// Makes a topic; the same again is no error.
+    pub async fn create(
+        &self,
+        name: TopicName,
+        settings: TopicSettings,
+        tags: BTreeMap<String, String>,
+        declared: Declared,
+    ) -> Result<TopicCreated, CreateTopicError> {
+        check(&name, &settings)?;
+        let inner = &self.inner;
+        let _changing = inner.change.lock().await;
+        if let Some(there) = self.topic(&name) {
+            if let Some(what) = difference(&there.settings, &settings) {
+                return Err(CreateTopicError::Differs { what });
+            }
+            if tags.iter().any(|(key, value)| there.tags.get(key) != Some(value)) {
+                return Err(CreateTopicError::DiffersInTags);
+            }
+            return Ok(TopicCreated::Existed);
+        }
+        if inner.read().topics.len() >= inner.limits.topics {
+            return Err(CreateTopicError::TooMany(inner.limits.topics));
+        }
+        let topic = Topic {
+            id: rand::rng().random(),
+            name: name.clone(),
+            order: settings.fifo.map(|_| Arc::new(Order::new())),
+            settings,
+            tags,
+            declared,
+            created_at: inner.clock.now(),
+            subscriptions: Vec::new(),
+        };
+        inner.commit(Txn::new().put(TOPIC, name.as_str().as_bytes(), topic.record().encode())).await?;
+        inner.write().topics.insert(name, Arc::new(topic));
+        Ok(TopicCreated::New)
+    }
+
+    /// Changes settings and tags of a topic. What `change` refuses is not changed.
+    pub async fn change<E: From<CreateTopicError>>(
+        &self,
+        name: &TopicName,
+        change: impl FnOnce(&mut TopicSettings, &mut BTreeMap<String, String>) -> Result<(), E> + Send,
+    ) -> Result<(), E> {
+        let inner = &self.inner;
+        let _changing = inner.change.lock().await;
+        let no_topic = || CreateTopicError::Topic(TopicError::NoSuchTopic(name.clone()));
+        let mut topic = Topic::clone(&*self.topic(name).ok_or_else(no_topic)?);
+        change(&mut topic.settings, &mut topic.tags)?;
+        check(name, &topic.settings)?;
+        let txn = Txn::new().put(TOPIC, name.as_str().as_bytes(), topic.record().encode());
+        inner.commit(txn).await.map_err(CreateTopicError::Topic)?;
+        inner.write().topics.insert(name.clone(), Arc::new(topic));
+        Ok(())
+    }
+
+    /// Deletes a topic with its subscriptions; one that is not there is no error. What was published stays where it was put.
+    pub async fn delete(&self, name: &TopicName) -> Result<(), TopicError> {
+        let inner = &self.inner;
+        let _changing = inner.change.lock().await;
+        let Some(topic) = self.topic(name) else { return Ok(()) };
+        // Nothing is published from here on, whatever comes of the rest.
+        inner.write().topics.remove(name);
+        let outcome = self.delete_records(&topic).await;
+        if outcome.is_err() {
+            // Then it is all still there, or the store has stopped.
+            inner.write().topics.insert(name.clone(), topic);
+            return outcome;
+        }
+        {
+            let mut state = inner.write();
+            for subscription in &topic.subscriptions {
+                state.subscriptions.remove(&subscription.id);
+                state.couriers.remove(&subscription.id);
+            }
+        }
+        for subscription in
+            topic.subscriptions.iter().filter(|subscription| subscription.endpoint.url().is_some())
+        {
+            inner.remove_outbox(subscription.id).await;
+        }
+        Ok(())
+    }
+
+    /// Subscriptions first: a crash between two transactions leaves a topic with fewer of them, and never one of no topic.
+    async fn delete_records(&self, topic: &Topic) -> Result<(), TopicError> {
+        for some in topic.subscriptions.chunks(REMOVED_AT_ONCE) {
+            let remove = |txn: Txn, id| txn.delete(SUB, subscription_key(&topic.name, id));
+            self.inner
+                .commit(some.iter().fold(Txn::new(), |txn, subscription| remove(txn, subscription.id)))
+                .await?;
+        }
+        let txn =
+            Txn::new().delete(TOPIC, topic.name.as_str().as_bytes()).delete(SEQUENCE, topic.id.to_be_bytes());
+        self.inner.commit(txn).await
+    }
+}
+
+fn check(name: &TopicName, settings: &TopicSettings) -> Result<(), CreateTopicError> {
+    if name.is_fifo() != settings.fifo.is_some() {
+        return Err(CreateTopicError::Order);
+    }
+    settings.retry.as_ref().map_or(Ok(()), |retry| retry.check()).map_err(CreateTopicError::Retry)
+}
+
+/// The first field in which two differ.
+fn difference(there: &TopicSettings, asked: &TopicSettings) -> Option<&'static str> {
+    let TopicSettings { fifo, display_name, policy, retry, kept } = asked;
+    [
+        ("fifo", there.fifo == *fifo),
+        ("display_name", there.display_name == *display_name),
+        ("policy", there.policy == *policy),
+        ("retry", there.retry == *retry),
+        ("kept", there.kept == *kept),
+    ]
+    .into_iter()
+    .find_map(|(what, same)| (!same).then_some(what))
+}

@@ -1,0 +1,334 @@
+//! Publishing.
+//!
+//! Without order: who gets what, and one transaction. Where order is kept, the messages of a group pass one after another,
+//! and what was published within five minutes is not published again.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use store::Txn;
+use tokio::sync::{MutexGuard, watch};
+
+use super::{Inner, PublishError, Topic, TopicError, Topics};
+use crate::error::{PipeError, SendError};
+use crate::name::TopicName;
+use crate::queue::message::Outgoing;
+use crate::topic::dedup::{self, First, Key, Met};
+use crate::topic::fanout::{Parcel, Publication, Stamped, by_queue, chunks, plan};
+use crate::topic::id::MessageId;
+use crate::topic::settings::FifoTopic;
+use crate::topic::spaces::{DEDUP, SEQUENCE};
+
+/// What a publisher is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The message, known by this from now on.
+    pub id: MessageId,
+    /// Its place in the order of its topic, where that is kept.
+    pub sequence: Option<u64>,
+    /// It was known already, by its identity: this is the first one's answer.
+    pub duplicate: bool,
+}
+
+/// Groups that can pass at once.
+const LANES: usize = 64;
+/// A topic that is opened again goes on so many numbers further: those in between may have gone out without having been
+/// kept.
+const SKIPPED: u64 = 1 << 20;
+
+/// What a topic that keeps order needs for it.
+pub(super) struct Order {
+    next: AtomicU64,
+    lanes: Vec<tokio::sync::Mutex<()>>,
+    spread: std::hash::RandomState,
+}
+
+impl Order {
+    pub(super) fn new() -> Self {
+        let lanes = (0..LANES).map(|_| tokio::sync::Mutex::new(())).collect();
+        Self { next: AtomicU64::new(1), lanes, spread: std::hash::RandomState::new() }
+    }
+
+    pub(super) fn reopened(kept: u64) -> Self {
+        let order = Self::new();
+        order.next.store(kept.saturating_add(SKIPPED), Ordering::Relaxed);
+        order
+    }
+
+    fn lane(&self, group: &str) -> usize {
+        let mut hasher = self.spread.build_hasher();
+        hasher.write(group.as_bytes());
+        usize::try_from(hasher.finish() % LANES as u64).unwrap_or_default()
+    }
+
+    /// Holds the lanes of these groups, in one order for all: nobody waits for somebody who waits for them.
+    async fn hold<'a>(&self, groups: impl Iterator<Item = &'a str>) -> Vec<MutexGuard<'_, ()>> {
+        let lanes: BTreeSet<usize> = groups.map(|group| self.lane(group)).collect();
+        let mut held = Vec::with_capacity(lanes.len());
+        for lane in lanes {
+            held.push(self.lanes[lane].lock().await);
+        }
+        held
+    }
+}
+
+/// An answer, or why there is none.
+type Outcome = Result<Published, PublishError>;
+
+impl Topics {
+    /// Publishes messages. The answer comes when a copy of each for everybody who wants it is on disk. After an error the
+    /// same may be published again; some may have got it already.
+    pub async fn publish(
+        &self,
+        name: &TopicName,
+        messages: Vec<Publication>,
+    ) -> Result<Vec<Outcome>, TopicError> {
+        let topic = self.topic(name).ok_or_else(|| TopicError::NoSuchTopic(name.clone()))?;
+        match (topic.settings.fifo, &topic.order) {
+            (Some(fifo), Some(order)) => self.inner.publish_in_order(&topic, fifo, order, &messages).await,
+            _ => self.inner.publish_at_once(&topic, &messages).await,
+        }
+    }
+}
+
+impl Inner {
+    async fn publish_at_once(
+        &self,
+        topic: &Topic,
+        messages: &[Publication],
+    ) -> Result<Vec<Outcome>, TopicError> {
+        let stamp = |(index, message)| Stamped {
+            index,
+            message,
+            id: MessageId::random(),
+            sequence: None,
+            dedup: None,
+        };
+        let stamped: Vec<_> = messages.iter().enumerate().map(stamp).collect();
+        let failed = self.fan_out(topic, &stamped).await?;
+        let outcome = |stamped: &Stamped<'_>| {
+            let published = Published { id: stamped.id, sequence: None, duplicate: false };
+            if failed.contains(&stamped.index) { Err(PublishError::Busy) } else { Ok(published) }
+        };
+        Ok(stamped.iter().map(outcome).collect())
+    }
+
+    async fn publish_in_order(
+        &self,
+        topic: &Topic,
+        fifo: FifoTopic,
+        order: &Order,
+        messages: &[Publication],
+    ) -> Result<Vec<Outcome>, TopicError> {
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; messages.len()];
+        let mut asked: Vec<Asked<'_>> = Vec::with_capacity(messages.len());
+        for (index, message) in messages.iter().enumerate() {
+            match ask(topic, fifo, index, message) {
+                Ok(one) => asked.push(one),
+                Err(error) => outcomes[index] = Some(Err(error)),
+            }
+        }
+        let _held = order.hold(asked.iter().map(|one| one.group)).await;
+        while !asked.is_empty() {
+            let mut rest = Vec::new();
+            let mut waits = Vec::new();
+            let mut new = Vec::new();
+            let now = self.clock.now();
+            for one in asked {
+                let met = self.window().meet(one.key, now, self.limits.identities);
+                match met {
+                    Met::New(over) => new.push((UnderWay { inner: self, key: one.key, _over: over }, one)),
+                    Met::Full => outcomes[one.index] = Some(Err(PublishError::Busy)),
+                    Met::Known(First { id, sequence, .. }) => {
+                        let known = Published { id, sequence: Some(sequence), duplicate: true };
+                        outcomes[one.index] = Some(Ok(known));
+                    }
+                    Met::UnderWay(over) => {
+                        waits.push(over);
+                        rest.push(one);
+                    }
+                }
+            }
+            for (index, outcome) in self.publish_new(topic, order, messages, new).await? {
+                outcomes[index] = Some(outcome);
+            }
+            // Only now, with all of our own done: whoever is waited for never waits for us.
+            for mut over in waits {
+                let _ = over.changed().await;
+            }
+            asked = rest;
+        }
+        Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(PublishError::Busy))).collect())
+    }
+
+    /// Publishes what was not published before, then remembers it.
+    async fn publish_new(
+        &self,
+        topic: &Topic,
+        order: &Order,
+        messages: &[Publication],
+        new: Vec<(UnderWay<'_>, Asked<'_>)>,
+    ) -> Result<Vec<(usize, Outcome)>, TopicError> {
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let count = u64::try_from(new.len()).unwrap_or(u64::MAX);
+        let first = order.next.fetch_add(count, Ordering::Relaxed);
+        let stamped: Vec<_> = (first..)
+            .zip(&new)
+            .map(|(sequence, (_, one))| Stamped {
+                index: one.index,
+                message: &messages[one.index],
+                id: MessageId::random(),
+                sequence: Some(sequence),
+                dedup: Some(one.identity.clone()),
+            })
+            .collect();
+        // Room for what is remembered is taken first: once the copies are out, it must not be refused.
+        let now = self.clock.now();
+        let mut txn =
+            Txn::new().put(SEQUENCE, topic.id.to_be_bytes(), (first + count).to_be_bytes().to_vec());
+        let mut firsts = Vec::with_capacity(new.len());
+        for (stamped, (_, one)) in stamped.iter().zip(&new) {
+            let first = First { id: stamped.id, sequence: stamped.sequence.unwrap_or_default(), at: now };
+            txn = txn.put(DEDUP, dedup::disk_key(now, &one.key), first.encode());
+            firsts.push(first);
+        }
+        let admission = self.store.admit(txn.bytes())?;
+        let failed = self.fan_out(topic, &stamped).await?;
+        let failed_keys: Vec<_> = new
+            .iter()
+            .filter(|(_, one)| failed.contains(&one.index))
+            .map(|(_, one)| dedup::disk_key(now, &one.key))
+            .collect();
+        txn.ops.retain(
+            |op| !matches!(op, store::Op::Put(space, key, _) if *space == DEDUP && failed_keys.contains(key)),
+        );
+        self.store.commit(admission, txn).await.map_err(TopicError::from_commit)?;
+        let mut outcomes = Vec::with_capacity(new.len());
+        for (first, (under_way, one)) in firsts.into_iter().zip(new) {
+            if failed.contains(&one.index) {
+                outcomes.push((one.index, Err(PublishError::Busy)));
+                continue;
+            }
+            under_way.done(first);
+            let published = Published { id: first.id, sequence: Some(first.sequence), duplicate: false };
+            outcomes.push((one.index, Ok(published)));
+        }
+        Ok(outcomes)
+    }
+
+    /// Puts a copy for everybody who wants it where it belongs. Answers with the messages that somebody could not take
+    /// right now.
+    async fn fan_out(&self, topic: &Topic, messages: &[Stamped<'_>]) -> Result<BTreeSet<usize>, TopicError> {
+        let now = self.clock.now();
+        let (mut parcels, impossible) =
+            plan(&topic.name, &topic.settings, &topic.subscriptions, messages, &*self.envelope, now);
+        parcels.extend(
+            impossible.into_iter().filter_map(|parcel| diverted(parcel, "it has too many attributes")),
+        );
+        let mut failed = BTreeSet::new();
+        for chunk in chunks(parcels) {
+            self.send(chunk, &mut failed).await?;
+        }
+        Ok(failed)
+    }
+
+    /// One transaction over all queues of these parcels; one more where a queue is gone, or refuses.
+    async fn send(&self, mut parcels: Vec<Parcel>, failed: &mut BTreeSet<usize>) -> Result<(), TopicError> {
+        while !parcels.is_empty() {
+            let parts = by_queue(parcels);
+            let outgoing =
+                |parcels: &Vec<Parcel>| parcels.iter().map(|parcel| parcel.outgoing.clone()).collect();
+            let request: Vec<(_, Vec<Outgoing>)> =
+                parts.iter().map(|(queue, parcels)| (queue.clone(), outgoing(parcels))).collect();
+            parcels = match self.pipes.send_all(request).await {
+                Err(PipeError::NoSuchQueue(gone)) => parts
+                    .into_iter()
+                    .flat_map(|(queue, parcels)| {
+                        let is_gone = queue == gone;
+                        parcels.into_iter().filter_map(move |parcel| {
+                            if is_gone { diverted(parcel, "its queue is gone") } else { Some(parcel) }
+                        })
+                    })
+                    .collect(),
+                Err(error) => return Err(error.into()),
+                Ok(answers) => refused(parts, answers.into_iter().flatten().map(Result::err), failed),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// What queues refused, on its way to their dead-letter queues.
+fn refused(
+    parts: Vec<(crate::QueueName, Vec<Parcel>)>,
+    errors: impl Iterator<Item = Option<SendError>>,
+    failed: &mut BTreeSet<usize>,
+) -> Vec<Parcel> {
+    let mut again = Vec::new();
+    for (parcel, error) in parts.into_iter().flat_map(|(_, parcels)| parcels).zip(errors) {
+        match error {
+            None => {}
+            Some(SendError::TooManyIdentities | SendError::TooMuchAtOnce) => {
+                failed.insert(parcel.index);
+            }
+            Some(error) => again.extend(diverted(parcel, &error.to_string())),
+        }
+    }
+    again
+}
+
+fn diverted(parcel: Parcel, why: &str) -> Option<Parcel> {
+    let (subscription, queue) = (parcel.subscription, parcel.queue.clone());
+    let diverted = parcel.diverted();
+    if diverted.is_none() {
+        tracing::warn!(%subscription, %queue, "a message cannot be delivered and is dropped: {why}");
+    }
+    diverted
+}
+
+/// A message with what makes it known.
+struct Asked<'a> {
+    index: usize,
+    group: &'a str,
+    identity: String,
+    key: Key,
+}
+
+fn ask<'a>(
+    topic: &Topic,
+    fifo: FifoTopic,
+    index: usize,
+    message: &'a Publication,
+) -> Result<Asked<'a>, PublishError> {
+    let group = message.group.as_deref().ok_or(PublishError::NoGroup)?;
+    let identity = match &message.dedup {
+        Some(identity) => identity.clone(),
+        None if fifo.content_dedup => dedup::of_content(&message.body),
+        None => return Err(PublishError::NoDedup),
+    };
+    let key = dedup::key(topic.id, fifo.dedup_by_group.then_some(group), &identity);
+    Ok(Asked { index, group, identity, key })
+}
+
+/// An identity that is being published; forgotten if that comes to nothing, however it does.
+struct UnderWay<'a> {
+    inner: &'a Inner,
+    key: Key,
+    /// Dropped when it is over: that wakes whoever waits.
+    _over: watch::Sender<()>,
+}
+
+impl UnderWay<'_> {
+    fn done(self, first: First) {
+        self.inner.window().know(self.key, first);
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.inner.window().forget_unknown(&self.key);
+    }
+}

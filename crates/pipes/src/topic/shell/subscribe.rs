@@ -1,0 +1,239 @@
+//! Making, confirming, changing and ending subscriptions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use store::Txn;
+use tokio::sync::watch;
+
+use super::token::Token;
+use super::{ConfirmError, Inner, SubscribeError, Topic, TopicError, Topics};
+use crate::error::CreateError;
+use crate::name::{QueueName, TopicName};
+use crate::queue::message::Outgoing;
+use crate::shell::Declared;
+use crate::topic::fanout::{OWN_ID, OWN_QUESTION, own};
+use crate::topic::id::{MessageId, SubscriptionId};
+use crate::topic::outbox;
+use crate::topic::record::{encode_subscription, subscription_key};
+use crate::topic::spaces::SUB;
+use crate::topic::subscription::{Endpoint, State, Subscription, SubscriptionSettings, outbox_name};
+
+/// Who is to be subscribed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscribe {
+    /// Where messages go.
+    pub endpoint: Endpoint,
+    /// How the subscription behaves.
+    pub settings: SubscriptionSettings,
+    /// Who asks for it.
+    pub owner: String,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscribed {
+    /// The subscription.
+    pub subscription: Arc<Subscription>,
+    /// It was there before.
+    pub existed: bool,
+}
+
+impl Topics {
+    /// Subscribes an endpoint; the same again is no error. An address is asked first whether it wants that, and asked anew
+    /// if it has not answered.
+    pub async fn subscribe(&self, name: &TopicName, asked: Subscribe) -> Result<Subscribed, SubscribeError> {
+        let inner = &self.inner;
+        let _changing = inner.change.lock().await;
+        let topic = self.topic(name).ok_or_else(|| TopicError::NoSuchTopic(name.clone()))?;
+        let Subscribe { endpoint, settings, owner } = asked;
+        inner.check(&topic, &endpoint, &settings, None)?;
+        if let Some(there) = topic.subscriptions.iter().find(|there| there.endpoint == endpoint) {
+            if there.settings != settings {
+                return Err(SubscribeError::Differs);
+            }
+            if !there.is_confirmed() {
+                inner.ask(&topic, there.id).await?;
+            }
+            return Ok(Subscribed { subscription: Arc::clone(there), existed: true });
+        }
+        if topic.subscriptions.len() >= inner.limits.subscriptions {
+            return Err(SubscribeError::TooMany(inner.limits.subscriptions));
+        }
+        let asks = endpoint.url().is_some();
+        let subscription = Arc::new(Subscription {
+            id: SubscriptionId::random(),
+            topic: name.clone(),
+            endpoint,
+            owner,
+            created_at: inner.clock.now(),
+            state: if asks { State::Pending } else { State::Confirmed { authenticated: true } },
+            settings,
+        });
+        inner.put(&subscription).await?;
+        if asks {
+            inner
+                .open_outbox(subscription.id)
+                .await
+                .map_err(|error| TopicError::Stopped(error.to_string().into()))?;
+            inner.ask(&topic, subscription.id).await?;
+        }
+        Ok(Subscribed { subscription, existed: false })
+    }
+
+    /// Takes the answer of an endpoint that was asked. `authenticated`: only the owner may end the subscription.
+    pub async fn confirm(
+        &self,
+        name: &TopicName,
+        token: &str,
+        authenticated: bool,
+    ) -> Result<Arc<Subscription>, ConfirmError> {
+        let inner = &self.inner;
+        let _changing = inner.change.lock().await;
+        let id = match inner.secret.read(token, inner.clock.now()) {
+            None => return Err(ConfirmError::Token),
+            Some(Token::Expired) => return Err(ConfirmError::Expired),
+            Some(Token::Of(id)) => id,
+        };
+        let there = self.subscription(id).filter(|there| there.topic == *name).ok_or(ConfirmError::Token)?;
+        if there.is_confirmed() {
+            return Ok(there);
+        }
+        let confirmed =
+            Subscription { state: State::Confirmed { authenticated }, ..Subscription::clone(&there) };
+        let confirmed = Arc::new(confirmed);
+        inner.put(&confirmed).await?;
+        Ok(confirmed)
+    }
+
+    /// Changes how a subscription behaves. What `change` refuses is not changed.
+    pub async fn change_subscription<E: From<SubscribeError>>(
+        &self,
+        id: SubscriptionId,
+        change: impl FnOnce(&mut SubscriptionSettings) -> Result<(), E> + Send,
+    ) -> Result<(), E> {
+        let inner = &self.inner;
+        let _changing = inner.change.lock().await;
+        let no_subscription = || SubscribeError::Topic(TopicError::NoSuchSubscription(id));
+        let (there, topic) = inner.subscription(id).ok_or_else(no_subscription)?;
+        let mut changed = Subscription::clone(&there);
+        change(&mut changed.settings)?;
+        inner.check(&topic, &changed.endpoint, &changed.settings, Some(id))?;
+        inner.put(&Arc::new(changed)).await.map_err(SubscribeError::Topic)?;
+        Ok(())
+    }
+
+    /// Ends a subscription; one that is not there is no error. What waits to be delivered to an address is dropped.
+    pub async fn unsubscribe(&self, id: SubscriptionId) -> Result<(), TopicError> {
+        let _changing = self.inner.change.lock().await;
+        self.inner.end(id).await
+    }
+}
+
+impl Inner {
+    fn check(
+        &self,
+        topic: &Topic,
+        endpoint: &Endpoint,
+        settings: &SubscriptionSettings,
+        of: Option<SubscriptionId>,
+    ) -> Result<(), SubscribeError> {
+        let fifo = match endpoint {
+            Endpoint::Function(_) => return Err(SubscribeError::NotServed("a function")),
+            Endpoint::Queue(name) if name.is_fifo() && !topic.name.is_fifo() => {
+                return Err(SubscribeError::QueueOrder);
+            }
+            Endpoint::Queue(_) if settings.retry.is_some() => return Err(SubscribeError::RetryOfQueue),
+            Endpoint::Queue(name) => name.is_fifo(),
+            Endpoint::Http(_) | Endpoint::Https(_) if topic.name.is_fifo() => {
+                return Err(SubscribeError::QueuesOnly);
+            }
+            Endpoint::Http(_) | Endpoint::Https(_) => false,
+        };
+        if let Some(dead) = settings.dead_letter.as_ref().filter(|dead| dead.is_fifo() != fifo) {
+            return Err(SubscribeError::DeadLetterOrder(dead.clone()));
+        }
+        if let Some(retry) = &settings.retry {
+            retry.check()?;
+        }
+        let others = topic.subscriptions.iter().filter(|there| Some(there.id) != of);
+        let filters = others.filter(|there| there.settings.filter.is_some()).count();
+        if settings.filter.is_some() && filters >= self.limits.filters {
+            return Err(SubscribeError::TooManyFilters(self.limits.filters));
+        }
+        Ok(())
+    }
+
+    /// Keeps a subscription, new or changed, on disk and then in memory.
+    async fn put(&self, subscription: &Arc<Subscription>) -> Result<(), TopicError> {
+        let key = subscription_key(&subscription.topic, subscription.id);
+        self.commit(Txn::new().put(SUB, key, encode_subscription(subscription))).await?;
+        self.change_subscriptions(&subscription.topic, |all| {
+            match all.binary_search_by_key(&subscription.id, |there| there.id) {
+                Ok(at) => all[at] = Arc::clone(subscription),
+                Err(at) => all.insert(at, Arc::clone(subscription)),
+            }
+        });
+        self.write().subscriptions.insert(subscription.id, Arc::clone(subscription));
+        Ok(())
+    }
+
+    /// Ends a subscription; the caller holds [`Inner::change`].
+    pub(super) async fn end(&self, id: SubscriptionId) -> Result<(), TopicError> {
+        let Some((there, _)) = self.subscription(id) else { return Ok(()) };
+        self.commit(Txn::new().delete(SUB, subscription_key(&there.topic, id))).await?;
+        self.change_subscriptions(&there.topic, |all| all.retain(|there| there.id != id));
+        {
+            let mut state = self.write();
+            state.subscriptions.remove(&id);
+            state.couriers.remove(&id);
+        }
+        if there.endpoint.url().is_some() {
+            self.remove_outbox(id).await;
+        }
+        Ok(())
+    }
+
+    fn change_subscriptions(&self, name: &TopicName, change: impl FnOnce(&mut Vec<Arc<Subscription>>)) {
+        let mut state = self.write();
+        if let Some(topic) = state.topics.get_mut(name) {
+            change(&mut Arc::make_mut(topic).subscriptions);
+        }
+    }
+
+    /// Puts the question into the outbox, before everything else that will be there.
+    async fn ask(&self, topic: &Topic, id: SubscriptionId) -> Result<(), TopicError> {
+        let now = self.clock.now();
+        let message = MessageId::random();
+        let token = self.secret.token(id, now);
+        let body: Bytes = self.envelope.question(&topic.name, &topic.settings, &token, message, now);
+        let attributes = vec![own(OWN_ID, &message.to_string()), own(OWN_QUESTION, "")];
+        let outgoing = Outgoing { body, attributes, ..Outgoing::default() };
+        let sent = self.pipes.send_all(vec![(outbox_name(id), vec![outgoing])]).await?;
+        match sent.into_iter().flatten().next() {
+            Some(Ok(_)) => Ok(()),
+            _ => Err(TopicError::Busy),
+        }
+    }
+
+    /// The queue of a subscription with an address, and whoever delivers from it.
+    pub(super) async fn open_outbox(self: &Arc<Self>, id: SubscriptionId) -> Result<(), CreateError> {
+        let name: QueueName = outbox_name(id);
+        self.pipes
+            .create_queue(name.clone(), outbox::settings(), BTreeMap::new(), Declared::AtRunTime)
+            .await?;
+        let (Some(deliver), Some(queue)) = (&self.deliver, self.pipes.queue(&name)) else { return Ok(()) };
+        let (courier, gone) = watch::channel(());
+        self.write().couriers.insert(id, courier);
+        outbox::start(Arc::clone(self), id, queue, Arc::clone(deliver), gone, &self.tasks);
+        Ok(())
+    }
+
+    /// What cannot be removed now is removed when topics are opened the next time.
+    pub(super) async fn remove_outbox(&self, id: SubscriptionId) {
+        if let Err(error) = self.pipes.delete_queue(&outbox_name(id)).await {
+            tracing::warn!(subscription = %id, "cannot remove the queue of a subscription: {error}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What time takes away: identities after five minutes, questions that nobody answered after two days.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kit::OnError;
+
+use super::Inner;
+use super::token::GOOD_FOR;
+use crate::topic::dedup::bucket;
+use crate::topic::spaces::DEDUP;
+
+const EVERY: Duration = Duration::from_secs(60);
+
+impl Inner {
+    /// Begins to sweep; `first` is the oldest five minutes of which there may be identities on disk.
+    pub(super) fn start_sweeping(self: &Arc<Self>, first: u32) {
+        let inner = Arc::clone(self);
+        self.tasks.spawn("topics.sweep", OnError::Log, |stop| async move {
+            let mut oldest = first;
+            loop {
+                inner.sweep(&mut oldest).await;
+                let next = inner.clock.now() + EVERY;
+                tokio::select! {
+                    () = stop.cancelled() => return Ok::<_, Infallible>(()),
+                    () = inner.clock.sleep_until(next) => {}
+                }
+            }
+        });
+    }
+
+    async fn sweep(&self, oldest: &mut u32) {
+        let now = self.clock.now();
+        self.window().expire(now);
+        // An identity is good in the five minutes that it is of, and in those after.
+        while *oldest + 1 < bucket(now) {
+            if let Err(error) = self.store.drop_bucket(DEDUP, &oldest.to_be_bytes()).await {
+                tracing::warn!("cannot drop old identities: {error}");
+                break;
+            }
+            *oldest += 1;
+        }
+        let all: Vec<_> = self.read().subscriptions.values().cloned().collect();
+        for unanswered in
+            all.iter().filter(|there| !there.is_confirmed() && now.since(there.created_at) > GOOD_FOR)
+        {
+            let _changing = self.change.lock().await;
+            // It may have been answered meanwhile.
+            if self.subscription(unanswered.id).is_none_or(|(there, _)| there.is_confirmed()) {
+                continue;
+            }
+            if let Err(error) = self.end(unanswered.id).await {
+                tracing::warn!(subscription = %unanswered.id, "cannot end a subscription nobody confirmed: {error}");
+            }
+        }
+    }
+}
