@@ -9,18 +9,24 @@
 //! - [`names`]: for whom it may vouch;
 //! - [`credentials`]: access keys, secrets, principals;
 //! - [`keybook`]: who has which key; [`record`]: keys for the outside as they are stored;
-//! - [`sigv4`]: whether a request is from whom it says.
+//! - [`sigv4`]: whether a request is from whom it says;
+//! - [`policy`]: who may do what, in the JSON grammar of IAM;
+//! - [`access`]: what the platform decides of owners, grants and policies.
 
+pub mod access;
 pub mod credentials;
 pub mod development;
 pub mod keybook;
 pub mod names;
+pub mod policy;
 pub mod record;
 pub mod sigv4;
 mod text;
 
+pub use access::{Access, Grants, Mode, Verb, Verbs, decide};
 pub use credentials::{AccessKey, Credentials, Principal, Secret};
 pub use development::{Certificate, DevelopmentAuthority, OpenError};
 pub use keybook::{KeyBook, NodeSecret};
 pub use names::{BadName, Name};
+pub use policy::{Caller, Policy};
 pub use record::KeyRecord;
