@@ -168,7 +168,8 @@ fn a_filter_is_looked_into() {
     for good in [
         "{ a: [{ prefix: x }, { suffix: y }, { exists: false }, { equals-ignore-case: Z }, { cidr: 10.0.0.0/8 }] }",
         "{ a: [{ anything-but: x }], b: [{ anything-but: [x, 3] }], c: [{ anything-but: { prefix: x } }] }",
-        "{ $or: [{ a: 1 }, { b: [{ numeric: ['>=', -1.5, '<', 2] }] }] }",
+        "{ $or: [{ a: 1 }, { b: [{ numeric: ['>=', -1.5, '<', 2] }] }], c: [{ numeric: ['=', 1000000000] }] }",
+        "{ a: [{ wildcard: 'a*b*' }, { anything-but: { wildcard: ['*.x', '\\*'] } }, { cidr: '::/0' }, { anything-but: [null] }] }",
     ] {
         assert_eq!(filter(good), "", "{good}");
     }
@@ -182,6 +183,12 @@ fn a_filter_is_looked_into() {
     insta::assert_snapshot!(filter("{ a: [{ numeric: ['>', x] }] }"), @"`numeric` is not told what to compare with");
     insta::assert_snapshot!(filter("{ a: [{ anything-but: { cidr: x } }] }"), @"`cidr` is not a condition");
     insta::assert_snapshot!(filter("{ a: [{ exists: maybe }] }"), @"`exists` is not told what to compare with");
+    insta::assert_snapshot!(filter("{ a: [{ wildcard: 'a**' }], b: [{ cidr: 10.0.0.0/33 }] }"), @"`wildcard` is not told what to compare with; `cidr` is not told what to compare with");
+    insta::assert_snapshot!(filter("{ a: [{ numeric: ['>', 5, '<', 5] }] }"), @"`numeric` is not told what to compare with");
+    insta::assert_snapshot!(filter("{ a: [{ numeric: ['<', 5, '>', 1] }] }"), @"`numeric` is not told what to compare with");
+    insta::assert_snapshot!(filter("{ a: 1, b: 1, c: 1, d: 1, e: 1, f: 1 }"), @"a filter has at most 5 keys");
+    insta::assert_snapshot!(filter("{ a: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13], b: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] }"), @"a filter allows for at most 150 combinations of values");
+    insta::assert_snapshot!(filter("{ $or: [{ prefix: [b] }, { a: b }] }"), @"`prefix` is a condition, and below `$or` stand filters");
     insta::assert_snapshot!(filter("{ $or: [{ a: b }] }"), @"expected a list of two filters or more, found a sequence");
     insta::assert_snapshot!(filter("{ a: { b: c } }"), @"attributes have no parts that a filter could look into");
     insta::assert_snapshot!(filter("{ a: { prefix: c } }"), @"attributes have no parts that a filter could look into");
@@ -637,6 +644,23 @@ pipes: { listen: 2 }";
     assert_eq!(q.allow.keys().map(ServiceName::as_str).collect::<Vec<_>>(), ["b", "c"]);
     assert_eq!(app.topics().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), ["t", "u", "v"]);
     assert_eq!((app.pipes.listen.unwrap().port(), app.pipes.access), (2, Access::Enforce));
+}
+
+#[test]
+fn an_included_file_brings_its_queues_and_says_where_they_are_unless_the_app_does() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("part.yaml"),
+        "services: { b: { command: [b], topics: [t] } }\npipes: { listen: 1, engine: redb }",
+    )
+    .unwrap();
+    let text = "include: [part.yaml]\nservices: { a: { command: [a], queues: { q: { from: b/t } } } }\npipes: { listen: 2 }";
+    std::fs::write(dir.path().join("atoll.yaml"), text).unwrap();
+    let loaded =
+        crate::load(&crate::Request { working_dir: dir.path().to_owned(), ..crate::Request::default() });
+    let pipes = loaded.app.unwrap().pipes;
+    assert_eq!((pipes.listen.unwrap().port(), pipes.engine), (2, Engine::Redb));
+    assert_eq!(pipes.queues[&pipe("q")].from[0].topic, pipe("t"));
 }
 
 #[test]

@@ -173,6 +173,26 @@ fn long_chains_and_large_circles_are_answered_in_time() {
 }
 
 #[test]
+fn many_queues_are_answered_in_time() {
+    let start = Instant::now();
+    const COUNT: usize = 1000;
+    let next = |i: usize| (i + 1) % COUNT;
+    let before = |i: usize| (i + COUNT - 1) % COUNT;
+    let round = many(COUNT, |i| {
+        let next = next(i);
+        format!("queues: {{ q{i}: {{ dead_letter: {{ to: s{next}/q{next} }}, allow: [s{}] }} }}", before(i))
+    });
+    assert!(titles(&round).contains("A0326"));
+    let chain = round.replace("to: s0/q0", "after: 5");
+    assert_eq!(loaded(&chain).app.unwrap().queues().count(), COUNT + 1);
+    let lost = many(COUNT, |i| format!("queues: {{ q{i}: {{ from: s1/t{i} }} }}, topics: [u{i}]"));
+    assert!(titles(&lost).contains("A0324"));
+    let lost = many(COUNT, |i| format!("queues: {{ q{i}: {{ dead_letter: {{ to: s1/r{i} }} }} }}"));
+    assert!(titles(&lost).contains("A0326"));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_line_of_a_megabyte_is_not_printed_whole() {
     let text = format!("services: {{ web: {{ command: [x], {}: 1 }} }}", "k".repeat(1 << 20));
     assert!(check(&text).len() < 4000, "{}", check(&text).len());

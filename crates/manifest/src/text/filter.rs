@@ -1,5 +1,7 @@
 //! `filter`: which messages of a topic, in the grammar of SNS's filter policies. A value alone stands for a list
-//! of one.
+//! of one. What is let through here is a policy that SNS would take.
+
+use std::net::IpAddr;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value as Json};
@@ -11,12 +13,17 @@ use crate::tree::{Entry, Node};
 
 /// How deep a filter of a body may look.
 const MAX_DEPTH: usize = 16;
+/// Keys at the top of a filter: SNS's bound.
+const MAX_KEYS: usize = 5;
+/// The product of how many values there are under each key, each times its depth: SNS's bound.
+const MAX_COMBINATIONS: u64 = 150;
+/// No range reaches further, to either side: SNS's bound.
+const MAX_NUMBER: f64 = 1e9;
 /// What a condition may be but a value.
-const OPERATORS: [&str; 7] =
-    ["prefix", "suffix", "equals-ignore-case", "anything-but", "numeric", "exists", "cidr"];
+const OPERATORS: [&str; 8] =
+    ["prefix", "suffix", "equals-ignore-case", "wildcard", "anything-but", "numeric", "exists", "cidr"];
 /// What `anything-but` may be but values.
-const EXCEPT: [&str; 3] = ["prefix", "suffix", "equals-ignore-case"];
-const COMPARISONS: [&str; 5] = ["=", "<", "<=", ">", ">="];
+const EXCEPT: [&str; 4] = ["prefix", "suffix", "equals-ignore-case", "wildcard"];
 
 /// A filter policy.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -39,7 +46,15 @@ impl FilterText {
 
 impl Decode for FilterText {
     fn decode(node: &Node, faults: &mut Faults) -> Option<Self> {
-        policy(node, MAX_DEPTH, faults).map(Self)
+        let policy = policy(node, MAX_DEPTH, faults)?;
+        if node.as_map().is_some_and(|entries| entries.len() > MAX_KEYS) {
+            faults.bad_value(node.span, format!("a filter has at most {MAX_KEYS} keys"), "filter by fewer");
+        }
+        if combinations(&policy, 1, 1) > MAX_COMBINATIONS {
+            let message = format!("a filter allows for at most {MAX_COMBINATIONS} combinations of values");
+            faults.bad_value(node.span, message, "list fewer values, or filter by fewer keys");
+        }
+        Some(Self(policy))
     }
 
     fn shape(_: &mut SchemaGenerator) -> Schema {
@@ -61,6 +76,7 @@ fn policy(node: &Node, depth: usize, faults: &mut Faults) -> Option<Json> {
         faults.bad_value(node.span, "a filter without a condition takes every message", "take it out");
     }
     let mut policy = Map::new();
+    let mut whole = true; // what is wrong is told of all keys
     for entry in entries {
         let value = if entry.key == "$or" {
             any_of(&entry.value, depth, faults)
@@ -69,9 +85,10 @@ fn policy(node: &Node, depth: usize, faults: &mut Faults) -> Option<Json> {
         } else {
             conditions(&entry.value, faults)
         };
-        policy.insert(entry.key.clone(), value?);
+        whole &= value.is_some();
+        policy.extend(value.map(|value| (entry.key.clone(), value)));
     }
-    Some(Json::Object(policy))
+    whole.then_some(Json::Object(policy))
 }
 
 /// `$or`: one of several policies must hold.
@@ -80,7 +97,17 @@ fn any_of(node: &Node, depth: usize, faults: &mut Faults) -> Option<Json> {
         faults.wrong_type(node, "a list of two filters or more", "$or: [{ kind: paid }, { total: 0 }]");
         return None;
     };
-    items.iter().map(|item| policy(item, depth, faults)).collect::<Option<_>>().map(Json::Array)
+    for entry in items.iter().filter_map(Node::as_map).flatten() {
+        if OPERATORS.contains(&entry.key.as_str()) || entry.key == "exact" {
+            let message = format!("`{}` is a condition, and below `$or` stand filters", entry.key);
+            faults.bad_value(
+                entry.key_span,
+                message,
+                "say what it looks at: `$or: [{ kind: [{ prefix: re }] }, …]`",
+            );
+        }
+    }
+    all(items.iter().map(|item| policy(item, depth, faults)).collect())
 }
 
 /// What one thing may be: one of the list.
@@ -91,7 +118,12 @@ fn conditions(node: &Node, faults: &mut Faults) -> Option<Json> {
     if items.is_empty() {
         faults.bad_value(node.span, "an empty list lets no message through", "name what is let through");
     }
-    items.iter().map(|item| condition(item, faults)).collect::<Option<_>>().map(Json::Array)
+    all(items.iter().map(|item| condition(item, faults)).collect())
+}
+
+/// A list, if all of it could be read.
+fn all(items: Vec<Option<Json>>) -> Option<Json> {
+    items.into_iter().collect::<Option<_>>().map(Json::Array)
 }
 
 fn condition(node: &Node, faults: &mut Faults) -> Option<Json> {
@@ -102,32 +134,36 @@ fn condition(node: &Node, faults: &mut Faults) -> Option<Json> {
         }
         return Some(Loose::decode(node, faults)?.0);
     };
-    let operator = operator(node, entries, &OPERATORS, faults)?;
-    let operand = Loose::decode(&operator.value, faults)?.0;
-    let (fits, example) = match operator.key.as_str() {
+    let Entry { key, value, .. } = operator(node, entries, &OPERATORS, faults)?;
+    let operand = Loose::decode(value, faults)?.0;
+    let (fits, example) = match key.as_str() {
         "exists" => (operand.is_boolean(), "{ exists: true }"),
         "numeric" => (is_range(&operand), "{ numeric: [\">=\", 10, \"<\", 100] }"),
-        "anything-but" => match operator.value.as_map() {
+        "cidr" => (operand.as_str().is_some_and(is_block), "{ cidr: 10.0.0.0/8 }"),
+        "wildcard" => (operand.as_str().is_some_and(is_wildcard), "{ wildcard: \"ord-*-eu\" }"),
+        "anything-but" => match value.as_map() {
             Some(inner) => {
-                let inner = self::operator(&operator.value, inner, &EXCEPT, faults)?;
-                let text = Loose::decode(&inner.value, faults)?.0;
-                let texts = text.as_array().map_or(text.is_string(), |list| list.iter().all(Json::is_string));
-                (texts, "{ anything-but: { prefix: test- } }")
+                let form = operator(value, inner, &EXCEPT, faults)?;
+                let text = Loose::decode(&form.value, faults)?.0;
+                let fits = |text: &str| form.key != "wildcard" || is_wildcard(text);
+                (
+                    is_one_or_list(&text, |one| one.as_str().is_some_and(fits)),
+                    "{ anything-but: { prefix: test- } }",
+                )
             }
             None => {
-                let plain = |value: &Json| value.is_string() || value.is_number();
-                let list = operand.as_array().map(|list| !list.is_empty() && list.iter().all(plain));
-                (list.unwrap_or_else(|| plain(&operand)), "{ anything-but: [test, draft] }")
+                let plain = |value: &Json| !value.is_array() && !value.is_object();
+                (is_one_or_list(&operand, plain), "{ anything-but: [test, draft] }")
             }
         },
         _ => (operand.is_string(), "{ prefix: ord- }"),
     };
     if !fits {
-        let message = format!("`{}` is not told what to compare with", operator.key);
-        faults.bad_value(operator.value.span, message, format!("write it like `{example}`"));
+        let message = format!("`{key}` is not told what to compare with");
+        faults.bad_value(value.span, message, format!("write it like `{example}`"));
         return None;
     }
-    Some(Json::Object(Map::from_iter([(operator.key.clone(), operand)])))
+    Some(Json::Object(Map::from_iter([(key.clone(), operand)])))
 }
 
 /// The one entry of a condition, if its key is one of the legal ones.
@@ -154,12 +190,69 @@ fn operator<'a>(
     None
 }
 
+fn is_one_or_list(operand: &Json, fits: impl Fn(&Json) -> bool) -> bool {
+    match operand.as_array() {
+        Some(list) => !list.is_empty() && list.iter().all(fits),
+        None => fits(operand),
+    }
+}
+
 /// `["=", 5]`, `[">=", 10, "<", 100]`.
 fn is_range(operand: &Json) -> bool {
-    let Some(list) = operand.as_array() else { return false };
-    let (pairs, rest) = list.as_chunks::<2>();
-    let pair = |[comparison, bound]: &[Json; 2]| {
-        comparison.as_str().is_some_and(|text| COMPARISONS.contains(&text)) && bound.is_number()
+    let number = |value: &Json| value.as_f64().filter(|number| number.abs() <= MAX_NUMBER);
+    match operand.as_array().map(Vec::as_slice) {
+        Some([Json::String(comparison), bound]) => {
+            matches!(comparison.as_str(), "=" | "<" | "<=" | ">" | ">=") && number(bound).is_some()
+        }
+        Some([Json::String(from), bottom, Json::String(to), top]) => {
+            matches!(from.as_str(), ">" | ">=")
+                && matches!(to.as_str(), "<" | "<=")
+                && number(bottom).zip(number(top)).is_some_and(|(bottom, top)| bottom < top)
+        }
+        _ => false,
+    }
+}
+
+/// `10.0.0.0/8`, `2001:db8::/32`.
+fn is_block(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else { return false };
+    let width = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
     };
-    rest.is_empty() && matches!(pairs.len(), 1 | 2) && pairs.iter().all(pair)
+    bits.parse::<u32>().is_ok_and(|bits| bits <= width)
+}
+
+/// Stars, not two in a row; a backslash stands before a star or a backslash that is meant as such.
+fn is_wildcard(text: &str) -> bool {
+    let mut star_before = false;
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        let star = character == '*';
+        if star && star_before || character == '\\' && !matches!(characters.next(), Some('*' | '\\')) {
+            return false;
+        }
+        star_before = star;
+    }
+    true
+}
+
+/// How many combinations of values there are, as SNS counts them.
+fn combinations(policy: &Json, depth: u64, before: u64) -> u64 {
+    let mut product = before;
+    for (key, value) in policy.as_object().into_iter().flatten() {
+        product = match value {
+            Json::Object(_) => combinations(value, depth + 1, product),
+            Json::Array(filters) if key == "$or" => filters
+                .iter()
+                .fold(0, |sum: u64, filter| sum.saturating_add(combinations(filter, depth, product))),
+            Json::Array(values) => {
+                let values = u64::try_from(values.len()).unwrap_or(u64::MAX);
+                product.saturating_mul(values).saturating_mul(depth)
+            }
+            _ => product,
+        };
+    }
+    product
 }

@@ -97,8 +97,8 @@ fn find(pipes: &Pipes, name: &PipeName, to: &At<String>, faults: &mut Faults) ->
             shown(to),
             shown(reference.service)
         );
-        let hint = whereto_hint(pipes, name, &reference);
-        faults.add(Fault::error("A0326", to.span, message).hint(hint));
+        let fault = Fault::error("A0326", to.span, message);
+        faults.add(if faults.full() { fault } else { fault.hint(whereto_hint(pipes, name, &reference)) });
         return None;
     };
     if found.name == *name {
