@@ -1,0 +1,185 @@
+//! One call of an action: what it was given, and how it answers.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use http::StatusCode;
+use pipes::{Pipes, Queue, QueueName};
+use serde::Deserialize;
+
+use super::error::{Code, SqsError};
+use crate::encode::{Encoder, Protocol};
+use crate::face::{Arrived, Reply, Told};
+use crate::gate::Resource;
+use crate::names;
+use crate::text::Text;
+
+/// One call of an action.
+pub(super) struct Call<'a> {
+    pub(super) pipes: &'a Pipes,
+    pub(super) arrived: &'a Arrived<'a>,
+    pub(super) protocol: Protocol,
+    /// The action's name, and how policies call it.
+    pub(super) action: &'static str,
+    pub(super) verb: &'static str,
+    /// The input as JSON, whichever protocol it came in.
+    pub(super) input: &'a [u8],
+    /// What a witness is told of it.
+    pub(super) seen: Seen,
+}
+
+/// What a witness is told, filled in on the way.
+#[derive(Default)]
+pub(super) struct Seen {
+    resource: OnceLock<QueueName>,
+    messages: AtomicU32,
+    trace: OnceLock<String>,
+}
+
+impl Seen {
+    /// So many messages went in or out, the first of them that has a trace with this one.
+    pub(super) fn messages<'t>(&self, count: usize, mut traces: impl Iterator<Item = &'t String>) {
+        self.messages.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+        if let Some(trace) = traces.next() {
+            let _ = self.trace.set(trace.clone());
+        }
+    }
+}
+
+/// What an action answers.
+pub(super) enum Answer {
+    /// That it was done.
+    Done,
+    /// Members of its output, as [`Call::answer`] began them.
+    Members(Encoder),
+}
+
+impl<'a> Call<'a> {
+    /// The input, decoded.
+    pub(super) fn decode<T: Deserialize<'a>>(&self) -> Result<T, SqsError> {
+        let input = if self.input.is_empty() { b"{}" } else { self.input };
+        serde_json::from_slice(input)
+            .map_err(|error| SqsError::new(Code::Malformed, format!("The input cannot be read: {error}.")))
+    }
+
+    /// The queue of a URL, if there is one and the caller may do this to it.
+    pub(super) fn queue(&self, url: Option<&Text<'_>>) -> Result<Queue, SqsError> {
+        let url = url.filter(|url| !url.is_empty()).ok_or_else(|| SqsError::missing("QueueUrl"))?;
+        self.queue_of(&names::parse_queue_url(url)?)
+    }
+
+    /// The queue of a name, if there is one and the caller may do this to it.
+    pub(super) fn queue_of(&self, name: &QueueName) -> Result<Queue, SqsError> {
+        let queue = self.pipes.queue(name);
+        match &queue {
+            Some(queue) => self.may(name, queue.settings().policy.as_deref())?,
+            None => self.may(name, None)?,
+        }
+        queue.ok_or_else(SqsError::no_queue)
+    }
+
+    /// Whether the caller may do this to the queue of that name.
+    pub(super) fn may(&self, name: &QueueName, policy: Option<&str>) -> Result<(), SqsError> {
+        let _ = self.seen.resource.set(name.clone()); // the first one is what the action is about
+        let resource = Resource { service: "sqs", name: name.as_str(), policy };
+        Ok(self.arrived.gate.may(&self.arrived.caller, self.verb, &resource)?)
+    }
+
+    /// Whether the caller may do this, which is about no particular queue.
+    pub(super) fn may_at_all(&self) -> Result<(), SqsError> {
+        let resource = Resource { service: "sqs", name: "*", policy: None };
+        Ok(self.arrived.gate.may(&self.arrived.caller, self.verb, &resource)?)
+    }
+
+    /// The URL of a queue, as this client reaches it.
+    pub(super) fn url(&self, name: &QueueName) -> String {
+        names::queue_url(self.arrived.host, name.as_str())
+    }
+
+    /// The trace that the request says it belongs to, beside the attributes of its messages.
+    pub(super) fn trace_header(&self) -> Option<&'a str> {
+        let header = |name: &str| self.arrived.view.headers.get(name).and_then(|value| value.to_str().ok());
+        header("x-amzn-trace-id").or_else(|| header("traceparent")).filter(|text| text.len() <= 512)
+    }
+
+    /// Begins an answer that has members.
+    pub(super) fn answer(&self, capacity: usize) -> Encoder {
+        let mut begin = Vec::with_capacity(capacity + 400);
+        match self.protocol {
+            Protocol::Json => begin.push(b'{'),
+            Protocol::Query => {
+                self.open(&mut begin);
+                for piece in ["<", self.action, "Result>"] {
+                    begin.extend_from_slice(piece.as_bytes());
+                }
+            }
+        }
+        Encoder::continued(self.protocol, begin)
+    }
+
+    fn open(&self, to: &mut Vec<u8>) {
+        for piece in ["<?xml version=\"1.0\"?><", self.action, "Response xmlns=\"", super::NAMESPACE, "\">"] {
+            to.extend_from_slice(piece.as_bytes());
+        }
+    }
+
+    /// The reply to be sent.
+    pub(super) fn reply(&self, outcome: Result<Answer, SqsError>) -> Reply {
+        let mut reply = match outcome {
+            Err(error) => error.reply(self.protocol, self.arrived.id),
+            Ok(answer) => self.success(answer),
+        };
+        reply.told.action = self.action;
+        reply.told.resource =
+            self.seen.resource.get().map(|name| name.as_str().to_owned()).unwrap_or_default();
+        reply.told.messages = self.seen.messages.load(Ordering::Relaxed);
+        reply.told.trace = self.seen.trace.get().cloned();
+        reply
+    }
+
+    fn success(&self, answer: Answer) -> Reply {
+        let (content_type, body) = match (self.protocol, answer) {
+            (Protocol::Json, Answer::Done) => (None, Vec::new()),
+            (Protocol::Json, Answer::Members(encoder)) => {
+                let mut body = encoder.into_bytes();
+                body.push(b'}');
+                (Some(super::JSON), body)
+            }
+            (Protocol::Query, answer) => {
+                let mut body = match answer {
+                    Answer::Done => {
+                        let mut body = Vec::with_capacity(400);
+                        self.open(&mut body);
+                        body
+                    }
+                    Answer::Members(encoder) => {
+                        let mut body = encoder.into_bytes();
+                        for piece in ["</", self.action, "Result>"] {
+                            body.extend_from_slice(piece.as_bytes());
+                        }
+                        body
+                    }
+                };
+                let id = self.arrived.id.as_str();
+                for piece in [
+                    "<ResponseMetadata><RequestId>",
+                    id,
+                    "</RequestId></ResponseMetadata></",
+                    self.action,
+                    "Response>",
+                ] {
+                    body.extend_from_slice(piece.as_bytes());
+                }
+                (Some(super::XML), body)
+            }
+        };
+        Reply {
+            status: StatusCode::OK,
+            content_type,
+            query_error: None,
+            body: Bytes::from(body),
+            told: Told::default(),
+        }
+    }
+}

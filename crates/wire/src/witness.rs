@@ -1,0 +1,42 @@
+//! Who is told of every request: spans and counts are made elsewhere.
+
+use std::time::{Duration, Instant};
+
+/// A request that was answered.
+#[derive(Clone, Debug)]
+pub struct Exchange<'a> {
+    /// The face: `sqs`.
+    pub face: &'a str,
+    /// What was asked for; empty if that is unknown.
+    pub action: &'a str,
+    /// The queue or topic; empty if none was found.
+    pub resource: &'a str,
+    /// Who asked; empty if nobody was let in.
+    pub caller: &'a str,
+    /// The status of the answer.
+    pub status: u16,
+    /// The code of the error.
+    pub error: Option<&'a str>,
+    /// How many messages went in or out.
+    pub messages: u32,
+    /// The trace that they belong to, as the sender gave it.
+    pub trace: Option<&'a str>,
+    /// When the request's head was there.
+    pub began: Instant,
+    /// Until its answer was made.
+    pub took: Duration,
+}
+
+/// Is told of every request. Called on the request path: it neither waits nor writes.
+pub trait Witness: Send + Sync + 'static {
+    /// A request was answered.
+    fn saw(&self, exchange: &Exchange<'_>);
+}
+
+/// Nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unseen;
+
+impl Witness for Unseen {
+    fn saw(&self, _: &Exchange<'_>) {}
+}
