@@ -129,10 +129,7 @@ impl Subscription {
     }
 }
 
-/// What the names of all outboxes begin with.
-pub(crate) const OUTBOX_PREFIX: &str = "/sub-";
-
 /// The queue in which copies for an address wait.
 pub(crate) fn outbox_name(id: SubscriptionId) -> QueueName {
-    QueueName::internal(&format!("{}{id}", &OUTBOX_PREFIX[1..]))
+    QueueName::internal(&format!("sub-{id}"))
 }

@@ -11,6 +11,7 @@ use super::{CreateTopicError, Topic, TopicError, Topics};
 use crate::name::TopicName;
 use crate::shell::Declared;
 use crate::topic::record::subscription_key;
+use crate::topic::retry::Retry;
 use crate::topic::settings::TopicSettings;
 use crate::topic::spaces::{SEQUENCE, SUB, TOPIC};
 
@@ -90,29 +91,26 @@ impl Topics {
         let Some(topic) = self.topic(name) else { return Ok(()) };
         // Nothing is published from here on, whatever comes of the rest.
         inner.write().topics.remove(name);
-        let outcome = self.delete_records(&topic).await;
-        if outcome.is_err() {
-            // Then it is all still there, or the store has stopped.
-            inner.write().topics.insert(name.clone(), topic);
-            return outcome;
-        }
-        {
-            let mut state = inner.write();
-            for subscription in &topic.subscriptions {
-                state.subscriptions.remove(&subscription.id);
-                state.couriers.remove(&subscription.id);
+        if let Err(error) = self.delete_parts(&topic).await {
+            // What is left of it is still there, or the store has stopped.
+            inner.write().topics.insert(name.clone(), Arc::clone(&topic));
+            for subscription in topic.subscriptions.iter().filter(|there| there.endpoint.url().is_some()) {
+                let _ = inner.open_outbox(subscription.id).await;
             }
+            return Err(error);
         }
-        for subscription in
-            topic.subscriptions.iter().filter(|subscription| subscription.endpoint.url().is_some())
-        {
-            inner.remove_outbox(subscription.id).await;
+        let mut state = inner.write();
+        for subscription in &topic.subscriptions {
+            state.subscriptions.remove(&subscription.id);
         }
         Ok(())
     }
 
-    /// Subscriptions first: a crash between two transactions leaves a topic with fewer of them, and never one of no topic.
-    async fn delete_records(&self, topic: &Topic) -> Result<(), TopicError> {
+    /// Queues, then subscriptions, then the topic: a crash between them leaves a topic with less, and never a part of nothing.
+    async fn delete_parts(&self, topic: &Topic) -> Result<(), TopicError> {
+        for subscription in &topic.subscriptions {
+            self.inner.remove_outbox(subscription).await?;
+        }
         for some in topic.subscriptions.chunks(REMOVED_AT_ONCE) {
             let remove = |txn: Txn, id| txn.delete(SUB, subscription_key(&topic.name, id));
             self.inner
@@ -129,7 +127,7 @@ fn check(name: &TopicName, settings: &TopicSettings) -> Result<(), CreateTopicEr
     if name.is_fifo() != settings.fifo.is_some() {
         return Err(CreateTopicError::Order);
     }
-    settings.retry.as_ref().map_or(Ok(()), |retry| retry.check()).map_err(CreateTopicError::Retry)
+    settings.retry.as_ref().map_or(Ok(()), Retry::check).map_err(CreateTopicError::Retry)
 }
 
 /// The first field in which two differ.

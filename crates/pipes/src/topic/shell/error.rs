@@ -27,7 +27,7 @@ pub enum TopicError {
 }
 
 impl TopicError {
-    pub(super) fn from_commit(error: CommitError) -> Self {
+    pub(super) fn from_commit(error: &CommitError) -> Self {
         Self::Stopped(error.to_string().into())
     }
 }

@@ -217,6 +217,6 @@ impl Inner {
 
     async fn commit(&self, txn: Txn) -> Result<(), TopicError> {
         let admission = self.store.admit(txn.bytes())?;
-        self.store.commit(admission, txn).await.map(|_| ()).map_err(TopicError::from_commit)
+        self.store.commit(admission, txn).await.map(|_| ()).map_err(|error| TopicError::from_commit(&error))
     }
 }

@@ -10,11 +10,9 @@ use store::{Pre, Scan, Snapshot, Space, Store, StoreError, Txn};
 use super::publish::Order;
 use super::token::Secret;
 use super::{Inner, OpenTopicsError, State, Topic, Topics, TopicsOptions};
-use crate::shell::Limits;
 use crate::topic::dedup::{First, Window, bucket};
 use crate::topic::record::{TopicRecord, decode_subscription};
 use crate::topic::spaces::{DEDUP, META, SEQUENCE, SUB, TOPIC};
-use crate::topic::subscription::{OUTBOX_PREFIX, outbox_name};
 
 /// Keys that are read at once.
 const PAGE: usize = 1000;
@@ -68,8 +66,8 @@ impl Topics {
 }
 
 impl Inner {
-    /// Every subscription with an address has its queue, and no queue is left of one that is gone: the two are made and
-    /// removed in two steps, and there may have been a crash between them.
+    /// Every subscription with an address has its queue: it is made after the subscription was kept, and there may have
+    /// been a crash between the two.
     async fn open_outboxes(self: &Arc<Self>) -> Result<(), OpenTopicsError> {
         let all: Vec<_> = self.read().subscriptions.values().cloned().collect();
         for subscription in all.iter().filter(|subscription| subscription.endpoint.url().is_some()) {
@@ -77,15 +75,6 @@ impl Inner {
             self.open_outbox(id)
                 .await
                 .map_err(|source| OpenTopicsError::Outbox { subscription: id, source })?;
-        }
-        let there = self.pipes.queues(OUTBOX_PREFIX, None, Limits::default().queues);
-        for name in there {
-            if name.is_internal() && !all.iter().any(|subscription| outbox_name(subscription.id) == name) {
-                // What cannot be removed now is removed when this is opened the next time.
-                if let Err(error) = self.pipes.delete_queue(&name).await {
-                    tracing::warn!(queue = %name, "cannot remove what a subscription left behind: {error}");
-                }
-            }
         }
         Ok(())
     }

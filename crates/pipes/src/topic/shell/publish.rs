@@ -205,7 +205,7 @@ impl Inner {
         txn.ops.retain(
             |op| !matches!(op, store::Op::Put(space, key, _) if *space == DEDUP && failed_keys.contains(key)),
         );
-        self.store.commit(admission, txn).await.map_err(TopicError::from_commit)?;
+        self.store.commit(admission, txn).await.map_err(|error| TopicError::from_commit(&error))?;
         let mut outcomes = Vec::with_capacity(new.len());
         for (first, (under_way, one)) in firsts.into_iter().zip(new) {
             if failed.contains(&one.index) {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::token::Token;
 use super::{ConfirmError, Inner, SubscribeError, Topic, TopicError, Topics};
-use crate::error::CreateError;
+use crate::error::{CreateError, PipeError};
 use crate::name::{QueueName, TopicName};
 use crate::queue::message::Outgoing;
 use crate::shell::Declared;
@@ -169,6 +169,31 @@ impl Inner {
     async fn put(&self, subscription: &Arc<Subscription>) -> Result<(), TopicError> {
         let key = subscription_key(&subscription.topic, subscription.id);
         self.commit(Txn::new().put(SUB, key, encode_subscription(subscription))).await?;
+        self.remember(subscription);
+        Ok(())
+    }
+
+    /// Ends a subscription; the caller holds [`Inner::change`]. The queue goes before the record, so that a crash between
+    /// the two leaves a subscription with an empty queue, and never a queue of nobody.
+    pub(super) async fn end(self: &Arc<Self>, id: SubscriptionId) -> Result<(), TopicError> {
+        let Some((there, _)) = self.subscription(id) else { return Ok(()) };
+        let txn = Txn::new().delete(SUB, subscription_key(&there.topic, id));
+        let admission = self.store.admit(txn.bytes())?;
+        self.forget(&there);
+        if let Err(error) = self.remove_outbox(&there).await {
+            self.remember(&there);
+            return Err(error);
+        }
+        self.store.commit(admission, txn).await.map(|_| ()).map_err(|error| TopicError::from_commit(&error))
+    }
+
+    fn forget(&self, subscription: &Subscription) {
+        let id = subscription.id;
+        self.change_subscriptions(&subscription.topic, |all| all.retain(|there| there.id != id));
+        self.write().subscriptions.remove(&id);
+    }
+
+    fn remember(&self, subscription: &Arc<Subscription>) {
         self.change_subscriptions(&subscription.topic, |all| {
             match all.binary_search_by_key(&subscription.id, |there| there.id) {
                 Ok(at) => all[at] = Arc::clone(subscription),
@@ -176,23 +201,6 @@ impl Inner {
             }
         });
         self.write().subscriptions.insert(subscription.id, Arc::clone(subscription));
-        Ok(())
-    }
-
-    /// Ends a subscription; the caller holds [`Inner::change`].
-    pub(super) async fn end(&self, id: SubscriptionId) -> Result<(), TopicError> {
-        let Some((there, _)) = self.subscription(id) else { return Ok(()) };
-        self.commit(Txn::new().delete(SUB, subscription_key(&there.topic, id))).await?;
-        self.change_subscriptions(&there.topic, |all| all.retain(|there| there.id != id));
-        {
-            let mut state = self.write();
-            state.subscriptions.remove(&id);
-            state.couriers.remove(&id);
-        }
-        if there.endpoint.url().is_some() {
-            self.remove_outbox(id).await;
-        }
-        Ok(())
     }
 
     fn change_subscriptions(&self, name: &TopicName, change: impl FnOnce(&mut Vec<Arc<Subscription>>)) {
@@ -230,10 +238,17 @@ impl Inner {
         Ok(())
     }
 
-    /// What cannot be removed now is removed when topics are opened the next time.
-    pub(super) async fn remove_outbox(&self, id: SubscriptionId) {
-        if let Err(error) = self.pipes.delete_queue(&outbox_name(id)).await {
-            tracing::warn!(subscription = %id, "cannot remove the queue of a subscription: {error}");
+    /// Removes the queue of a subscription that has one of its own; whoever delivers from it ends.
+    pub(super) async fn remove_outbox(&self, subscription: &Subscription) -> Result<(), TopicError> {
+        if subscription.endpoint.url().is_none() {
+            return Ok(());
+        }
+        match self.pipes.delete_queue(&outbox_name(subscription.id)).await {
+            Ok(()) | Err(PipeError::NoSuchQueue(_)) => {
+                self.write().couriers.remove(&subscription.id);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -30,7 +30,7 @@ impl Inner {
         });
     }
 
-    async fn sweep(&self, oldest: &mut u32) {
+    async fn sweep(self: &Arc<Self>, oldest: &mut u32) {
         let now = self.clock.now();
         self.window().expire(now);
         // An identity is good in the five minutes that it is of, and in those after.
