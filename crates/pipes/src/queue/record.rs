@@ -501,7 +501,7 @@ impl<'a> Reader<'a> {
         Ok(std::str::from_utf8(self.bytes()?).map_err(|_| BadRecord)?.to_owned())
     }
     fn name(&mut self) -> Result<QueueName, BadRecord> {
-        self.text()?.parse().map_err(|_| BadRecord)
+        QueueName::stored(&self.text()?).map_err(|_| BadRecord)
     }
     fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, BadRecord>) -> Result<Option<T>, BadRecord> {
         if self.flag()? { read(self).map(Some) } else { Ok(None) }

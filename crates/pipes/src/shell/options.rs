@@ -41,6 +41,9 @@ pub struct Limits {
     pub identities: usize,
     /// Receives of one queue that can be asked for again by their attempt's identity.
     pub attempts: usize,
+    /// For how long the queues are this process's without its saying so again. An embedded store can be nobody else's, and a
+    /// process that was stopped for a while may go on; where a store is shared, this is how long a take-over waits.
+    pub lease: Duration,
 }
 
 impl Default for Limits {
@@ -54,6 +57,7 @@ impl Default for Limits {
             fresh_bytes_of_queue: 16 * 1024 * 1024,
             identities: 4_000_000,
             attempts: 10_000,
+            lease: Duration::from_secs(100 * 365 * 86_400),
         }
     }
 }

@@ -59,6 +59,15 @@ impl Identities {
         Some(Timestamp::from_micros((u64::from(*first) + 2) * REMEMBERED_SECONDS * 1_000_000))
     }
 
+    /// Buckets that are left from before and can be dropped.
+    pub(super) fn leave(&mut self, buckets: std::ops::Range<u32>) {
+        self.over.extend(buckets);
+    }
+
+    pub(super) fn has_over(&self) -> bool {
+        !self.over.is_empty()
+    }
+
     pub(super) fn take_over(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.over)
     }

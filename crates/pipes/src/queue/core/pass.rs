@@ -139,6 +139,11 @@ impl Core {
         self.identities.take_over()
     }
 
+    /// Whether there are buckets to be dropped.
+    pub fn has_old_buckets(&self) -> bool {
+        self.identities.has_over()
+    }
+
     /// Writes down what is written now and then, if it has changed.
     pub fn checkpoint(&mut self) -> Option<Op> {
         (self.head_now() != self.head).then(|| self.put_head())
