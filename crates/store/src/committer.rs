@@ -175,8 +175,8 @@ impl Shared {
         self.watchers.close();
     }
 
-    /// The next jobs; none: there will be no more.
-    fn next(&self) -> Vec<Job> {
+    /// Takes the next jobs; `false`: there will be no more.
+    fn next(&self, jobs: &mut VecDeque<Job>) -> bool {
         let mut queue = self.queue();
         while queue.jobs.is_empty() && !queue.closed {
             queue.waiting = true;
@@ -192,7 +192,8 @@ impl Shared {
             before < BATCH_BYTES
         };
         let count = queue.jobs.iter().take(BATCH_TXNS).map(fits).take_while(|fits| *fits).count();
-        queue.jobs.drain(..count).collect()
+        jobs.extend(queue.jobs.drain(..count));
+        count > 0
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -207,23 +208,31 @@ struct Committer {
     bucket: u64,
     /// Where to go on forgetting identities of transactions that are too old.
     forget_from: Option<Key>,
+    /// What the batch under way has to do, and whom to answer. Not on the stack: if it fails, the store is stopped first, and
+    /// only then are these dropped, which says that nobody knows.
+    jobs: VecDeque<Job>,
+    answers: Vec<Answer>,
+    admissions: Vec<Admission>,
 }
 
 impl Committer {
     fn new(shared: Arc<Shared>) -> Self {
         let version = Version(shared.version.load(Ordering::Relaxed));
-        let bucket = shared.bucket;
-        Self { shared, version, bucket, forget_from: Some(own::TRANSACTIONS.to_vec()) }
+        Self {
+            version,
+            bucket: shared.bucket,
+            shared,
+            forget_from: Some(own::TRANSACTIONS.to_vec()),
+            jobs: VecDeque::new(),
+            answers: Vec::new(),
+            admissions: Vec::new(),
+        }
     }
 
     fn run(mut self) {
-        loop {
-            let jobs = self.shared.next();
-            if jobs.is_empty() {
-                break;
-            }
+        while self.shared.next(&mut self.jobs) {
             // A panic of an engine is as bad as an error: nobody knows what it has done.
-            let done = std::panic::catch_unwind(AssertUnwindSafe(|| self.batch(jobs)));
+            let done = std::panic::catch_unwind(AssertUnwindSafe(|| self.batch()));
             let failed = match done {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error.to_string(),
@@ -235,8 +244,7 @@ impl Committer {
         self.shared.watchers.close();
     }
 
-    /// Does some jobs. If this fails, their answers are dropped: that says that nobody knows.
-    fn batch(&mut self, jobs: Vec<Job>) -> Result<(), EngineError> {
+    fn batch(&mut self) -> Result<(), EngineError> {
         let shared = Arc::clone(&self.shared);
         let pause = shared.engine.pace();
         if !pause.is_zero() {
@@ -244,18 +252,21 @@ impl Committer {
         }
         self.turn_bucket();
         let mut draft = Draft::new(&*shared.engine, &shared.leases, self.bucket, self.version);
-        let mut answers = Vec::with_capacity(jobs.len());
-        let mut admissions = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            answers.push(match job {
+        while let Some(job) = self.jobs.pop_front() {
+            match job {
                 Job::Commit { admission, txn, answer, .. } => {
-                    admissions.push(admission);
-                    Answer::Commit(answer, draft.take(txn)?)
+                    self.admissions.push(admission);
+                    let outcome = hold(&mut self.answers, Answer::Commit(answer, Err(CommitError::Failed)));
+                    if let Answer::Commit(_, outcome) = outcome {
+                        *outcome = draft.take(txn)?;
+                    }
                 }
                 Job::Remove(Removal { space, from, to, answer }) => {
-                    Answer::Remove(answer, draft.remove(space, &from, to.as_deref(), REMOVED_AT_ONCE)?)
+                    if let Answer::Remove(_, next) = hold(&mut self.answers, Answer::Remove(answer, None)) {
+                        *next = draft.remove(space, &from, to.as_deref(), REMOVED_AT_ONCE)?;
+                    }
                 }
-            });
+            }
         }
         if let Some(from) = self.forget_from.take() {
             let to = own::bucket(self.bucket.saturating_sub(1));
@@ -271,18 +282,17 @@ impl Committer {
             shared.version.store(version.0, Ordering::Release);
             shared.syncs.fetch_add(1, Ordering::Relaxed);
         }
-        let mut commits = 0;
-        for answer in answers {
+        let done = |answer: &Answer| matches!(answer, Answer::Commit(_, Ok(_)));
+        let commits = self.answers.iter().filter(|answer| done(answer)).count();
+        shared.commits.fetch_add(commits as u64, Ordering::Relaxed);
+        for answer in self.answers.drain(..) {
+            // Whoever asked may have gone.
             match answer {
-                Answer::Commit(answer, outcome) => {
-                    commits += u64::from(outcome.is_ok());
-                    let _ = answer.send(outcome); // whoever asked may have gone
-                }
+                Answer::Commit(answer, outcome) => drop(answer.send(outcome)),
                 Answer::Remove(answer, next) => drop(answer.send(Ok(next))),
             }
         }
-        shared.commits.fetch_add(commits, Ordering::Relaxed);
-        drop(admissions);
+        self.admissions.clear();
         if let Some((batch, version)) = written {
             shared.watchers.publish(batch, version);
         }
@@ -297,4 +307,11 @@ impl Committer {
             self.forget_from = Some(own::TRANSACTIONS.to_vec());
         }
     }
+}
+
+/// Puts an answer where it outlives what may fail.
+fn hold(answers: &mut Vec<Answer>, answer: Answer) -> &mut Answer {
+    answers.push(answer);
+    let last = answers.len() - 1;
+    &mut answers[last]
 }

@@ -21,6 +21,8 @@ pub(crate) struct Draft<'a> {
     leases: &'a Held,
     /// The bucket of now, for identities of transactions.
     bucket: u64,
+    /// Of the last transaction before.
+    began: Version,
     version: Version,
     batch: Batch,
     /// By space: which write is the last of a key.
@@ -37,6 +39,7 @@ impl<'a> Draft<'a> {
             view: None,
             leases,
             bucket,
+            began: version,
             version,
             batch: Batch::default(),
             last: BTreeMap::new(),
@@ -105,7 +108,8 @@ impl<'a> Draft<'a> {
 
     /// The finished batch and its version; `None` if there is nothing to write.
     pub(crate) fn finish(mut self) -> Option<(Batch, Version)> {
-        if self.batch.writes.is_empty() {
+        // A transaction without operations is written too: its version was given out.
+        if self.version == self.began {
             return None;
         }
         let version = self.version;

@@ -163,7 +163,7 @@ fn rest(mut input: BufReader<File>, from: u64) -> io::Result<Vec<u8>> {
     input.seek(SeekFrom::Start(from))?;
     let mut rest = Vec::new();
     let mut zeros = 0;
-    let mut buffer = vec![0; READ_BYTES];
+    let (mut buffer, nothing) = (vec![0; READ_BYTES], vec![0; READ_BYTES]);
     loop {
         let count = match input.read(&mut buffer) {
             Ok(0) => return Ok(rest),
@@ -171,6 +171,11 @@ fn rest(mut input: BufReader<File>, from: u64) -> io::Result<Vec<u8>> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
+        // A journal that was begun has room for many megabytes that nothing was written to yet.
+        if buffer[..count] == nothing[..count] {
+            zeros += count;
+            continue;
+        }
         match buffer[..count].iter().rposition(|byte| *byte != 0) {
             None => zeros += count,
             Some(last) => {
