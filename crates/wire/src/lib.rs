@@ -2,13 +2,14 @@
 //! here.
 //!
 //! Read in this order: [`server`] (from a connection to a face and back), [`face`] (what a face is), [`gate`] (who comes in),
-//! [`sqs`] (queues); [`names`] are URLs and ARNs; `form`, `encode`, `text`, `base64` and `digest` are how it is written.
+//! [`sqs`] (queues), [`sns`] (topics); [`names`] are URLs and ARNs; `form`, `encode`, `text`, `base64` and `digest` are how it is written.
 
 pub mod face;
 pub mod gate;
 pub mod names;
 pub mod request_id;
 pub mod server;
+pub mod sns;
 pub mod sqs;
 pub mod witness;
 
@@ -21,5 +22,6 @@ mod text;
 pub use encode::Protocol;
 pub use gate::{AllowAll, Caller, Denied, Gatekeeper, RequestView, Resource};
 pub use server::{Limits, Options, Server};
+pub use sns::Sns;
 pub use sqs::Sqs;
 pub use witness::{Exchange, Unseen, Witness};

@@ -8,7 +8,7 @@ use super::limits::Limits;
 use crate::face::Refusal;
 
 /// Reads a body to its end. What came in one piece is not copied.
-pub(super) async fn read(body: Incoming, limits: &Limits) -> Result<Bytes, Refusal> {
+pub(super) async fn read(body: &mut Incoming, limits: &Limits) -> Result<Bytes, Refusal> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -19,7 +19,7 @@ pub(super) async fn read(body: Incoming, limits: &Limits) -> Result<Bytes, Refus
     }
 }
 
-async fn pieces(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+async fn pieces(body: &mut Incoming, limit: usize) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -38,4 +38,21 @@ async fn pieces(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
         }
     }
     Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+/// Reads what is left of a body that is refused, and forgets it: an answer that meets bytes underway is lost together with
+/// its connection. Whether it came to its end, within limits.
+pub(super) async fn discard(body: &mut Incoming, limits: &Limits) -> bool {
+    let left = async {
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > limits.discard_bytes {
+                return false;
+            }
+        }
+        true
+    };
+    tokio::time::timeout(limits.discard_wait, left).await.unwrap_or(false)
 }

@@ -23,6 +23,10 @@ pub struct Limits {
     pub head_wait: Duration,
     /// How long a body may take.
     pub body_wait: Duration,
+    /// Most bytes of a refused body that are still read, so that its sender can read the answer.
+    pub discard_bytes: usize,
+    /// How long that may take.
+    pub discard_wait: Duration,
     /// For how long a client may leave unread what it is sent.
     pub write_wait: Duration,
     /// How long requests under way may take once the server stops.
@@ -41,6 +45,8 @@ impl Default for Limits {
             streams: 256,
             head_wait: Duration::from_secs(60),
             body_wait: Duration::from_secs(30),
+            discard_bytes: 16 * MIB,
+            discard_wait: Duration::from_secs(5),
             write_wait: Duration::from_secs(30),
             drain: Duration::from_secs(10),
         }

@@ -187,7 +187,7 @@ impl Inner {
         let id = self.ids.next();
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let limits = &self.options.limits;
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         if !parts.headers.contains_key(HOST)
             && let Some(host) = parts.uri.authority().and_then(|authority| authority.as_str().parse().ok())
         {
@@ -196,27 +196,27 @@ impl Inner {
 
         let size = body.size_hint().upper().and_then(|size| usize::try_from(size).ok());
         let room = size.unwrap_or(limits.body_bytes);
-        let mut left_unread = false;
         let in_flight = self.counters.request(limits.in_flight);
-        let held = self.counters.bytes(room, limits.held_bytes);
-        let body = if room > limits.body_bytes {
-            left_unread = true;
-            self.counters.too_large.fetch_add(1, Ordering::Relaxed);
+        let held = self.counters.bytes(room.min(limits.body_bytes), limits.held_bytes);
+        let read = if room > limits.body_bytes {
             Err(Refusal::TooLarge(limits.body_bytes))
         } else if in_flight.is_none() || held.is_none() {
-            left_unread = room > 0;
-            self.counters.busy.fetch_add(1, Ordering::Relaxed);
             Err(Refusal::Busy)
         } else {
-            body::read(body, limits).await.inspect_err(|refusal| {
-                left_unread = true;
-                let counter = match refusal {
-                    Refusal::TooLarge(_) => &self.counters.too_large,
-                    _ => &self.counters.incomplete,
-                };
-                counter.fetch_add(1, Ordering::Relaxed);
-            })
+            body::read(&mut body, limits).await
         };
+        let mut left_unread = false;
+        if let Err(refusal) = &read {
+            let counter = match refusal {
+                Refusal::TooLarge(_) => &self.counters.too_large,
+                Refusal::Busy => &self.counters.busy,
+                _ => &self.counters.incomplete,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+            let may_end = matches!(refusal, Refusal::TooLarge(_) | Refusal::Busy);
+            left_unread = !(may_end && body::discard(&mut body, limits).await);
+        }
+        let body = read;
 
         let no_body = Bytes::new();
         let view = RequestView {

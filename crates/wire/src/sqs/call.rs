@@ -59,6 +59,10 @@ impl<'a> Call<'a> {
     /// The input, decoded.
     pub(super) fn decode<T: Deserialize<'a>>(&self) -> Result<T, SqsError> {
         let input = if self.input.is_empty() { b"{}" } else { self.input };
+        // A list would be taken for the members in their order.
+        if input.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(SqsError::new(Code::Malformed, "The input is not an object."));
+        }
         serde_json::from_slice(input)
             .map_err(|error| SqsError::new(Code::Malformed, format!("The input cannot be read: {error}.")))
     }
