@@ -228,14 +228,14 @@ impl fmt::Display for Why {
 }
 
 /// Decides whether somebody may do something to a pipe. `action` is as AWS has it, `sqs:SendMessage`; `resource`
-/// is the ARN of the pipe.
+/// is the ARN of the pipe; `context` is asked for only where there is a policy.
 pub fn decide(
     caller: Caller<'_>,
     action: &str,
     resource: &str,
     grants: &Grants,
     policy: Option<&Policy>,
-    context: &Context,
+    context: impl FnOnce() -> Context,
 ) -> Access {
     let allowed = |why| Access { allowed: true, why };
     let refused = |why| Access { allowed: false, why };
@@ -243,8 +243,9 @@ pub fn decide(
     if caller == Caller::Principal(&Principal::Root) {
         return allowed(Why::Root); // also what a policy that locks everybody out is mended by
     }
-    let said = policy
-        .map_or(Decision::Silent, |policy| policy.decide(&Request { caller, action, resource, context }));
+    let said = policy.map_or(Decision::Silent, |policy| {
+        policy.decide(&Request { caller, action, resource, context: &context() })
+    });
     if let Decision::Denied(decider) = said {
         return refused(Why::PolicyDenies(decider));
     }

@@ -22,7 +22,7 @@ fn ask(caller: Caller<'_>, action: &str, policy: Option<&str>) -> Access {
         let text = format!(r#"{{"Version": "2012-10-17", "Statement": {statement}}}"#);
         Policy::parse(&text, PolicyKind::Resource).unwrap()
     });
-    decide(caller, action, JOBS, &grants(), policy.as_ref(), &Context::default())
+    decide(caller, action, JOBS, &grants(), policy.as_ref(), Context::default)
 }
 
 #[test]
@@ -63,9 +63,8 @@ fn the_owner_may_all_and_others_what_they_were_named_for() {
 
 #[test]
 fn what_is_not_there_may_be_made_by_whoever_is_known() {
-    let make = |caller| {
-        decide(caller, "sqs:CreateQueue", JOBS, &Grants::default(), None, &Context::default()).allowed
-    };
+    let make =
+        |caller| decide(caller, "sqs:CreateQueue", JOBS, &Grants::default(), None, Context::default).allowed;
     let cart = service("cart");
     assert!(make(Caller::Principal(&cart)));
     assert!(!make(Caller::Anonymous));

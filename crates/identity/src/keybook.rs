@@ -16,6 +16,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::credentials::{AccessKey, Credentials, Principal, Secret, SessionToken};
 use crate::record::KeyRecord;
+use crate::sessions::{Session, Sessions};
 use crate::sigv4::{Found, KeyError, KeySource};
 use crate::text::{base32, base64, base64_url, from_base64_url};
 
@@ -62,7 +63,7 @@ pub enum BookError {
     BadLifetime,
 }
 
-/// The access keys of a node, and whose they are. Looking one up takes no lock.
+/// The access keys of a node, and whose they are.
 pub struct KeyBook {
     app: String,
     root: hmac::Key,
@@ -70,6 +71,7 @@ pub struct KeyBook {
     session_secrets: hmac::Key,
     seal: LessSafeKey,
     random: SystemRandom,
+    sessions: Sessions,
     table: ArcSwap<Table>,
 }
 
@@ -117,6 +119,7 @@ impl KeyBook {
             session_secrets: mac_key("session-secret"),
             seal,
             random: SystemRandom::new(),
+            sessions: Sessions::new(),
             table: ArcSwap::default(),
             root,
         }
@@ -294,32 +297,45 @@ impl KeyBook {
         Ok(bytes)
     }
 
-    fn open_session(&self, access_key: &AccessKey, token: &str, now: Timestamp) -> Result<Found, KeyError> {
+    fn find_session(&self, access_key: AccessKey, token: &str, now: Timestamp) -> Result<Found, KeyError> {
+        let session = match self.sessions.find(&access_key, token) {
+            Some(session) => session,
+            None => {
+                let session = self.open(access_key, token).ok_or(KeyError::Unknown)?;
+                self.sessions.keep(access_key, token, session.clone());
+                session
+            }
+        };
+        if !self.table.load().declared.contains(&session.principal) {
+            return Err(KeyError::Unknown);
+        }
+        if now >= session.expires {
+            return Err(KeyError::Expired);
+        }
+        Ok(Found { secret: session.secret, principal: session.principal })
+    }
+
+    /// Opens the token of a session, which is good for this access key alone.
+    fn open(&self, access_key: AccessKey, token: &str) -> Option<Session> {
         let bytes = Some(token)
             .filter(|token| token.len() <= Self::MOST_TOKEN)
             .and_then(from_base64_url)
-            .filter(|bytes| bytes.len() >= TOKEN_HEAD + MAC)
-            .ok_or(KeyError::Unknown)?;
+            .filter(|bytes| bytes.len() >= TOKEN_HEAD + MAC)?;
         let (payload, mac) = bytes.split_at(bytes.len() - MAC);
-        hmac::verify(&self.tokens, payload, mac).map_err(|_| KeyError::Unknown)?;
+        hmac::verify(&self.tokens, payload, mac).ok()?;
         // From here on it is what this node has written.
         let (head, name) = payload.split_at(TOKEN_HEAD);
+        let id = self::access_key(AccessKey::SESSION, &head[1..=NONCE]);
+        if head[0] != TOKEN_VERSION || id != access_key {
+            return None;
+        }
         let mut end = [0; 8];
         end.copy_from_slice(&head[1 + NONCE..1 + NONCE + 8]);
-        let expires = Timestamp::from_micros(u64::from_be_bytes(end));
-        let id = self::access_key(AccessKey::SESSION, &head[1..=NONCE]);
-        if head[0] != TOKEN_VERSION || id != *access_key {
-            return Err(KeyError::Unknown);
-        }
-        let name = std::str::from_utf8(name).map_err(|_| KeyError::Unknown)?;
-        let principal = Principal::from_tag(head[TOKEN_HEAD - 1], name).ok_or(KeyError::Unknown)?;
-        if !self.table.load().declared.contains(&principal) {
-            return Err(KeyError::Unknown);
-        }
-        if now >= expires {
-            return Err(KeyError::Expired);
-        }
-        Ok(Found { secret: self.session_secret(payload), principal })
+        Some(Session {
+            principal: Principal::from_tag(head[TOKEN_HEAD - 1], std::str::from_utf8(name).ok()?)?,
+            secret: self.session_secret(payload),
+            expires: Timestamp::from_micros(u64::from_be_bytes(end)),
+        })
     }
 }
 
@@ -327,7 +343,7 @@ impl KeySource for KeyBook {
     fn find(&self, access_key: &str, token: Option<&str>, now: Timestamp) -> Result<Found, KeyError> {
         let access_key: AccessKey = access_key.parse().map_err(|_| KeyError::Unknown)?;
         if access_key.is_session() {
-            return self.open_session(&access_key, token.ok_or(KeyError::Unknown)?, now);
+            return self.find_session(access_key, token.ok_or(KeyError::Unknown)?, now);
         }
         if token.is_some() {
             return Err(KeyError::Unknown);

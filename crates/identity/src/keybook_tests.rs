@@ -146,6 +146,7 @@ proptest! {
         let ours = book(1, "shop");
         ours.declare(&orders());
         let mut session = ours.session(&orders(), NOW, HOUR).unwrap();
+        prop_assert_eq!(find(&ours, &session, NOW), Ok(orders()));
         let SessionToken(token) = session.session_token.clone().unwrap();
         let mut token = from_base64_url(&token).unwrap();
         let at = at % token.len();

@@ -20,6 +20,7 @@ pub mod keybook;
 pub mod names;
 pub mod policy;
 pub mod record;
+mod sessions;
 pub mod sigv4;
 mod text;
 

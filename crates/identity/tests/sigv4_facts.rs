@@ -457,3 +457,54 @@ fn refusals_are_those_of_the_service() {
         assert_eq!(said, (*json, *query, (*message).to_owned()));
     }
 }
+
+#[test]
+fn refusals_of_presigned_requests() {
+    let now = Timestamp::from_micros(1_369_353_600_000_000); // 2013-05-24T00:00:00Z
+    let good = "X-Amz-Algorithm=AWS4-HMAC-SHA256\
+        &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\
+        &X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
+        &X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404";
+    for (from, to, said) in [
+        (
+            "X-Amz-Expires=86400",
+            "X-Amz-Expires=604801",
+            "X-Amz-Expires must be less than a week (in seconds); that is, 604800 at most.",
+        ),
+        ("X-Amz-Expires=86400", "X-Amz-Expires=-1", "X-Amz-Expires must be a number of seconds."),
+        ("X-Amz-Expires=86400", "X-Amz-Expires=+1", "X-Amz-Expires must be a number of seconds."),
+        (
+            "&X-Amz-Expires=86400&X-Amz-SignedHeaders=host",
+            "",
+            "AWS query-string parameters must include 'X-Amz-SignedHeaders'. AWS query-string parameters must include 'X-Amz-Expires'.",
+        ),
+        (
+            "=86400",
+            "=86400&X-Amz-Expires=86401",
+            "AWS query-string parameter 'X-Amz-Expires' must be given once.",
+        ),
+        (
+            "=86400",
+            "=86400&X-Amz%2DExpires=86401",
+            "AWS query-string parameter 'X-Amz-Expires' must be given once.",
+        ),
+        ("SHA256&", "SHA1&", "Unsupported AWS 'algorithm': 'AWS4-HMAC-SHA1'."),
+        ("20130524T000000Z", "20130524", "Date must be in ISO-8601 'basic format'. Got '20130524'."),
+        (
+            "%2Faws4_request",
+            "",
+            "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term.",
+        ),
+    ] {
+        assert!(good.contains(from));
+        let target = format!("/test.txt?{}", good.replacen(from, to, 1));
+        let headers = vec![("Host", "examplebucket.s3.amazonaws.com".to_owned())];
+        let error = verify(&S3, "s3", now, ("GET", &target, &headers, Body::Later)).unwrap_err();
+        assert_eq!(error, SignatureError::IncompleteSignature(said.to_owned()), "{to}");
+    }
+    let mut headers = list_users();
+    headers[1].1 = "examplebucket.s3.amazonaws.com".to_owned();
+    let error = verify(&S3, "s3", now, ("GET", &format!("/test.txt?{good}"), &headers, Body::Later));
+    let said = "Only one of the Authorization header and the query may carry a signature.";
+    assert_eq!(error.unwrap_err(), SignatureError::IncompleteSignature(said.to_owned()));
+}

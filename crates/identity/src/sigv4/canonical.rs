@@ -58,14 +58,16 @@ pub(super) fn write<'a, H>(
 
 /// A header's value without spaces at its ends and with one where there are several.
 fn write_folded(out: &mut Vec<u8>, value: &[u8]) {
-    let start = out.len();
+    let start = value.iter().position(|byte| *byte != b' ').unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| *byte != b' ').map_or(start, |last| last + 1);
+    let value = &value[start..end];
+    if !value.windows(2).any(|pair| pair == b"  ") {
+        return out.extend_from_slice(value); // as nearly all are
+    }
     for byte in value {
-        if *byte != b' ' || (out.len() > start && out.last() != Some(&b' ')) {
+        if *byte != b' ' || out.last() != Some(&b' ') {
             out.push(*byte);
         }
-    }
-    if out.len() > start && out.last() == Some(&b' ') {
-        out.pop();
     }
 }
 
@@ -75,6 +77,14 @@ fn is_unreserved(byte: u8) -> bool {
 
 fn push_encoded(out: &mut Vec<u8>, byte: u8) {
     if is_unreserved(byte) { out.push(byte) } else { push_percent(out, byte) }
+}
+
+/// Decodes a name or value of a query and encodes it in the one way.
+fn write_parameter(out: &mut Vec<u8>, text: &str) {
+    let plain = text.bytes().position(|byte| !is_unreserved(byte)).unwrap_or(text.len());
+    let (plain, rest) = text.as_bytes().split_at(plain);
+    out.extend_from_slice(plain);
+    decoded(rest, true).for_each(|byte| push_encoded(out, byte));
 }
 
 pub(super) fn write_path(out: &mut Vec<u8>, path: &str, style: PathStyle) {
@@ -95,7 +105,7 @@ pub(super) fn write_path(out: &mut Vec<u8>, path: &str, style: PathStyle) {
             }
             _ => {
                 out.push(b'/');
-                segment.bytes().for_each(|byte| push_encoded(out, byte));
+                segment.bytes().for_each(|byte| push_encoded(out, byte)); // `%` too: encoded once more
             }
         }
     }
@@ -115,13 +125,13 @@ pub(super) fn write_query(out: &mut Vec<u8>, query: &str) {
     let mut parameters = Vec::with_capacity(16);
     for (name, value) in pairs(query) {
         let start = text.len();
-        decoded(name.as_bytes(), true).for_each(|byte| push_encoded(&mut text, byte));
+        write_parameter(&mut text, name);
         let middle = text.len();
         if text[start..] == *SIGNATURE.as_bytes() {
             text.truncate(start);
             continue;
         }
-        decoded(value.as_bytes(), true).for_each(|byte| push_encoded(&mut text, byte));
+        write_parameter(&mut text, value);
         parameters.push((start, middle, text.len()));
     }
     parameters
@@ -210,9 +220,14 @@ mod tests {
 
     #[test]
     fn values_of_headers_are_folded() {
-        for (value, folded) in
-            [("", ""), ("  ", ""), (" a   b ", "a b"), ("\"a  b\"", "\"a b\""), ("a\t b", "a\t b")]
-        {
+        for (value, folded) in [
+            ("", ""),
+            ("  ", ""),
+            (" a   b ", "a b"),
+            ("\"a  b\"", "\"a b\""),
+            ("  a  b c   d", "a b c d"),
+            ("a\t b", "a\t b"),
+        ] {
             assert_eq!(written(|out| write_folded(out, value.as_bytes())), folded, "{value}");
         }
     }

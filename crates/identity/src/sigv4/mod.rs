@@ -9,6 +9,7 @@ mod chunks;
 mod claim;
 mod error;
 mod keys;
+mod payload;
 mod time;
 
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use kit::Timestamp;
 use ring::{digest, hmac};
 
 use crate::credentials::{Principal, Secret};
-use crate::text::{from_hex32, hex32};
+use crate::text::hex32;
 use canonical::PathStyle;
 use claim::{ALGORITHM, Claim};
 use keys::{SigningKeys, TERMINATOR, signing_key};
+use payload::{Rule, payload};
 
 pub use chunks::{BadChunks, ChunkVerifier, Decoded};
 pub use error::{Protocol, SignatureError};
@@ -32,12 +34,6 @@ pub const SKEW: Duration = Duration::from_secs(15 * 60);
 pub const PRESIGNED_SKEW: Duration = Duration::from_secs(5 * 60);
 /// The longest that a presigned request may hold: a week.
 pub const MOST_PRESIGNED: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Says "the body is not part of what is signed".
-const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
-const CHUNKED: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
-const CHUNKED_TRAILER: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER";
-const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
 /// A request as it came, not copied.
 #[derive(Clone, Debug)]
@@ -222,6 +218,36 @@ impl Verifier {
     }
 }
 
+/// What a request says about itself, whether it is true or not: to route it, and for logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// With which key it says that it is signed.
+    pub access_key: String,
+    /// For which region.
+    pub region: String,
+    /// For which service.
+    pub service: String,
+    /// Where its signature stands.
+    pub form: Form,
+}
+
+/// Reads what a request says about itself. Proves nothing.
+///
+/// # Errors
+/// When it does not say enough.
+pub fn claimed<'a, H>(view: &View<'a, H>) -> Result<Claimed, SignatureError>
+where
+    H: Iterator<Item = (&'a str, &'a [u8])> + Clone,
+{
+    let claim = claim::read(view)?;
+    Ok(Claimed {
+        access_key: claim.access_key.into_owned(),
+        region: claim.region.into_owned(),
+        service: claim.service.into_owned(),
+        form: claim.form,
+    })
+}
+
 /// What was to be signed, for whoever looks for the reason of a signature that does not match. Contains the
 /// request's headers, a session token among them: not for answers to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,76 +315,6 @@ fn check_time(claim: &Claim<'_>, now: Timestamp) -> Result<(), SignatureError> {
         }
         _ => Ok(()),
     }
-}
-
-/// What stands for the body in the canonical request.
-enum Stands {
-    /// What the request itself says.
-    AsSaid,
-    /// A digest made here.
-    Digest([u8; 64]),
-    /// Nothing: a presigned request to S3.
-    Unsigned,
-}
-
-impl Stands {
-    fn as_bytes<'b>(&'b self, claim: &'b Claim<'_>) -> &'b [u8] {
-        match self {
-            Self::AsSaid => claim.content.as_deref().unwrap_or_default().as_bytes(),
-            Self::Digest(digest) => digest,
-            Self::Unsigned => UNSIGNED.as_bytes(),
-        }
-    }
-}
-
-enum Rule {
-    Plain(Payload),
-    Chunks { signed: bool, trailer: bool },
-}
-
-fn payload<H>(view: &View<'_, H>, claim: &Claim<'_>) -> Result<(Stands, Rule), SignatureError> {
-    let digest = || match view.body {
-        Body::Bytes(bytes) => {
-            let mut digest = [0; 32];
-            digest.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-            Some(digest)
-        }
-        Body::Sha256(digest) => Some(digest),
-        Body::Later => None,
-    };
-    let chunks = |signed, trailer| (Stands::AsSaid, Rule::Chunks { signed, trailer });
-    Ok(match claim.content.as_deref() {
-        Some(UNSIGNED) => (Stands::AsSaid, Rule::Plain(Payload::Unsigned)),
-        Some(CHUNKED) => chunks(true, false),
-        Some(CHUNKED_TRAILER) => chunks(true, true),
-        Some(UNSIGNED_TRAILER) => chunks(false, true),
-        Some(text) => {
-            let said = from_hex32(text.as_bytes()).ok_or_else(|| {
-                SignatureError::IncompleteSignature(
-                    "'X-Amz-Content-SHA256' must be UNSIGNED-PAYLOAD, a STREAMING value that this service knows, \
-                     or a valid sha256 value."
-                        .to_owned(),
-                )
-            })?;
-            match digest() {
-                // Nothing secret is compared.
-                Some(digest) if digest != said => return Err(SignatureError::DoesNotMatch),
-                Some(_) => (Stands::AsSaid, Rule::Plain(Payload::Checked)),
-                None => (Stands::AsSaid, Rule::Plain(Payload::Sha256(said))),
-            }
-        }
-        None if claim.form == Form::Query && PathStyle::of(&claim.service) == PathStyle::AsIs => {
-            (Stands::Unsigned, Rule::Plain(Payload::Unsigned))
-        }
-        None => {
-            let digest = digest().ok_or_else(|| {
-                SignatureError::IncompleteSignature(
-                    "A request whose body comes later requires a 'X-Amz-Content-SHA256' header.".to_owned(),
-                )
-            })?;
-            (Stands::Digest(hex32(&digest)), Rule::Plain(Payload::Checked))
-        }
-    })
 }
 
 fn string_to_sign<'a, H>(view: &View<'a, H>, claim: &Claim<'_>, payload: &[u8]) -> Vec<u8>
