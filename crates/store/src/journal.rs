@@ -23,6 +23,8 @@ const END: u8 = 3;
 const CLEAR: u8 = 4;
 const TRAILER: &[u8] = b"FJL\x03";
 const HEAD_BYTES: usize = 13;
+/// What a sequence may skip.
+const MOST_GAP: u64 = 1 << 24;
 const READ_BYTES: usize = 1024 * 1024;
 
 /// Looks at the journals of a database. A damaged end that nothing whole follows is cut off, and kept in `aside`. Damage that
@@ -93,7 +95,17 @@ impl Journal {
         let mut input = BufReader::with_capacity(READ_BYTES, file);
         let (mut batches, mut end, mut sequence) = (0, 0, None);
         let mut buffer = Vec::new();
+        // Where the last batch begins, and the sequence of the one before it.
+        let mut last = None;
         while let Some(batch) = batch(&mut input, length - end, &mut buffer)? {
+            if !follows(sequence, batch.sequence) {
+                // No checksum covers a sequence. Is it this one that is wrong, or the one before?
+                if let Some((begin, before)) = last.filter(|(_, before)| follows(*before, batch.sequence)) {
+                    (batches, end, sequence) = (batches - 1, begin, before);
+                }
+                break;
+            }
+            last = Some((end, sequence));
             batches += 1;
             end += batch.length;
             sequence = Some(batch.sequence);
@@ -108,7 +120,8 @@ impl Journal {
     /// Finds whole batches in what follows the damage.
     fn search(&mut self, rest: &[u8], mut sequence: Option<u64>) -> io::Result<()> {
         let mut buffer = Vec::new();
-        let mut at = 0;
+        // What begins at once is damaged, whatever it looks like.
+        let mut at = 1;
         while at + HEAD_BYTES < rest.len() {
             let here = &rest[at..];
             // A body may hold what looks like a batch, but hardly a later one than the last.
@@ -116,7 +129,7 @@ impl Journal {
                 (START, ITEM | CLEAR) => batch(&mut &*here, here.len() as u64, &mut buffer)?,
                 _ => None,
             };
-            match found.filter(|batch| sequence.is_none_or(|last| batch.sequence > last)) {
+            match found.filter(|batch| follows(sequence, batch.sequence)) {
                 Some(batch) => {
                     let from = self.end + at as u64;
                     self.behind.push(from..from + batch.length);
@@ -184,6 +197,14 @@ fn rest(mut input: BufReader<File>, from: u64) -> io::Result<Vec<u8>> {
                 zeros = count - last - 1;
             }
         }
+    }
+}
+
+/// Sequences rise, with small gaps: flushes take some too.
+fn follows(last: Option<u64>, sequence: u64) -> bool {
+    match last {
+        Some(last) => sequence > last && sequence - last < MOST_GAP,
+        None => sequence < u64::MAX / 4,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Looking at a store that nobody has open: everything is read, everything that has a checksum is compared with it.
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::directory::Directory;
@@ -55,28 +56,36 @@ pub fn verify(directory: &Path) -> Result<VerifyReport, OpenError> {
     let options = Options::new(directory, &[]).engine(engine);
     let mut opened = Opened::read(engine_in(&taken, &options)?, directory, None, Some(taken))?;
     let version = opened.found.version;
-    let mut problems = match opened.engine.check() {
-        Ok(problems) => problems,
-        Err(error) => vec![error.to_string()],
-    };
+    let mut problems = Vec::new();
     if let Some(acknowledged) = acknowledged.filter(|acknowledged| *acknowledged > version) {
         problems.push(format!("it ends at version {}, but {} was acknowledged", version.0, acknowledged.0));
     }
     let mut spaces = Vec::new();
-    let own = Known::of(Space::OWN);
-    match opened.engine.view() {
-        Ok(view) => {
-            for known in std::iter::once(&own).chain(&opened.spaces) {
-                let mut report = SpaceReport { name: known.name.clone(), keys: 0, bytes: 0 };
-                if let Err(error) = walk(&*view, known.id, version, &mut report, &mut problems) {
-                    problems.push(format!("space `{}` behind key {}: {error}", known.name, report.keys));
-                }
-                spaces.push(report);
-            }
-        }
-        Err(error) => problems.push(error.to_string()),
+    // Engines panic at some kinds of damage.
+    let read = catch_unwind(AssertUnwindSafe(|| read(&mut opened, &mut spaces, &mut problems)));
+    match read {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => problems.push(error.to_string()),
+        Err(_) => problems.push("the engine has panicked: its files are damaged".to_owned()),
     }
     Ok(VerifyReport { engine, version, opened: opened.found.opened, spaces, problems })
+}
+
+fn read(
+    opened: &mut Opened,
+    spaces: &mut Vec<SpaceReport>,
+    problems: &mut Vec<String>,
+) -> Result<(), EngineError> {
+    problems.extend(opened.engine.check()?);
+    let view = opened.engine.view()?;
+    for known in std::iter::once(&Known::of(Space::OWN)).chain(&opened.spaces) {
+        let mut report = SpaceReport { name: known.name.clone(), keys: 0, bytes: 0 };
+        if let Err(error) = walk(&*view, known.id, opened.found.version, &mut report, problems) {
+            problems.push(format!("space `{}` behind key {}: {error}", known.name, report.keys));
+        }
+        spaces.push(report);
+    }
+    Ok(())
 }
 
 /// Reads a space, counting; keys must rise, and nothing may be newer than the last commit.
