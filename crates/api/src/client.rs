@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::guard::{BreakerOrder, Guard};
+use crate::queue::{Message, MoveMessages, Queue, QueueDetail, ReceiveMessages, SendMessage, SentMessage};
 use crate::types::{
     AppFile, Apply, Done, Event, LogLine, Node, Plan, Problem, Restart, Route, Scale, Status, Stop, Usage,
 };
@@ -97,6 +98,13 @@ impl Explain for ClientError {
             }
         }
     }
+}
+
+/// Names of queues have no character that means anything in a path; what somebody typed may.
+fn queue_path(name: &str, rest: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    format!("/v1/queues/{name}{rest}")
 }
 
 /// Codes are static text; one that came over the wire is leaked once per failed command.
@@ -219,6 +227,45 @@ impl Client {
     /// Holds the breakers of a route open or closed, or lets them judge again. Answers with its guarded calls.
     pub async fn order_breaker(&self, order: &BreakerOrder) -> Result<Vec<Guard>, ClientError> {
         self.send(Method::POST, "/v1/breakers", order).await
+    }
+
+    /// Every queue.
+    pub async fn queues(&self) -> Result<Vec<Queue>, ClientError> {
+        self.get("/v1/queues").await
+    }
+
+    /// One queue.
+    pub async fn queue(&self, name: &str) -> Result<QueueDetail, ClientError> {
+        self.get(&queue_path(name, "")).await
+    }
+
+    /// The next messages of a queue, which stay as they are.
+    pub async fn peek(&self, name: &str, limit: u32) -> Result<Vec<Message>, ClientError> {
+        self.get(&queue_path(name, &format!("/messages?limit={limit}"))).await
+    }
+
+    /// Sends a message.
+    pub async fn send_message(&self, name: &str, message: &SendMessage) -> Result<SentMessage, ClientError> {
+        self.send(Method::POST, &queue_path(name, "/messages"), message).await
+    }
+
+    /// Receives messages, and deletes them unless they are to be kept.
+    pub async fn receive_messages(
+        &self,
+        name: &str,
+        want: &ReceiveMessages,
+    ) -> Result<Vec<Message>, ClientError> {
+        self.send(Method::POST, &queue_path(name, "/receive"), want).await
+    }
+
+    /// Deletes every message of a queue.
+    pub async fn purge(&self, name: &str) -> Result<QueueDetail, ClientError> {
+        self.send(Method::POST, &queue_path(name, "/purge"), &()).await
+    }
+
+    /// Begins to move the messages of a queue.
+    pub async fn move_messages(&self, name: &str, wish: &MoveMessages) -> Result<QueueDetail, ClientError> {
+        self.send(Method::POST, &queue_path(name, "/move"), wish).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

@@ -19,14 +19,23 @@
 //! | `GET /v1/routes` | | list of [`Route`] |
 //! | `GET /v1/breakers` | | list of [`Guard`] |
 //! | `POST /v1/breakers` | [`BreakerOrder`] | list of [`Guard`]: those of the route |
+//! | `GET /v1/queues` | | list of [`Queue`] |
+//! | `GET /v1/queues/NAME` | | [`QueueDetail`] |
+//! | `GET /v1/queues/NAME/messages` | | list of [`Message`], which stay as they are; `?limit=10` |
+//! | `POST /v1/queues/NAME/messages` | [`SendMessage`] | [`SentMessage`] |
+//! | `POST /v1/queues/NAME/receive` | [`ReceiveMessages`] | list of [`Message`] |
+//! | `POST /v1/queues/NAME/purge` | | [`QueueDetail`] |
+//! | `POST /v1/queues/NAME/move` | [`MoveMessages`] | [`QueueDetail`] |
 //! | `GET /livez`, `/readyz`, `/metrics` | | text |
 //!
 //! An error is a [`Problem`] (RFC 9457) with its status.
 
 mod client;
 mod guard;
+mod queue;
 mod types;
 
 pub use client::{Client, ClientError, Lines, SOCKET};
 pub use guard::*;
+pub use queue::*;
 pub use types::*;

@@ -38,6 +38,9 @@ pub struct Status {
     pub phase: Phase,
     /// Where the gateway listens, as URLs.
     pub gateway: Vec<String>,
+    /// Where clients of queues and topics find them; none if the app has none.
+    #[serde(default)]
+    pub pipes: Option<String>,
     /// The console's URL, once there is one.
     pub console: Option<String>,
     /// Services by name.

@@ -6,6 +6,8 @@
 //!   after 250 ms;
 //! - `/call/NAME/PATH` passes on the answer of `GET PATH` at `<NAME>_URL`;
 //! - `/die/3` ends the process with status 3; `/sick` makes `/healthz` answer 500 from then on;
+//! - `/note/FILE` appends the body of the request to a file as a line, and answers when it is on disk; while `FILE.refuse` is
+//!   there it answers 500 instead;
 //! - `/fork` starts a descendant that leaves its session, clears its environment and sleeps for ever.
 //!
 //! `STARTUP_MS` waits before it listens; `EXIT` ends at once with that status; `IGNORE_TERM` is deaf to
@@ -67,14 +69,14 @@ fn serve(stream: TcpStream) -> std::io::Result<()> {
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
-        answer(&mut writer, &path, &head)?;
+        answer(&mut writer, &path, &head, &body)?;
         if head.to_ascii_lowercase().contains("connection: close") {
             return Ok(());
         }
     }
 }
 
-fn answer(to: &mut TcpStream, path: &str, head: &str) -> std::io::Result<()> {
+fn answer(to: &mut TcpStream, path: &str, head: &str, body: &[u8]) -> std::io::Result<()> {
     let mut parts = path.trim_start_matches('/').splitn(3, '/');
     match (parts.next().unwrap_or(""), parts.next(), parts.next()) {
         ("healthz", ..) if SICK.load(Ordering::Relaxed) => whole(to, "500 Sick", "sick\n"),
@@ -92,6 +94,15 @@ fn answer(to: &mut TcpStream, path: &str, head: &str) -> std::io::Result<()> {
         ("late", millis, _) => {
             sleep(Duration::from_millis(millis.and_then(|text| text.parse().ok()).unwrap_or(0)));
             whole(to, "200 OK", "late\n")
+        }
+        ("note", Some(file), _) if std::path::Path::new(&format!("{file}.refuse")).exists() => {
+            whole(to, "500 Refused", "not now\n")
+        }
+        ("note", Some(file), _) => {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+            file.write_all(&[body, b"\n"].concat())?;
+            file.sync_all()?;
+            whole(to, "200 OK", "noted\n")
         }
         ("headers", ..) => whole(to, "200 OK", head),
         ("call", Some(name), rest) => whole(to, "200 OK", &call(name, rest.unwrap_or(""))),

@@ -137,6 +137,9 @@ pub(crate) enum CliError {
         /// Why.
         source: io::Error,
     },
+    /// An attribute without a name or a value.
+    #[error("`{0}` is not NAME=VALUE")]
+    NotAPair(String),
     /// Several apps have state here.
     #[error("the file cannot be used, and more than one app has state in `{}`: {names}", .path.display())]
     ManyApps {
@@ -180,6 +183,7 @@ impl Explain for CliError {
                 Help::code("A0817").hint("`atoll breaker` lists them").usage()
             }
             Self::ManyRoutes { .. } => Help::code("A0818").hint("write more of the one you mean").usage(),
+            Self::NotAPair(_) => Help::code("A0819").hint("write it like `-a kind=order`").usage(),
             Self::NodeDied { log, .. } => Help::code("A0806").hint(format!("its log is `{}`", log.display())),
             Self::NotReadyInTime { .. } => {
                 Help::code("A0807").hint("`atoll ps` shows what it waits for, `atoll logs` what it says")

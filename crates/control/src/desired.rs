@@ -42,6 +42,8 @@ pub struct Want {
     pub replicas: u32,
     /// Where it reaches those it may call.
     pub urls: BTreeMap<ServiceName, SocketAddr>,
+    /// What the platform puts into its environment beside addresses: where pipes are, and credentials for them.
+    pub given: BTreeMap<String, String>,
     /// Whether somebody reaches it through the proxy or a check on a port, so that it must listen.
     pub listens: bool,
     /// Digest of [`parts`]: an instance with another revision is replaced.
@@ -51,11 +53,13 @@ pub struct Want {
 }
 
 impl Desired {
-    /// What `app` asks for. `urls` gives the address made for each pair of caller and callee.
+    /// What `app` asks for. `urls` gives the address made for each pair of caller and callee, `given` what else the
+    /// platform puts into the environment of a service.
     pub fn of(
         app: &App,
         replicas: &BTreeMap<ServiceName, u32>,
         urls: &BTreeMap<(ServiceName, ServiceName), SocketAddr>,
+        given: &BTreeMap<ServiceName, BTreeMap<String, String>>,
     ) -> Self {
         // What guards name is sent requests as well: splits, mirrors, fallbacks.
         let called: BTreeSet<&ServiceName> = app
@@ -73,13 +77,15 @@ impl Desired {
                     Some((callee.clone(), *address))
                 })
                 .collect();
+            let given = given.get(name).cloned().unwrap_or_default();
             let want = Want {
                 replicas: replicas.get(name).copied().unwrap_or(service.scale.replicas),
                 listens: called.contains(name) || listens(service),
-                revision: digest(&parts(service, &urls)),
+                revision: digest(&parts(service, &urls, &given)),
                 prepare_key: service.prepare.as_ref().map(|command| prepare_key(command, service)),
                 service: service.clone(),
                 urls,
+                given,
             };
             services.insert(name.clone(), want);
         }
@@ -101,7 +107,11 @@ fn listens(service: &Service) -> bool {
 
 /// All that would make a new instance differ, by the name people know it under. What is not in here
 /// (routes, guards, protocol, balancing, checks, counts, restart policy) changes in place.
-fn parts(service: &Service, urls: &BTreeMap<ServiceName, SocketAddr>) -> BTreeMap<String, String> {
+fn parts(
+    service: &Service,
+    urls: &BTreeMap<ServiceName, SocketAddr>,
+    given: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let mut parts = BTreeMap::new();
     let mut put = |name: &str, value: String| {
         parts.insert(name.to_owned(), value);
@@ -130,6 +140,9 @@ fn parts(service: &Service, urls: &BTreeMap<ServiceName, SocketAddr>) -> BTreeMa
     }
     for (callee, address) in urls {
         put(&format!("calls.{callee}"), address.to_string());
+    }
+    for (name, value) in given {
+        put(&format!("pipes.{name}"), value.clone());
     }
     parts
 }
@@ -232,7 +245,8 @@ fn scaled(old: &Want, new: &Want) -> String {
 }
 
 fn differing_parts(old: &Want, new: &Want) -> Vec<String> {
-    let (old, new) = (parts(&old.service, &old.urls), parts(&new.service, &new.urls));
+    let of = |want: &Want| parts(&want.service, &want.urls, &want.given);
+    let (old, new) = (of(old), of(new));
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     names.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect()
 }

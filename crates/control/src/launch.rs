@@ -52,6 +52,9 @@ impl Surroundings {
             environment.insert(format!("{prefix}_HOST"), address.ip().to_string());
             environment.insert(format!("{prefix}_PORT"), address.port().to_string());
         }
+        for (name, value) in &want.given {
+            environment.insert(name.clone(), value.clone());
+        }
         environment.insert("OTEL_SERVICE_NAME".into(), id.service.to_string());
         environment.insert(
             "OTEL_RESOURCE_ATTRIBUTES".into(),

@@ -30,6 +30,8 @@ pub(crate) struct Addresses {
     pub(crate) mesh: BTreeMap<Pair, u16>,
     /// For each `listen` with port 0: the port it got.
     pub(crate) gateway: BTreeMap<Listen, u16>,
+    /// The same for clients of queues and topics.
+    pub(crate) pipes: BTreeMap<SocketAddr, u16>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,6 +41,8 @@ struct Kept {
     /// Those that speak TLS.
     #[serde(default)]
     gateway_tls: Vec<(SocketAddr, u16)>,
+    #[serde(default)]
+    pipes: Vec<(SocketAddr, u16)>,
 }
 
 impl Addresses {
@@ -54,7 +58,11 @@ impl Addresses {
             .collect();
         let listen = |tls| move |(address, port)| (Listen { address, tls }, port);
         let plain = kept.gateway.into_iter().map(listen(false));
-        Self { mesh, gateway: plain.chain(kept.gateway_tls.into_iter().map(listen(true))).collect() }
+        Self {
+            mesh,
+            gateway: plain.chain(kept.gateway_tls.into_iter().map(listen(true))).collect(),
+            pipes: kept.pipes.into_iter().collect(),
+        }
     }
 
     /// Keeps them.
@@ -67,13 +75,14 @@ impl Addresses {
             mesh: self.mesh.iter().map(|((a, b), port)| (a.to_string(), b.to_string(), *port)).collect(),
             gateway: gateway(false),
             gateway_tls: gateway(true),
+            pipes: self.pipes.iter().map(|(wanted, port)| (*wanted, *port)).collect(),
         };
         state.write_whole(FILE, &serde_json::to_vec(&kept)?)
     }
 
     /// Every port among them.
     pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
-        self.mesh.values().chain(self.gateway.values()).copied()
+        self.mesh.values().chain(self.gateway.values()).chain(self.pipes.values()).copied()
     }
 
     /// The addresses `app` needs: those that are there stay, new pairs get new ports, the rest goes. Those of
@@ -112,7 +121,25 @@ impl Addresses {
             .inspect(|(_, port)| ports.keep(**port))
             .map(|(wanted, port)| (*wanted, *port))
             .collect();
-        Ok(Self { mesh, gateway })
+        let mut pipes = BTreeMap::new();
+        if let Some(wanted) = app.pipes.listen.filter(|wanted| wanted.port() == 0) {
+            let port = match self.pipes.get(&wanted).filter(|port| stays(**port)) {
+                Some(port) => {
+                    ports.keep(*port);
+                    *port
+                }
+                None => ports.pick()?,
+            };
+            pipes.insert(wanted, port);
+        }
+        Ok(Self { mesh, gateway, pipes })
+    }
+
+    /// Where clients of queues and topics find them, if the app has any.
+    pub(crate) fn pipes_at(&self, app: &App) -> Option<SocketAddr> {
+        let wanted = app.pipes.listen?;
+        let port = self.pipes.get(&wanted).copied().unwrap_or(wanted.port());
+        Some(SocketAddr::new(wanted.ip(), port))
     }
 
     /// The mesh addresses as the rest of the node wants them.

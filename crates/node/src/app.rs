@@ -17,6 +17,7 @@ use registry::{Directory, Moment};
 use tokio::sync::{Mutex, watch};
 
 use crate::addresses::{Addresses, loopback};
+use crate::broker::{self, Broker, BrokerError};
 use crate::certificates::{Certificates, LoadError};
 use crate::edge::Edges;
 use crate::guards;
@@ -40,6 +41,7 @@ pub(crate) struct Applier {
     balances: std::sync::Mutex<Arc<BTreeMap<ServiceName, Balance>>>,
     certificates: Certificates,
     edges: Edges,
+    pub(crate) broker: Arc<Broker>,
     in_force: Mutex<InForce>,
     /// Changes from ours only while `in_force` is locked.
     turn: watch::Sender<Turn>,
@@ -95,6 +97,8 @@ pub(crate) enum ApplyError {
     #[error(transparent)]
     Edge(#[from] gateway::EdgeError),
     #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
     Ports(#[from] control::ports::NoFreePort),
     #[error("cannot keep the application file in the state directory")]
     Keep(#[source] std::io::Error),
@@ -123,6 +127,7 @@ impl Explain for ApplyError {
                 .hint("stop what holds the port, set `gateway.listen`, or run with `--isolated`"),
             Self::Certificate(error) => error.help(),
             Self::Edge(error) => error.help(),
+            Self::Broker(error) => error.help(),
             Self::Ports(_) => Help::code("A0614").hint("stop services of other apps on this machine"),
             Self::Keep(_) => Help::code("A0615").hint("free space, or say another place with `--state-dir`"),
             Self::Stopping => Help::code("A0616").hint("wait for it to end, then `atoll up` again"),
@@ -140,6 +145,7 @@ impl Applier {
         proxy: proxy::Handle,
         certificates: Certificates,
         edges: Edges,
+        broker: Arc<Broker>,
     ) -> Self {
         let addresses = Addresses::read(&state);
         let in_force = Mutex::new(InForce { addresses, ..InForce::default() });
@@ -155,6 +161,7 @@ impl Applier {
             balances,
             certificates,
             edges,
+            broker,
             in_force,
             turn,
         }
@@ -209,7 +216,11 @@ impl Applier {
         }
         let replicas = replicas(&app, &apply.scale)?;
         let addresses = in_force.addresses.fitted(&app, &self.ports, in_use || in_force.app.is_some())?;
-        let desired = Desired::of(&app, &replicas, &addresses.urls());
+        let given = match addresses.pipes_at(&app) {
+            Some(address) => self.broker.given(&app, address)?,
+            None => BTreeMap::new(),
+        };
+        let desired = Desired::of(&app, &replicas, &addresses.urls(), &given);
         Ok(Prepared { apply, app, addresses, desired })
     }
 
@@ -237,9 +248,28 @@ impl Applier {
         let (edge, closed) = self.edges.load(&prepared.app.gateway).await.ok_or(ApplyError::Stopping)?;
         self.certificates.put(certificates);
         let (gateway, failed) = self.listen(&mut prepared).await?;
+        let broken = match keeping {
+            Keeping::Now => self.open_broker_for(&prepared.app, &prepared.addresses).await.err(),
+            Keeping::Later => None, // its store is still that node's
+        };
         self.put_in_force(&mut in_force, prepared, gateway, edge, keeping)?;
         let closed = closed.into_iter().map(ApplyError::from);
-        Ok((desired, missing.into_iter().map(ApplyError::from).chain(closed).chain(failed).collect()))
+        let unmet = missing.into_iter().map(ApplyError::from).chain(closed).chain(failed);
+        Ok((desired, unmet.chain(broken.map(ApplyError::from)).collect()))
+    }
+
+    /// Opens the queues and topics of what is in force, once the node before has let go of them.
+    pub(crate) async fn open_broker(&self) -> Result<(), ApplyError> {
+        let in_force = self.in_force.lock().await;
+        let Some(app) = &in_force.app else { return Ok(()) };
+        Ok(self.open_broker_for(app, &in_force.addresses).await?)
+    }
+
+    async fn open_broker_for(&self, app: &App, addresses: &Addresses) -> Result<(), BrokerError> {
+        let mesh = |service: &ServiceName| {
+            addresses.mesh.get(&(service.clone(), service.clone())).map(|port| loopback(*port))
+        };
+        self.broker.put(&app.pipes, addresses.pipes_at(app), mesh).await
     }
 
     /// Puts a wish in force: certificates and listeners first (they can fail), then routes, then instances.
@@ -271,12 +301,21 @@ impl Applier {
             Err(error) => Err(error),
             Ok((gateway, failed)) => match failed.into_iter().next() {
                 Some(error) => Err(error),
-                None => self.put_in_force(&mut in_force, prepared, gateway, edge, Keeping::Now),
+                None => match self.open_broker_for(&prepared.app, &prepared.addresses).await {
+                    Ok(()) => self.put_in_force(&mut in_force, prepared, gateway, edge, Keeping::Now),
+                    Err(error) => Err(error.into()),
+                },
             },
         };
         if let Err(error) = outcome {
             self.proxy.listen(listeners(&in_force.gateway, &in_force.addresses)).await;
             self.certificates.put(certificates_before);
+            let before = in_force.app.as_ref().map(|app| self.open_broker_for(app, &in_force.addresses));
+            if let Some(before) = before
+                && let Err(error) = before.await
+            {
+                tracing::error!("queues and topics: {}", kit::report::chain(&error));
+            }
             self.give_back(&made, &in_force.addresses);
             return Err(error);
         }
@@ -409,12 +448,22 @@ impl Applier {
         services.filter_map(|s| Some((s.name.clone(), s.limits.memory?.0))).collect()
     }
 
+    /// Whose the queues are, and where clients find them.
+    pub(crate) async fn queue_owners(&self) -> QueueOwners {
+        let in_force = self.in_force.lock().await;
+        let Some(app) = &in_force.app else { return QueueOwners::default() };
+        let address = in_force.addresses.pipes_at(app);
+        let owners = app.pipes.queues.values().map(|queue| (queue.wire_name(), queue.owner.to_string()));
+        QueueOwners { address, owners: owners.collect() }
+    }
+
     /// Where things are, for people.
     pub(crate) async fn outline(&self) -> Outline {
         let in_force = self.in_force.lock().await;
         let mut outline = Outline {
             root: in_force.app.as_ref().map_or_else(PathBuf::new, |app| app.root.clone()),
             gateway: in_force.gateway.clone(),
+            pipes: in_force.app.as_ref().and_then(|app| in_force.addresses.pipes_at(app)),
             ..Outline::default()
         };
         let Some(app) = &in_force.app else { return outline };
@@ -447,11 +496,32 @@ impl Applier {
     }
 }
 
+/// Whose the queues are, and where clients find them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct QueueOwners {
+    address: Option<SocketAddr>,
+    owners: BTreeMap<String, String>,
+}
+
+impl QueueOwners {
+    /// The service that the file writes a queue under.
+    pub(crate) fn of(&self, queue: &str) -> Option<String> {
+        self.owners.get(queue).cloned()
+    }
+
+    /// Where clients find a queue.
+    pub(crate) fn url(&self, queue: &str) -> String {
+        self.address.map_or_else(String::new, |at| broker::queue_url(at, queue))
+    }
+}
+
 /// Where things are, for people.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outline {
     pub(crate) root: PathBuf,
     pub(crate) gateway: Vec<Listen>,
+    /// Where clients of queues and topics find them.
+    pub(crate) pipes: Option<SocketAddr>,
     pub(crate) routes: Vec<api::Route>,
     /// Routes and calls of each service, as written.
     pub(crate) services: BTreeMap<ServiceName, (Vec<String>, Vec<String>)>,
@@ -461,9 +531,10 @@ pub(crate) struct Outline {
 /// up NAME` does.
 fn resolve(apply: &mut Apply, in_force: &InForce) -> Result<App, ApplyError> {
     let loaded = manifest::parse_resolved(&apply.file, Path::new("<application>"));
-    let Some(app) = loaded.app else {
+    let Some(mut app) = loaded.app else {
         return Err(ApplyError::Faults { report: manifest::report(&loaded.faults, &loaded.sources, false) });
     };
+    broker::call_for_deliveries(&mut app);
     if apply.services.is_empty() {
         return Ok(app);
     }
@@ -540,6 +611,7 @@ mod tests {
         let ports = Arc::new(Ports::new(std::process::id().into()));
         let certificates = Certificates::new(proxy.certificates().clone(), dir.join("ca"), Arc::new(|_| ()));
         let edges = Edges::new(Arc::new(|_| ()));
+        let broker = Broker::new("x", dir, kit::SystemClock::new(), Arc::new(|_| ()));
         Applier::new(
             StateDir::open(dir).unwrap(),
             true,
@@ -548,6 +620,7 @@ mod tests {
             proxy,
             certificates,
             edges,
+            Arc::new(broker),
         )
     }
 

@@ -2,12 +2,14 @@
 //!
 //! Read in this order: [`node`](Node) (start to end), `app` (from a file to listeners, routes and desired
 //! state), `certificates` (those of the gateway), `edge` (what it checks), `guards` (breakers and ejections, told),
+//! `broker` (queues and topics),
 //! `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `access`, `port_holder`.
 
 mod access;
 mod addresses;
 mod admin;
 mod app;
+mod broker;
 mod certificates;
 mod edge;
 mod events;

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessLog;
 use crate::admin::{self, Admin};
-use crate::app::{Applier, Keeping};
+use crate::app::{Applier, ApplyError, Keeping};
+use crate::broker::Broker;
 use crate::certificates::Certificates;
 use crate::edge::Edges;
 use crate::events::Events;
@@ -177,6 +178,20 @@ struct Parts {
     predecessor: Option<Predecessor>,
 }
 
+/// What the node goes on without.
+fn unmet(error: &ApplyError) -> control::Happening {
+    let help = error.help();
+    control::Happening {
+        level: control::Level::Error,
+        kind: "node.resumed_without",
+        service: None,
+        instance: None,
+        message: kit::report::chain(error),
+        code: Some(help.code.as_str()),
+        hint: help.hint,
+    }
+}
+
 /// How a node ends.
 enum End {
     /// Everything was stopped on request.
@@ -244,6 +259,7 @@ impl Parts {
         tasks.spawn("node.edge", OnError::Log, |stop| followed.watch(stop));
         let watched = certificates.clone();
         tasks.spawn("node.certificates", OnError::Log, |stop| watched.watch(stop));
+        let broker = Broker::new(&options.app, &options.state_dir, clock.clone(), tell.clone());
         let applier = Arc::new(Applier::new(
             state,
             options.detached,
@@ -252,28 +268,20 @@ impl Parts {
             proxy.clone(),
             certificates,
             edges,
+            Arc::new(broker),
         ));
         let (guarded, told) = (applier.clone(), tell.clone());
         tasks.spawn("node.guards", OnError::Log, |stop| guards::watch(guarded, told, stop));
         let keeping = if taking.is_some() { Keeping::Later } else { Keeping::Now };
-        let (desired, unmet) = match kept {
+        let (desired, failed) = match kept {
             Some(kept) => applier
                 .resume(&options.app, kept.apply, keeping)
                 .await
                 .map_err(|error| NodeError::Resume(kit::report::chain(&error)))?,
             None => (Desired::default(), Vec::new()),
         };
-        for error in unmet {
-            let help = error.help();
-            events.add(control::Happening {
-                level: control::Level::Error,
-                kind: "node.resumed_without",
-                service: None,
-                instance: None,
-                message: kit::report::chain(&error),
-                code: Some(help.code.as_str()),
-                hint: help.hint,
-            });
+        for error in failed {
+            events.add(unmet(&error));
         }
         let environment = match &taking {
             Some((_, _, before)) => before.environment.clone(),
@@ -302,6 +310,14 @@ impl Parts {
             Some((taker, _, before)) => {
                 let carrier = Carrier { taker, proxy: &proxy, controller: &controller, applier: &applier };
                 predecessor = Some(carrier.carry(&were_ready, &before, &events).await?);
+                let (applier, events) = (applier.clone(), events.clone());
+                // It waits for the other node to close the store, which is nothing that anybody has to wait for.
+                tasks.spawn("node.broker", OnError::Log, |_| async move {
+                    if let Err(error) = applier.open_broker().await {
+                        events.add(unmet(&error));
+                    }
+                    Ok::<_, NodeError>(())
+                });
                 before.listeners
             }
             None => {
@@ -370,6 +386,7 @@ impl Parts {
             End::Given(given) => self.finish(given).await,
             End::Stopped | End::Failed => self.proxy.shutdown(PROXY_GRACE).await,
         }
+        self.applier.broker.close().await;
         let overstayed = self.tasks.shutdown(SHUTDOWN_GRACE).await;
         if asked {
             self.applier.state.forget_wish();
@@ -391,6 +408,7 @@ impl Parts {
     async fn finish(&self, given: Given) {
         let Given { mut successor, drain } = given;
         self.admin.cancel();
+        self.applier.broker.close().await; // it waits for the store
         let leaving = self.proxy.leave(takeover::IDLE_GRACE, drain);
         tokio::pin!(leaving);
         tokio::select! {

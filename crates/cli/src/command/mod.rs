@@ -12,6 +12,7 @@ mod init;
 mod logs;
 mod plan;
 mod ps;
+mod queue;
 mod restart;
 mod routes;
 mod scale;
@@ -64,6 +65,7 @@ pub(crate) enum Command {
     Top(top::TopArgs),
     Routes(routes::RoutesArgs),
     Breaker(breaker::BreakerArgs),
+    Queue(queue::QueueArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Plan(plan::PlanArgs),
@@ -113,6 +115,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Top(args) => top::run(args, &context),
         Command::Routes(args) => routes::run(args, &context),
         Command::Breaker(args) => breaker::run(args, &context),
+        Command::Queue(args) => queue::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Config(args) => config::run(args, &context),
         Command::Plan(args) => plan::run(args, &context),

@@ -229,6 +229,7 @@ pub(crate) mod tests {
             root: "/srv/bookshop".into(),
             phase,
             gateway: vec!["http://127.0.0.1:8080".into()],
+            pipes: None,
             console: None,
             services,
             guards: Vec::new(),

@@ -3,7 +3,8 @@
 //!
 //! Read in this order: [`paint`], [`clean`] (what services say is not trusted), [`table`], then what is
 //! shown: [`board`], [`view`] (board, then logs), [`line`] (one log line, one event), [`plan`],
-//! [`listing`] (ps, top, routes), [`guards`] (breaker, and what `ps` adds).
+//! [`listing`] (ps, top, routes), [`guards`] (breaker, and what `ps` adds),
+//! [`queues`].
 
 pub(crate) mod board;
 pub(crate) mod clean;
@@ -14,6 +15,7 @@ pub(crate) mod live;
 pub(crate) mod outbox;
 pub(crate) mod paint;
 pub(crate) mod plan;
+pub(crate) mod queues;
 pub(crate) mod table;
 pub(crate) mod term;
 pub(crate) mod time;

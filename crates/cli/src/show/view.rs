@@ -313,6 +313,9 @@ pub(crate) fn greeting(status: &Status, took: Duration, paint: Paint) -> String 
     for url in &status.gateway {
         text.push_str(&format!("  gateway  {}\n", paint.bold(clean::text(url))));
     }
+    if let Some(url) = &status.pipes {
+        text.push_str(&format!("  queues   {}\n", paint.bold(clean::text(url))));
+    }
     if let Some(url) = &status.console {
         text.push_str(&format!("  console  {}\n", paint.bold(clean::text(url))));
     }

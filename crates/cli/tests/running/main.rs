@@ -7,6 +7,7 @@ mod faults;
 mod foreground;
 mod guards;
 mod load;
+mod queues;
 mod serving;
 mod tls;
 mod upgrade;

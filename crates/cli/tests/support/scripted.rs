@@ -252,6 +252,7 @@ pub(crate) fn status(phase: Phase, services: &[(&str, ServiceState, &str)]) -> S
         root: "/".into(),
         phase,
         gateway: vec!["http://127.0.0.1:8080".into()],
+        pipes: None,
         console: None,
         services: services.iter().map(service).collect(),
         guards: Vec::new(),

@@ -49,5 +49,5 @@ pub(crate) fn app(services: &[Service]) -> Desired {
         gateway: Gateway::default(),
         pipes: Default::default(),
     };
-    Desired::of(&app, &BTreeMap::new(), &BTreeMap::new())
+    Desired::of(&app, &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new())
 }

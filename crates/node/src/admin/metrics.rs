@@ -2,6 +2,7 @@
 //! name is told in `docs/metrics.md`.
 
 mod guards;
+mod queues;
 mod routes;
 mod text;
 
@@ -26,6 +27,12 @@ pub(crate) async fn metrics(State(admin): Shared, headers: HeaderMap) -> Respons
     routes::write(&mut text, &routes);
     guards::write(&mut text, &admin.applier.guards.states(), &routes);
     guards::instances(&mut text, &admin.registry.observed(), Moment::now());
+    if let Some(pipes) = admin.applier.broker.pipes() {
+        queues::write(&mut text, &pipes, admin.applier.broker.now());
+    }
+    if let Some(store) = admin.applier.broker.store().await {
+        queues::store(&mut text, &store.stats());
+    }
     node(&mut text, &admin);
     ([(CONTENT_TYPE, format.content_type())], text.finish()).into_response()
 }

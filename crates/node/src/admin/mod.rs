@@ -4,6 +4,7 @@ mod breakers;
 mod logs;
 mod metrics;
 mod problem;
+mod queues;
 mod view;
 
 use std::collections::BTreeMap;
@@ -74,6 +75,12 @@ pub(crate) async fn serve(admin: Admin, listener: UnixListener, stop: Cancellati
         .route("/v1/usage", get(usage))
         .route("/v1/routes", get(routes))
         .route("/v1/breakers", get(breakers::list).post(breakers::order))
+        .route("/v1/queues", get(queues::list))
+        .route("/v1/queues/{name}", get(queues::show))
+        .route("/v1/queues/{name}/messages", get(queues::peek).post(queues::send))
+        .route("/v1/queues/{name}/receive", post(queues::receive))
+        .route("/v1/queues/{name}/purge", post(queues::purge))
+        .route("/v1/queues/{name}/move", post(queues::begin_move))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::metrics))

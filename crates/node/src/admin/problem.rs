@@ -40,6 +40,7 @@ impl From<ApplyError> for Refusal {
             ApplyError::Faults { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             ApplyError::OtherApp { .. } | ApplyError::Listen { .. } => StatusCode::CONFLICT,
             ApplyError::Select(_) | ApplyError::NoService { .. } => StatusCode::NOT_FOUND,
+            ApplyError::Broker(_) => StatusCode::CONFLICT,
             ApplyError::TooMany { .. } | ApplyError::Certificate(_) | ApplyError::Edge(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
@@ -86,6 +87,65 @@ pub(crate) fn unknown_target(name: &str) -> Refusal {
 pub(crate) fn no_breaker(route: &str) -> Refusal {
     let title = format!("no route `{route}` has a breaker");
     Refusal::new(StatusCode::NOT_FOUND, title, "A0625", "`atoll breaker` lists them; `breaker: off` has none")
+}
+
+/// No queue has this name.
+pub(crate) fn no_queue(name: &str) -> Refusal {
+    let title = format!("there is no queue `{name}`");
+    Refusal::new(StatusCode::NOT_FOUND, title, "A0626", "`atoll queue ls` lists them")
+}
+
+/// The store takes nothing right now.
+pub(crate) fn pipe(error: &pipes::PipeError) -> Refusal {
+    match error {
+        pipes::PipeError::NoSuchQueue(name) => no_queue(name.as_str()),
+        pipes::PipeError::Busy => Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            error.to_string(),
+            "A0627",
+            "try again: too much waits to be written",
+        ),
+        pipes::PipeError::Stopped(_) => Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            error.to_string(),
+            "A0628",
+            "see that the disk has room and works, then `atoll down` and `atoll up`",
+        ),
+    }
+}
+
+fn refused_by_the_queue(error: &dyn std::error::Error) -> Refusal {
+    let hint = "`atoll queue show` tells how the queue is set";
+    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string(), "A0629", hint)
+}
+
+/// A queue does not take a message.
+pub(crate) fn not_sent(error: &pipes::SendError) -> Refusal {
+    refused_by_the_queue(error)
+}
+
+/// A queue gives no messages.
+pub(crate) fn not_received(error: &pipes::ReceiveError) -> Refusal {
+    match error {
+        pipes::ReceiveError::Pipe(error) => pipe(error),
+        other => refused_by_the_queue(other),
+    }
+}
+
+/// A queue is not emptied.
+pub(crate) fn not_purged(error: &pipes::PurgeError) -> Refusal {
+    match error {
+        pipes::PurgeError::Pipe(error) => pipe(error),
+        other => refused_by_the_queue(other),
+    }
+}
+
+/// Messages are not moved.
+pub(crate) fn not_moved(error: &pipes::MoveError) -> Refusal {
+    match error {
+        pipes::MoveError::Pipe(error) => pipe(error),
+        other => refused_by_the_queue(other),
+    }
 }
 
 /// A restart did not come to its end.

@@ -39,6 +39,7 @@ pub(crate) async fn status(admin: &Admin) -> api::Status {
         root: outline.root,
         phase: if view.stopping { Phase::Stopping } else { phase(&services) },
         gateway: outline.gateway.iter().map(url).collect(),
+        pipes: outline.pipes.map(crate::broker::endpoint),
         console: None,
         services,
         guards: crate::guards::shown(&admin.applier.guards),

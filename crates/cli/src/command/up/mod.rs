@@ -165,8 +165,9 @@ impl Up {
 
 fn addresses(status: &Status, paint: Paint) -> String {
     let gateway = status.gateway.iter().map(|url| format!("  gateway  {}\n", paint.bold(url)));
+    let pipes = status.pipes.iter().map(|url| format!("  queues   {}\n", paint.bold(url)));
     let console = status.console.iter().map(|url| format!("  console  {}\n", paint.bold(url)));
-    gateway.chain(console).collect()
+    gateway.chain(pipes).chain(console).collect()
 }
 
 /// The exit status of an app that was followed to its end.

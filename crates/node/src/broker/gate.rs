@@ -1,0 +1,254 @@
+//! Who comes in at the faces of queues and topics, and what they may do there: signatures against the key book, grants from the
+//! application file. What is refused is told once for each caller, action and queue.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use control::{Happening, Level};
+use identity::sigv4::{Body, Scope, SignatureError, Verifier, View};
+use identity::{KeyBook, Principal};
+use kit::{Clock, SystemClock};
+use manifest::spec::{self, Access, ServiceName, Verb};
+use wire::{Caller, Denied, Gatekeeper, RequestView, Resource};
+
+use crate::edge::Tell;
+
+/// Distinct refusals that are told. Beyond that they are only answered.
+const TOLD_MOST: usize = 1000;
+/// What a caller is called whose signature nobody can verify, where that is only written down.
+const ANYBODY: &str = "anonymous";
+
+/// The gate of one node.
+pub(crate) struct Gate {
+    book: Arc<KeyBook>,
+    verifier: Verifier,
+    clock: SystemClock,
+    wanted: ArcSwap<spec::Pipes>,
+    told: Mutex<HashSet<String>>,
+    tell: Tell,
+}
+
+impl Gate {
+    pub(crate) fn new(book: Arc<KeyBook>, clock: SystemClock, tell: Tell) -> Self {
+        let (verifier, wanted, told) = (Verifier::new(), ArcSwap::default(), Mutex::default());
+        Self { book, verifier, clock, wanted, told, tell }
+    }
+
+    /// The file in force says who may do what.
+    pub(crate) fn put(&self, wanted: spec::Pipes) {
+        self.wanted.store(Arc::new(wanted));
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn verify(&self, request: &RequestView<'_>) -> Result<Caller, Denied> {
+        let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let headers: Vec<(&str, &[u8])> = headers.collect();
+        let view = View {
+            method: request.method,
+            path: request.path,
+            query: request.query,
+            headers: headers.iter().copied(),
+            body: Body::Bytes(request.body),
+        };
+        let service = service_of(request);
+        let scope = Scope { region: None, service };
+        let verified = self
+            .verifier
+            .verify(&view, &*self.book, self.clock.now(), scope)
+            .map_err(|error| denied(&error))?;
+        let name = match &verified.principal {
+            Principal::Service(name) | Principal::Function(name) | Principal::Key(name) => Arc::clone(name),
+            Principal::Root => "root".into(),
+        };
+        // Who it is is known by the key from here on: two principals of one name are two callers.
+        let key = match &verified.principal {
+            Principal::Service(_) => "service",
+            Principal::Function(_) => "function",
+            Principal::Key(_) => "key",
+            Principal::Root => "root",
+        };
+        Ok(Caller { name, key: key.into() })
+    }
+
+    /// What the file says about it; `None`: it may.
+    fn refusal(&self, caller: &Caller, action: &str, resource: &Resource<'_>) -> Option<String> {
+        let verb = verb_of(action)?;
+        if matches!(&*caller.key, "key" | "root") {
+            return None; // made by whoever runs the node, for whatever they need
+        }
+        let wanted = self.wanted.load();
+        let name = resource.name.strip_suffix(spec::PipeName::FIFO).unwrap_or(resource.name);
+        let name: spec::PipeName = name.parse().ok()?;
+        let service = (*caller.key == *"service").then(|| caller.name.parse::<ServiceName>().ok()).flatten();
+        let may = |owner: &ServiceName, allowed: &dyn Fn(&ServiceName) -> bool| match &service {
+            Some(service) if allowed(service) => None,
+            Some(service) => Some(format!(
+                "service `{service}` may not {action} on `{}`: it is {owner}'s, and the file does not allow it",
+                resource.name
+            )),
+            None => Some(format!("{} may not {action} on `{}`", caller.name, resource.name)),
+        };
+        // What the file does not name was made by an SDK and belongs to the app.
+        match resource.service {
+            "sqs" => wanted.queues.get(&name).and_then(|q| may(&q.owner, &|service| q.may(service, verb))),
+            _ => wanted.topics.get(&name).and_then(|t| may(&t.owner, &|service| t.may(service, verb))),
+        }
+    }
+
+    /// Tells `what` unless it was told before, by what `same` names.
+    fn told(&self, same: &str, what: &str, kind: &'static str, hint: &'static str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.contains(same) || told.len() >= TOLD_MOST {
+            return;
+        }
+        told.insert(same.to_owned());
+        drop(told);
+        (self.tell)(Happening {
+            level: Level::Warning,
+            kind,
+            service: None,
+            instance: None,
+            message: what.to_owned(),
+            code: None,
+            hint: Some(hint.into()),
+        });
+    }
+
+    fn enforces(&self) -> bool {
+        self.wanted.load().access == Access::Enforce
+    }
+}
+
+impl Gatekeeper for Gate {
+    fn admit(&self, request: &RequestView<'_>) -> Result<Caller, Denied> {
+        let denied = match self.verify(request) {
+            Ok(caller) => return Ok(caller),
+            Err(denied) => denied,
+        };
+        if self.enforces() {
+            return Err(denied);
+        }
+        let same = match &denied {
+            Denied::Expired(_) => "expired", // the text has times in it
+            Denied::Malformed(_) => "malformed",
+            Denied::WrongSignature(_) => "wrong",
+            Denied::Unsigned => "unsigned",
+            Denied::UnknownKey | Denied::Forbidden(_) => "unknown",
+        };
+        self.told(
+            same,
+            &format!("a request to queues or topics would be refused: {denied}"),
+            "pipes.unverified",
+            "use the credentials that Atoll gives, or a key of `atoll key create`; `pipes.access: enforce` refuses it",
+        );
+        Ok(Caller { name: ANYBODY.into(), key: "".into() })
+    }
+
+    fn may(&self, caller: &Caller, action: &str, resource: &Resource<'_>) -> Result<(), Denied> {
+        let Some(why) = self.refusal(caller, action, resource) else { return Ok(()) };
+        if self.enforces() {
+            return Err(Denied::Forbidden(why));
+        }
+        self.told(
+            &why,
+            &format!("would be refused: {why}"),
+            "pipes.forbidden",
+            "name it under `allow` of the queue or topic; `pipes.access: enforce` refuses it",
+        );
+        Ok(())
+    }
+}
+
+/// The service that a request is for, as its signature must say.
+fn service_of(request: &RequestView<'_>) -> &'static str {
+    let scope = wire::face::Hints::of(request).scope;
+    if scope == Some("sns") { "sns" } else { "sqs" }
+}
+
+fn denied(error: &SignatureError) -> Denied {
+    match error {
+        SignatureError::MissingAuthenticationToken => Denied::Unsigned,
+        SignatureError::UnknownKey | SignatureError::ExpiredToken => Denied::UnknownKey,
+        SignatureError::WrongScope(_) | SignatureError::DoesNotMatch => {
+            Denied::WrongSignature(error.to_string())
+        }
+        SignatureError::Expired { .. }
+        | SignatureError::NotYetCurrent { .. }
+        | SignatureError::RequestExpired => Denied::Expired(error.to_string()),
+        SignatureError::IncompleteSignature(_) => Denied::Malformed(error.to_string()),
+    }
+}
+
+/// What an action needs; `None`: nothing that is kept from anybody who came in.
+fn verb_of(action: &str) -> Option<Verb> {
+    let (service, action) = action.split_once(':')?;
+    let action = action.strip_suffix("Batch").unwrap_or(action);
+    Some(match (service, action) {
+        ("sqs", "SendMessage") => Verb::Send,
+        ("sqs", "ReceiveMessage" | "DeleteMessage" | "ChangeMessageVisibility") => Verb::Receive,
+        ("sns", "Publish") => Verb::Publish,
+        ("sns", "Subscribe" | "ConfirmSubscription" | "Unsubscribe") => Verb::Subscribe,
+        (_, read) if read.starts_with("Get") || read.starts_with("List") => return None,
+        _ => Verb::Manage,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(access: Access) -> Gate {
+        let book = Arc::new(KeyBook::new(&identity::NodeSecret::new([7; 32]), "shop"));
+        let gate = Gate::new(book, SystemClock::new(), Arc::new(|_| ()));
+        let settle: spec::PipeName = "settle".parse().unwrap();
+        let mut queue = spec::Queue::new(settle.clone(), "settlement".parse().unwrap());
+        queue.allow.insert("orders".parse().unwrap(), [Verb::Send].into());
+        let queues = [(settle, queue)].into();
+        gate.put(spec::Pipes { queues, access, ..spec::Pipes::default() });
+        gate
+    }
+
+    fn caller(kind: &str, name: &str) -> Caller {
+        Caller { name: name.into(), key: kind.into() }
+    }
+
+    #[test]
+    fn the_owner_does_everything_and_others_what_the_file_names() {
+        let gate = gate(Access::Enforce);
+        let may = |caller: &Caller, action, name| {
+            gate.may(caller, action, &Resource { service: "sqs", name, policy: None }).is_ok()
+        };
+        let (owner, orders) = (caller("service", "settlement"), caller("service", "orders"));
+        for action in ["sqs:SendMessage", "sqs:DeleteMessageBatch", "sqs:PurgeQueue"] {
+            assert!(may(&owner, action, "settle"), "{action}");
+            assert!(may(&caller("key", "ops"), action, "settle"), "{action}");
+            assert!(!may(&caller("", ANYBODY), action, "settle"), "{action}");
+            assert!(may(&orders, action, "made-by-an-sdk"), "{action}");
+        }
+        assert!(may(&orders, "sqs:SendMessageBatch", "settle"));
+        assert!(may(&orders, "sqs:GetQueueUrl", "settle"));
+        for action in ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:SetQueueAttributes"] {
+            assert!(!may(&orders, action, "settle"), "{action}");
+        }
+        assert!(!may(&caller("function", "settlement"), "sqs:SendMessage", "settle"));
+    }
+
+    #[test]
+    fn an_audit_refuses_nothing_and_tells_each_refusal_once() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let mut gate = gate(Access::Audit);
+        let heard = Arc::clone(&told);
+        gate.tell = Arc::new(move |happening: Happening| heard.lock().unwrap().push(happening.message));
+        let resource = Resource { service: "sqs", name: "settle", policy: None };
+        for _ in 0..3 {
+            gate.may(&caller("service", "orders"), "sqs:ReceiveMessage", &resource).unwrap();
+        }
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                "would be refused: service `orders` may not sqs:ReceiveMessage on `settle`: it is settlement's, and the file does not allow it"
+            ]
+        );
+    }
+}

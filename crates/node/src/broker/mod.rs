@@ -1,0 +1,412 @@
+//! Queues and topics of an app: the store, what is kept in it, and the faces that clients know, on threads of their own.
+//! They begin with the first file that asks for them.
+//!
+//! Read in this order: [`Broker`], `settings` and `environment` (from the file, pure), `gate` (who may do what), `push` and
+//! `envelope` (queues that are handed to a service), `secret`.
+
+mod envelope;
+mod environment;
+mod gate;
+mod push;
+mod secret;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use identity::KeyBook;
+use kit::{Clock, Explain, Help, OnError, SystemClock, Tasks};
+use manifest::spec::{self, App, ServiceName};
+use pipes::{Declared, Pipes, QueueName};
+use store::{EngineKind, Store};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::edge::Tell;
+use crate::port_holder;
+
+use gate::Gate;
+
+pub(crate) use environment::{endpoint, queue_url};
+
+/// Where the store is, in the state directory.
+const DIRECTORY: &str = "store";
+/// Threads that serve clients of queues and topics.
+const THREADS: usize = 2;
+/// How long requests under way may take once everything stops; then the store is closed.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long to wait for the node before this one to close its store.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks whether it has.
+const LOOK: Duration = Duration::from_millis(50);
+/// Connections that may wait to be taken.
+const BACKLOG: i32 = 1024;
+
+/// Why queues and topics are not as the file wants them.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokerError {
+    #[error("cannot read or make the secret `{}`", .path.display())]
+    Secret { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    #[error("cannot read the queues back from the store: {0}")]
+    Read(String),
+    #[error("cannot listen for clients of queues and topics on {address}{}", held_by(.holder))]
+    Listen { address: SocketAddr, holder: Option<port_holder::Holder>, source: std::io::Error },
+    #[error("cannot set up {what} `{name}`: {why}")]
+    Declare { what: &'static str, name: String, why: String },
+    #[error("the store was opened with another engine: stop the app before `pipes.engine` changes")]
+    Engine,
+    #[error("cannot start the threads of queues and topics")]
+    Threads(#[source] std::io::Error),
+}
+
+fn held_by(holder: &Option<port_holder::Holder>) -> String {
+    holder.as_ref().map_or_else(String::new, |holder| {
+        format!(": `{}` (process {}) holds the port", holder.command, holder.pid)
+    })
+}
+
+impl Explain for BrokerError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Secret { .. } => Help::code("A0660").hint("see who owns it, or put it back from a backup"),
+            Self::Store(error) => error.help(),
+            Self::Read(_) => Help::code("A0661").hint("look at it with `atoll store verify`"),
+            Self::Listen { .. } => Help::code("A0662")
+                .hint("stop what holds the port, set `pipes.listen`, or run with `--isolated`"),
+            Self::Declare { .. } => Help::code("A0663").hint("see what the file says of it: `atoll config`"),
+            Self::Engine => Help::code("A0664").hint("`atoll down`, then `atoll up`"),
+            Self::Threads(_) => Help::code("A0603").hint("`atoll doctor` checks what this machine allows"),
+        }
+    }
+}
+
+/// The queues and topics of an app.
+pub(crate) struct Broker {
+    app: String,
+    state_dir: PathBuf,
+    tell: Tell,
+    clock: SystemClock,
+    door: OnceLock<(Arc<KeyBook>, Arc<Gate>)>,
+    running: Mutex<Option<Running>>,
+    /// For those who only look; empty while nothing runs.
+    pipes: ArcSwapOption<Pipes>,
+}
+
+struct Running {
+    runtime: tokio::runtime::Runtime,
+    engine: spec::Engine,
+    store: Arc<dyn Store>,
+    pipes: Pipes,
+    tasks: Tasks,
+    server: wire::Server,
+    listening: Option<Listening>,
+    /// What hands queues to services, each with how to end it.
+    pushed: BTreeMap<QueueName, Pushed>,
+}
+
+struct Pushed {
+    deliver: spec::Deliver,
+    to: SocketAddr,
+    stop: CancellationToken,
+}
+
+struct Listening {
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Broker {
+    pub(crate) fn new(app: &str, state_dir: &Path, clock: SystemClock, tell: Tell) -> Self {
+        Self {
+            app: app.to_owned(),
+            state_dir: state_dir.to_owned(),
+            tell,
+            clock,
+            door: OnceLock::new(),
+            running: Mutex::default(),
+            pipes: ArcSwapOption::empty(),
+        }
+    }
+
+    /// What services find in their environment, where clients listen at `address`.
+    pub(crate) fn given(
+        &self,
+        app: &App,
+        address: SocketAddr,
+    ) -> Result<BTreeMap<ServiceName, BTreeMap<String, String>>, BrokerError> {
+        Ok(environment::given(app, address, &self.door()?.0))
+    }
+
+    /// The queues, while there are any.
+    pub(crate) fn pipes(&self) -> Option<Arc<Pipes>> {
+        self.pipes.load_full()
+    }
+
+    /// The time, as queues count it.
+    pub(crate) fn now(&self) -> kit::Timestamp {
+        self.clock.now()
+    }
+
+    /// How the store is, while there is one.
+    pub(crate) async fn store(&self) -> Option<Arc<dyn Store>> {
+        self.running.lock().await.as_ref().map(|running| Arc::clone(&running.store))
+    }
+
+    /// Opens, sets up and closes what is needed for the file to hold. What is on disk stays there, also when the file
+    /// does not ask for it any more.
+    ///
+    /// `mesh` tells for a service the address that leads to it.
+    pub(crate) async fn put(
+        &self,
+        wanted: &spec::Pipes,
+        address: Option<SocketAddr>,
+        mesh: impl Fn(&ServiceName) -> Option<SocketAddr>,
+    ) -> Result<(), BrokerError> {
+        let mut running = self.running.lock().await;
+        let Some(address) = address else {
+            if let Some(running) = running.take() {
+                self.pipes.store(None);
+                running.close().await;
+            }
+            return Ok(());
+        };
+        let (_, gate) = self.door()?;
+        if running.is_none() {
+            *running = Some(self.open(wanted.engine, Arc::clone(gate)).await?);
+        }
+        let Some(running) = running.as_mut() else { return Ok(()) };
+        if running.engine != wanted.engine {
+            return Err(BrokerError::Engine);
+        }
+        declare(&running.pipes, wanted).await?;
+        gate.put(wanted.clone());
+        running.listen(address)?;
+        running.push(wanted, mesh);
+        self.pipes.store(Some(Arc::new(running.pipes.clone())));
+        Ok(())
+    }
+
+    /// Ends everything: requests under way are answered, the store is closed.
+    pub(crate) async fn close(&self) {
+        self.pipes.store(None);
+        if let Some(running) = self.running.lock().await.take() {
+            running.close().await;
+        }
+    }
+
+    fn door(&self) -> Result<&(Arc<KeyBook>, Arc<Gate>), BrokerError> {
+        if let Some(door) = self.door.get() {
+            return Ok(door);
+        }
+        let secret = secret::of(&self.state_dir)
+            .map_err(|source| BrokerError::Secret { path: self.state_dir.join("secret"), source })?;
+        let book = Arc::new(KeyBook::new(&secret, &self.app));
+        let gate = Arc::new(Gate::new(Arc::clone(&book), self.clock.clone(), Arc::clone(&self.tell)));
+        Ok(self.door.get_or_init(|| (book, gate)))
+    }
+
+    async fn open(&self, engine: spec::Engine, gate: Arc<Gate>) -> Result<Running, BrokerError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("atoll-pipes")
+            .enable_all()
+            .build()
+            .map_err(BrokerError::Threads)?;
+        let store = self.open_store(engine).await?;
+        let tasks = Tasks::new();
+        let options = pipes::Options {
+            store: Arc::clone(&store),
+            clock: Arc::new(self.clock.clone()),
+            tasks: tasks.clone(),
+            limits: pipes::Limits::default(),
+        };
+        let opening = runtime.spawn(Pipes::open(options)).await;
+        let pipes = match opening {
+            Ok(Ok(pipes)) => pipes,
+            Ok(Err(error)) => return Err(BrokerError::Read(kit::report::chain(&error))),
+            Err(panicked) => return Err(BrokerError::Read(panicked.to_string())),
+        };
+        let server = wire::Server::new(wire::Options {
+            faces: vec![Arc::new(wire::Sqs::new(pipes.clone()))],
+            gate,
+            witness: Arc::new(wire::Unseen),
+            limits: wire::Limits::default(),
+        });
+        let pushed = BTreeMap::new();
+        Ok(Running { runtime, engine, store, pipes, tasks, server, listening: None, pushed })
+    }
+
+    /// Opens the store, which the node before this one may still be about to close.
+    async fn open_store(&self, engine: spec::Engine) -> Result<Arc<dyn Store>, BrokerError> {
+        let directory = self.state_dir.join(DIRECTORY);
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let mut options = store::Options::new(&directory, pipes::SPACES);
+            options.engine = match engine {
+                spec::Engine::Fjall => EngineKind::Fjall,
+                spec::Engine::Redb => EngineKind::Redb,
+            };
+            options.clock = Arc::new(self.clock.clone());
+            let opened = tokio::task::spawn_blocking(move || store::open(options)).await;
+            match opened {
+                Ok(Err(store::OpenError::Locked { .. })) if tokio::time::Instant::now() < give_up => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                Ok(outcome) => return Ok(outcome?),
+                Err(panicked) => return Err(BrokerError::Read(panicked.to_string())),
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Listens at an address, and nowhere else.
+    fn listen(&mut self, address: SocketAddr) -> Result<(), BrokerError> {
+        if self.listening.as_ref().is_some_and(|now| now.address == address) {
+            return Ok(());
+        }
+        let listener = bind(address).map_err(|source| {
+            let holder = port_holder::of_tcp_port(address.port());
+            BrokerError::Listen { address, holder, source }
+        })?;
+        let stop = CancellationToken::new();
+        let (server, until) = (self.server.clone(), stop.clone());
+        let _on = self.runtime.enter();
+        self.tasks.spawn("broker.serve", OnError::Log, move |stopping| async move {
+            let all = until.clone();
+            let serving = server.serve(listener, until);
+            tokio::pin!(serving);
+            tokio::select! {
+                ended = &mut serving => ended,
+                () = stopping.cancelled() => {
+                    all.cancel();
+                    serving.await
+                }
+            }
+        });
+        if let Some(before) = self.listening.replace(Listening { address, stop }) {
+            before.stop.cancel();
+        }
+        Ok(())
+    }
+
+    /// Hands queues to services as the file says; what has not changed goes on.
+    fn push(&mut self, wanted: &spec::Pipes, mesh: impl Fn(&ServiceName) -> Option<SocketAddr>) {
+        let mut before = std::mem::take(&mut self.pushed);
+        let _on = self.runtime.enter();
+        for queue in wanted.queues.values() {
+            let Some((deliver, to)) = queue.deliver.clone().zip(mesh(&queue.owner)) else { continue };
+            let Some(queue) = settings::wire_name(queue).and_then(|name| self.pipes.queue(&name)) else {
+                continue;
+            };
+            let name = queue.name().clone();
+            if let Some(same) = before.remove(&name) {
+                if same.deliver == deliver && same.to == to {
+                    self.pushed.insert(name, same);
+                    continue;
+                }
+                same.stop.cancel();
+            }
+            let stop = CancellationToken::new();
+            let pusher = push::Pusher::new(queue, deliver.clone(), to);
+            for _ in 0..deliver.concurrency.max(1) {
+                let (pusher, stop) = (pusher.clone(), stop.clone());
+                self.tasks.spawn("broker.push", OnError::Log, move |stopping| async move {
+                    let ended = stopping.clone();
+                    let all = stop.clone();
+                    // Either ends it: the file that has changed, or everything.
+                    let pushing = pusher.run(stop);
+                    tokio::pin!(pushing);
+                    tokio::select! {
+                        () = &mut pushing => {}
+                        () = ended.cancelled() => {
+                            all.cancel();
+                            pushing.await;
+                        }
+                    }
+                    Ok::<_, std::convert::Infallible>(())
+                });
+            }
+            self.pushed.insert(name, Pushed { deliver, to, stop });
+        }
+        for gone in before.into_values() {
+            gone.stop.cancel();
+        }
+    }
+
+    async fn close(self) {
+        let Self { runtime, store, pipes, tasks, server, .. } = self;
+        if let Err(late) = tasks.shutdown(GRACE).await {
+            tracing::warn!("{late}");
+        }
+        drop((pipes, server));
+        // Whoever opens it next must find it closed; a runtime is not to be dropped where tasks run.
+        let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(GRACE)).await;
+        store.close().await;
+    }
+}
+
+/// A queue that is handed to its service is a call of the service to itself: it has an address, a breaker and a place in
+/// the list of routes like any other.
+pub(crate) fn call_for_deliveries(app: &mut App) {
+    for queue in app.pipes.queues.values() {
+        let Some(deliver) = &queue.deliver else { continue };
+        let Some(service) = app.services.get_mut(&queue.owner) else { continue };
+        let guard = spec::Guard {
+            timeout: deliver.timeout,
+            // What was not done comes back with the queue's own pause.
+            retry: spec::Retry { attempts: 0, ..spec::Retry::default() },
+            ..spec::Guard::default()
+        };
+        let call = service.calls.entry(queue.owner.clone()).or_insert(spec::Call { guard });
+        call.guard.timeout = call.guard.timeout.max(deliver.timeout);
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Makes the queues that the file names and are not there, and sets all of them to what it says. Two passes: a queue may
+/// name any other as the one for its dead letters.
+async fn declare(pipes: &Pipes, wanted: &spec::Pipes) -> Result<(), BrokerError> {
+    let queues: Vec<_> = wanted.queues.values().filter_map(|queue| settings::of(queue, wanted)).collect();
+    let failed = |name: &QueueName, error: &(dyn std::error::Error + 'static)| BrokerError::Declare {
+        what: "queue",
+        name: name.to_string(),
+        why: kit::report::chain(error),
+    };
+    for (name, settings) in &queues {
+        if pipes.queue(name).is_none() {
+            let alone = pipes::Settings { dead_letter: None, ..settings.clone() };
+            let made = pipes.create_queue(name.clone(), alone, BTreeMap::new(), Declared::InFile).await;
+            made.map_err(|error| failed(name, &error))?;
+        }
+    }
+    for (name, settings) in queues {
+        let Some(queue) = pipes.queue(&name) else { continue };
+        // What was set at run time and the file has no word for stays.
+        let before = queue.settings();
+        let settings = pipes::Settings {
+            policy: before.policy.clone(),
+            kept: before.kept.clone(),
+            dead_letters_from: before.dead_letters_from.clone(),
+            ..settings
+        };
+        if *before != settings {
+            queue.set(settings).await.map_err(|error| failed(&name, &error))?;
+        }
+    }
+    Ok(())
+}

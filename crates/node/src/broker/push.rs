@@ -1,0 +1,188 @@
+//! Queues that are handed to a service over HTTP: a worker is an ordinary web service. A message is deleted when the service
+//! answers 2xx; else it comes back, later each time, until the queue gives it up to its dead letters.
+//!
+//! Requests go through the mesh, as a call of the service to itself: with its balancing, its breaker and its wait for an
+//! instance that is ready.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kit::Backoff;
+use manifest::spec::Deliver;
+use pipes::{AttributeValue, Delivery, Queue, Receive};
+use tokio_util::sync::CancellationToken;
+
+use super::envelope;
+
+/// How long one look into the queue waits for a message.
+const LOOK: Duration = Duration::from_secs(20);
+/// How much of an answer is read, so that its connection can be used again.
+const ANSWER_BYTES: usize = 64 * 1024;
+/// By how much the time of a request may be overstayed: the proxy ends it, with the reason.
+const MARGIN: Duration = Duration::from_secs(2);
+/// For how long a message that was refused is hidden: drawn from twice as much each time.
+const AGAIN: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(300) };
+/// How long to rest when the service cannot be reached or the store takes nothing.
+const REST: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(10) };
+/// The attribute of a message that says what its body is.
+const KIND: &str = "content-type";
+
+/// Hands the messages of one queue to a service.
+#[derive(Clone)]
+pub(crate) struct Pusher {
+    pub(crate) queue: Queue,
+    pub(crate) deliver: Deliver,
+    /// The address of the mesh that leads to the service.
+    pub(crate) to: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// What became of a request.
+enum Outcome {
+    /// The service has done it.
+    Done,
+    /// The service has not; after so long it may be asked again.
+    NotDone(Option<Duration>),
+    /// Nobody has seen it.
+    Unreached,
+}
+
+impl Pusher {
+    pub(crate) fn new(queue: Queue, deliver: Deliver, to: SocketAddr) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { queue, deliver, to, client }
+    }
+
+    /// One of as many as may be under way at once. Ends between two requests.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut failed = 0;
+        loop {
+            let want = Receive {
+                max: usize::try_from(self.deliver.batch).unwrap_or(1).clamp(1, 10),
+                visibility_seconds: None,
+                wait: LOOK,
+                attempt: None,
+            };
+            let received = tokio::select! {
+                received = self.queue.receive(want) => received,
+                () = stop.cancelled() => return,
+            };
+            let reached = match received {
+                Ok(messages) if messages.is_empty() => continue,
+                Ok(messages) => self.hand_over(&messages).await,
+                Err(error) => {
+                    tracing::debug!(queue = %self.queue.name(), "cannot receive: {error}");
+                    false
+                }
+            };
+            failed = if reached { 0 } else { failed + 1 };
+            if failed > 0 {
+                tokio::select! {
+                    () = tokio::time::sleep(REST.draw(failed)) => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+        }
+    }
+
+    /// Sends messages, and says of each in the queue what became of it. Whether the service was reached.
+    async fn hand_over(&self, messages: &[Delivery]) -> bool {
+        let outcome = self.ask(messages).await;
+        let (reached, told) = match outcome {
+            Outcome::Done => {
+                let receipts = messages.iter().map(|message| message.receipt).collect();
+                (true, self.queue.delete(receipts).await.map(|_| ()))
+            }
+            Outcome::NotDone(asked) => (true, self.put_back(messages, asked).await),
+            Outcome::Unreached => (false, self.put_back(messages, None).await),
+        };
+        if let Err(error) = told {
+            // It comes back by itself when its visibility is over.
+            tracing::debug!(queue = %self.queue.name(), "cannot tell what became of a message: {error}");
+            return false;
+        }
+        reached
+    }
+
+    async fn put_back(&self, messages: &[Delivery], asked: Option<Duration>) -> Result<(), pipes::PipeError> {
+        let hidden = |message: &Delivery| {
+            let pause = asked.unwrap_or_else(|| AGAIN.draw(message.receives)).min(AGAIN.max);
+            (message.receipt, u32::try_from(pause.as_secs()).unwrap_or(u32::MAX))
+        };
+        self.queue.change_visibility(messages.iter().map(hidden).collect()).await.map(|_| ())
+    }
+
+    async fn ask(&self, messages: &[Delivery]) -> Outcome {
+        let Some(request) = self.request(messages) else { return Outcome::NotDone(None) };
+        let limit = self.deliver.timeout + MARGIN;
+        let answered = tokio::time::timeout(limit, async {
+            let answer = self.client.request(request).await?;
+            let (head, body) = answer.into_parts();
+            let _ = Limited::new(body, ANSWER_BYTES).collect().await; // only so that it is gone
+            Ok::<_, hyper_util::client::legacy::Error>(head)
+        });
+        match answered.await {
+            Ok(Ok(head)) if head.status.is_success() => Outcome::Done,
+            Ok(Ok(head)) if is_ours(&head.headers, head.status) => Outcome::Unreached,
+            Ok(Ok(head)) => Outcome::NotDone(retry_after(&head.headers)),
+            Ok(Err(error)) => {
+                tracing::debug!(queue = %self.queue.name(), "cannot deliver: {error}");
+                Outcome::Unreached
+            }
+            Err(_) => Outcome::NotDone(None),
+        }
+    }
+
+    /// One message as it is, with what is known of it in headers; several as a batch of events.
+    fn request(&self, messages: &[Delivery]) -> Option<Request<Full<Bytes>>> {
+        let mut request = Request::builder()
+            .method(self.deliver.method.clone())
+            .uri(format!("http://{}{}", self.to, self.deliver.path));
+        let headers = request.headers_mut()?;
+        let name = self.queue.name().as_str();
+        let body = match messages {
+            [message] if self.deliver.batch <= 1 => {
+                envelope::binary(name, message, headers);
+                headers.insert(CONTENT_TYPE, kind_of(message));
+                message.message.body.clone()
+            }
+            several => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/cloudevents-batch+json"));
+                envelope::batch(name, several)
+            }
+        };
+        request.body(Full::new(body)).ok()
+    }
+}
+
+/// What a message says that its body is; else JSON if it looks like it.
+fn kind_of(message: &Delivery) -> HeaderValue {
+    let said = message.message.attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(KIND));
+    let said = said.and_then(|attribute| match &attribute.value {
+        AttributeValue::Text(text) => HeaderValue::from_str(text).ok(),
+        AttributeValue::Binary(_) => None,
+    });
+    said.unwrap_or_else(|| {
+        let body = message.message.body.trim_ascii_start();
+        let json = matches!(body.first(), Some(b'{' | b'['));
+        HeaderValue::from_static(if json { "application/json" } else { "text/plain; charset=utf-8" })
+    })
+}
+
+/// Whether an answer is the proxy's own: no instance was there, or its breaker is open.
+fn is_ours(headers: &HeaderMap, status: StatusCode) -> bool {
+    const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+    matches!(status.as_u16(), 502 | 503) && headers.contains_key(PROXY_STATUS)
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u32 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.into()))
+}
