@@ -3,20 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kit::Timestamp;
 
+pub use super::codec::BadRecord;
+
+use super::codec::{Reader, VERSION, Writer};
 use super::message::{Attribute, AttributeValue, Outgoing};
 use super::settings::{DeadLetter, DeadLettersFrom, Fifo, Settings};
 use crate::name::QueueName;
-
-/// The version of all records. One that changes gets a version of its own.
-const VERSION: u8 = 1;
-
-/// A record that is damaged, or of a later version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a record is damaged, or of a later version")]
-pub struct BadRecord;
 
 /// What is kept of a message as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +33,7 @@ impl Stored {
         to.word(sent_at.as_micros());
         to.text(&message.sender);
         for part in [&message.group, &message.dedup, &message.trace, &message.dead_letter_source] {
-            to.option(part.as_deref(), |to, part| to.text(part));
+            to.option(part.as_deref(), Writer::text);
         }
         to.number(message.attributes.len() as u64);
         for attribute in &message.attributes {
@@ -298,7 +293,7 @@ impl Entry {
                 names.iter().for_each(|name| to.text(name.as_str()));
             }
         }
-        to.option(policy.as_deref(), |to, policy| to.text(policy));
+        to.option(policy.as_deref(), Writer::text);
         to.map(kept);
         to.map(&self.tags);
         to.done()
@@ -371,7 +366,7 @@ impl MoveRecord {
         to.option(self.to.as_ref(), |to, name| to.text(name.as_str()));
         to.option(self.per_second, |to, rate| to.number(u64::from(rate)));
         to.byte(self.state);
-        to.option(self.failure.as_deref(), |to, why| to.text(why));
+        to.option(self.failure.as_deref(), Writer::text);
         to.number(self.moved);
         to.number(self.to_move);
         to.word(self.started_at.as_micros());
@@ -393,125 +388,6 @@ impl MoveRecord {
         };
         from.end()?;
         Ok(task)
-    }
-}
-
-/// Writes a record.
-struct Writer(BytesMut);
-
-impl Writer {
-    fn new(about: usize) -> Self {
-        Self(BytesMut::with_capacity(about))
-    }
-    fn byte(&mut self, byte: u8) {
-        self.0.extend_from_slice(&[byte]);
-    }
-    fn raw(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-    fn word(&mut self, word: u64) {
-        self.raw(&word.to_be_bytes());
-    }
-    /// Seven bits a byte, the lowest first.
-    fn number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.byte(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.byte(number as u8);
-    }
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.number(bytes.len() as u64);
-        self.raw(bytes);
-    }
-    fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
-    }
-    fn option<T>(&mut self, part: Option<T>, write: impl FnOnce(&mut Self, T)) {
-        self.byte(u8::from(part.is_some()));
-        if let Some(part) = part {
-            write(self, part);
-        }
-    }
-    fn map(&mut self, map: &BTreeMap<String, String>) {
-        self.number(map.len() as u64);
-        for (key, value) in map {
-            self.text(key);
-            self.text(value);
-        }
-    }
-    fn done(self) -> Bytes {
-        self.0.freeze()
-    }
-}
-
-/// Reads a record. Nothing in it is believed before it was looked at.
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn new(record: &'a [u8]) -> Result<Self, BadRecord> {
-        let mut from = Self { rest: record };
-        if from.byte()? == VERSION { Ok(from) } else { Err(BadRecord) }
-    }
-    fn take(&mut self, len: usize) -> Result<&'a [u8], BadRecord> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(BadRecord)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], BadRecord> {
-        self.take(N)?.try_into().map_err(|_| BadRecord)
-    }
-    fn byte(&mut self) -> Result<u8, BadRecord> {
-        Ok(self.array::<1>()?[0])
-    }
-    fn flag(&mut self) -> Result<bool, BadRecord> {
-        match self.byte()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(BadRecord),
-        }
-    }
-    fn word(&mut self) -> Result<u64, BadRecord> {
-        Ok(u64::from_be_bytes(self.array()?))
-    }
-    fn time(&mut self) -> Result<Timestamp, BadRecord> {
-        self.word().map(Timestamp::from_micros)
-    }
-    fn number(&mut self) -> Result<u64, BadRecord> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f).checked_shl(shift).ok_or(BadRecord)?;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(BadRecord)
-    }
-    fn small(&mut self) -> Result<u32, BadRecord> {
-        u32::try_from(self.number()?).map_err(|_| BadRecord)
-    }
-    fn bytes(&mut self) -> Result<&'a [u8], BadRecord> {
-        let len = usize::try_from(self.number()?).map_err(|_| BadRecord)?;
-        self.take(len)
-    }
-    fn text(&mut self) -> Result<String, BadRecord> {
-        Ok(std::str::from_utf8(self.bytes()?).map_err(|_| BadRecord)?.to_owned())
-    }
-    fn name(&mut self) -> Result<QueueName, BadRecord> {
-        QueueName::stored(&self.text()?).map_err(|_| BadRecord)
-    }
-    fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, BadRecord>) -> Result<Option<T>, BadRecord> {
-        if self.flag()? { read(self).map(Some) } else { Ok(None) }
-    }
-    fn map(&mut self) -> Result<BTreeMap<String, String>, BadRecord> {
-        let len = self.number()?;
-        (0..len).map(|_| Ok((self.text()?, self.text()?))).collect()
-    }
-    fn end(&self) -> Result<(), BadRecord> {
-        if self.rest.is_empty() { Ok(()) } else { Err(BadRecord) }
     }
 }
 

@@ -34,14 +34,14 @@ fn stored() -> impl Strategy<Value = Stored> {
 }
 
 fn meta() -> impl Strategy<Value = Meta> {
-    let received = (any::<u32>(), time(), time())
-        .prop_map(|(receives, first_at, last_at)| ReceivedMeta { receives, first_at, last_at });
-    (any::<u32>(), any::<u64>(), time(), of(received)).prop_map(|(sent_second, group, visible_at, received)| Meta {
-        sent_second,
-        group,
-        visible_at,
-        received,
-    })
+    let received = (any::<u32>(), time(), time()).prop_map(|(receives, first_at, last_at)| ReceivedMeta {
+        receives,
+        first_at,
+        last_at,
+    });
+    (any::<u32>(), any::<u64>(), time(), of(received)).prop_map(
+        |(sent_second, group, visible_at, received)| Meta { sent_second, group, visible_at, received },
+    )
 }
 
 fn settings() -> impl Strategy<Value = Settings> {

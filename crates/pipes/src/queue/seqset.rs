@@ -68,7 +68,9 @@ impl SeqSet {
 
     pub(crate) fn contains(&self, seq: u64) -> bool {
         let (high, low) = split(seq);
-        self.chunks.binary_search_by_key(&high, |(key, _)| *key).is_ok_and(|at| self.chunks[at].1.contains(low))
+        self.chunks
+            .binary_search_by_key(&high, |(key, _)| *key)
+            .is_ok_and(|at| self.chunks[at].1.contains(low))
     }
 
     pub(crate) fn first(&self) -> Option<u64> {
@@ -301,6 +303,9 @@ mod tests {
     fn millions_in_one_piece_are_a_hundred_runs() {
         let mut set = SeqSet::default();
         (1..=5_000_000).for_each(|seq| assert!(set.insert(seq)));
-        assert!(set.chunks.len() < 100 && set.chunks.iter().all(|(_, chunk)| matches!(chunk, Chunk::Runs(runs) if runs.len() == 1)));
+        assert!(
+            set.chunks.len() < 100
+                && set.chunks.iter().all(|(_, chunk)| matches!(chunk, Chunk::Runs(runs) if runs.len() == 1))
+        );
     }
 }

@@ -73,6 +73,8 @@ impl Work {
 
     /// All of them.
     pub(super) fn take(&self) -> Vec<Arc<Shard>> {
-        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect()
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+            .into_values()
+            .collect()
     }
 }

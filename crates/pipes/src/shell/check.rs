@@ -12,7 +12,11 @@ pub(super) fn entry_bytes(settings: &Settings) -> usize {
 }
 
 /// Whether a queue can have these settings, beside the queues that there are.
-pub(super) fn settings(name: &QueueName, settings: &Settings, registry: &Registry) -> Result<(), BadSettings> {
+pub(super) fn settings(
+    name: &QueueName,
+    settings: &Settings,
+    registry: &Registry,
+) -> Result<(), BadSettings> {
     let bounds = [
         ("visibility_seconds", settings.visibility_seconds, 0, 43_200),
         ("delay_seconds", settings.delay_seconds, 0, 900),
@@ -23,7 +27,12 @@ pub(super) fn settings(name: &QueueName, settings: &Settings, registry: &Registr
     ];
     for (what, value, from, to) in bounds {
         if !(from..=to).contains(&value) {
-            return Err(BadSettings::OutOfRange { what, value: value.into(), from: from.into(), to: to.into() });
+            return Err(BadSettings::OutOfRange {
+                what,
+                value: value.into(),
+                from: from.into(),
+                to: to.into(),
+            });
         }
     }
     if let DeadLettersFrom::These(sources) = &settings.dead_letters_from

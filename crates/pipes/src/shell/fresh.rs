@@ -46,7 +46,8 @@ impl Fresh {
     pub(super) fn put(&mut self, seq: u64, record: Bytes, now: Timestamp, budget: &Budget) {
         let cost = record.len() + OVERHEAD;
         let full = |fresh: &Self| {
-            fresh.bytes + cost > budget.most_of_queue || budget.used.load(Ordering::Relaxed) + cost > budget.most
+            fresh.bytes + cost > budget.most_of_queue
+                || budget.used.load(Ordering::Relaxed) + cost > budget.most
         };
         while full(self) {
             let Some(oldest) = self.order.pop_front() else { return };
@@ -98,7 +99,11 @@ mod tests {
             other.put(seq, record.clone(), now, &budget);
             assert!(budget.used() <= 10_000 && one.bytes <= 6_000 && other.bytes <= 6_000);
         }
-        assert!(one.take(99, &budget).is_some() && one.take(99, &budget).is_none() && one.take(0, &budget).is_none());
+        assert!(
+            one.take(99, &budget).is_some()
+                && one.take(99, &budget).is_none()
+                && one.take(0, &budget).is_none()
+        );
         one.clear(&budget);
         other.clear(&budget);
         assert_eq!(budget.used(), 0);

@@ -216,7 +216,10 @@ async fn step(inner: &Arc<Inner>, id: &MoveId, record: &MoveRecord) -> Result<St
     let fifo = from.settings().fifo.is_some();
     let mut moves = Vec::new();
     let (leaving, rest) = read(inner, &from, &stay.sequences).await?;
-    if leaving.is_empty() && rest.is_empty() && stay.sequences.iter().any(|seq| from.look().core.is_leaving(*seq)) {
+    if leaving.is_empty()
+        && rest.is_empty()
+        && stay.sequences.iter().any(|seq| from.look().core.is_leaving(*seq))
+    {
         return Ok(Step::Nowhere("messages cannot be read".to_owned()));
     }
     for leaving in leaving {

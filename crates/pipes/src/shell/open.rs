@@ -96,7 +96,11 @@ async fn each(
     }
 }
 
-async fn read_registry(snapshot: &dyn Snapshot, limits: &Limits, now: Timestamp) -> Result<Registry, OpenError> {
+async fn read_registry(
+    snapshot: &dyn Snapshot,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<Registry, OpenError> {
     let next_number = match snapshot.get(spaces::REGISTRY, keys::NEXT_NUMBER).await? {
         None => 1,
         Some(number) => {
@@ -123,7 +127,8 @@ async fn read_registry(snapshot: &dyn Snapshot, limits: &Limits, now: Timestamp)
     .await?;
     let mut registry = Registry { by_name: BTreeMap::new(), sources: BTreeMap::new(), next_number };
     for (name, entry) in entries {
-        let core = read_queue(snapshot, limits, &name, &entry, heads.get(&entry.number).copied(), now).await?;
+        let core =
+            read_queue(snapshot, limits, &name, &entry, heads.get(&entry.number).copied(), now).await?;
         registry.link(&name, None, Some(&entry.settings));
         registry.by_name.insert(name.clone(), Arc::new(Shard::new(name, entry, core)));
     }
@@ -170,7 +175,12 @@ async fn read_queue(
         })
         .await?;
         // Older buckets may be left from before; they are dropped one by one, as time would have it.
-        let scan = Scan { from: keys::queue(entry.number), to: Some(keys::bucket(entry.number, first)), limit: 1, reverse: false };
+        let scan = Scan {
+            from: keys::queue(entry.number),
+            to: Some(keys::bucket(entry.number, first)),
+            limit: 1,
+            reverse: false,
+        };
         if let Some((key, _)) = snapshot.scan(spaces::DEDUP, scan).await?.first()
             && let Some((bucket, _)) = keys::bucket_and_hash(key)
         {

@@ -112,7 +112,11 @@ impl Pipes {
             registry.link(name, Some(state.core.settings()), None);
             let ops = vec![
                 Op::Delete(spaces::REGISTRY, keys::registry(keys::QUEUES, name.as_str().as_bytes())),
-                Op::Put(spaces::REGISTRY, keys::registry(keys::DROPS, &shard.number.to_be_bytes()), "".into()),
+                Op::Put(
+                    spaces::REGISTRY,
+                    keys::registry(keys::DROPS, &shard.number.to_be_bytes()),
+                    "".into(),
+                ),
             ];
             let commit = self.inner.submit(admission, ops);
             self.inner.work.add(&shard);
@@ -136,7 +140,10 @@ impl Pipes {
         let bytes: usize = packed.iter().map(|(_, _, part)| part.bytes).sum();
         let parcels: usize = packed.iter().map(|(_, _, part)| part.parcels.len() + 1).sum();
         if bytes > Txn::MOST_BYTES || parcels * 4 > Txn::MOST_PARTS {
-            return Ok(packed.into_iter().map(|(_, _, part)| part.refused(&SendError::TooMuchAtOnce)).collect());
+            return Ok(packed
+                .into_iter()
+                .map(|(_, _, part)| part.refused(&SendError::TooMuchAtOnce))
+                .collect());
         }
         let admission = self.inner.admit(bytes)?;
         let mut taken = Vec::with_capacity(packed.len());
@@ -191,12 +198,7 @@ impl<'a> Locked<'a> {
     }
 
     /// After a change of all of them.
-    pub(super) fn settle(
-        &mut self,
-        inner: &Inner,
-        wakes: &BTreeMap<u32, usize>,
-        now: kit::Timestamp,
-    ) {
+    pub(super) fn settle(&mut self, inner: &Inner, wakes: &BTreeMap<u32, usize>, now: kit::Timestamp) {
         for (shard, state) in &mut self.shards {
             state.dirty_since.get_or_insert(now);
             inner.settle(shard, state, wakes.get(&shard.number).copied().unwrap_or(0));

@@ -246,7 +246,8 @@ pub(super) struct Packed {
 
 impl Packed {
     pub(super) fn new(messages: Vec<Outgoing>, settings: &Settings, now: Timestamp) -> Self {
-        let mut packed = Self { parcels: Vec::with_capacity(messages.len()), refused: Vec::new(), bytes: AROUND };
+        let mut packed =
+            Self { parcels: Vec::with_capacity(messages.len()), refused: Vec::new(), bytes: AROUND };
         for message in messages {
             match pack(message, settings, now) {
                 Ok(parcel) => {

@@ -59,7 +59,12 @@ impl Queue {
     }
 
     /// Takes what there is, or a place among those who wait, in one go: nothing can come in between.
-    fn look(&self, want: &Receive, until: Option<Timestamp>, place: &mut Option<Place>) -> Result<Look, ReceiveError> {
+    fn look(
+        &self,
+        want: &Receive,
+        until: Option<Timestamp>,
+        place: &mut Option<Place>,
+    ) -> Result<Look, ReceiveError> {
         let max = want.max.clamp(1, MOST);
         let admission = self.inner.admit(max * AROUND)?;
         let mut state = self.shard.lock()?;
@@ -95,8 +100,12 @@ impl Queue {
         }
         let fifo = state.core.settings().fifo.is_some();
         drop(state);
-        let hand_back =
-            HandBack { inner: Arc::clone(&self.inner), shard: Arc::clone(&self.shard), taken, armed: !repeated };
+        let hand_back = HandBack {
+            inner: Arc::clone(&self.inner),
+            shard: Arc::clone(&self.shard),
+            taken,
+            armed: !repeated,
+        };
         Ok(Look::Taken { commit, hand_back, bodies, fifo })
     }
 

@@ -40,7 +40,9 @@ pub(super) async fn read(
     let mut leaving = Vec::with_capacity(sequences.len());
     let mut bytes = 0;
     for (at, sequence) in sequences.iter().copied().enumerate() {
-        let Some(record) = snapshot.get(spaces::BODY, &keys::message(from.number, sequence)).await? else { continue };
+        let Some(record) = snapshot.get(spaces::BODY, &keys::message(from.number, sequence)).await? else {
+            continue;
+        };
         bytes += record.len() + 2 * AROUND;
         if bytes > BYTES_AT_ONCE && !leaving.is_empty() {
             return Ok((leaving, sequences[at..].to_vec()));
@@ -76,7 +78,8 @@ pub(super) async fn transfer(
         let mut locked = Locked::of(&shards)?;
         let now = inner.now();
         let source = &locked.state(from).core;
-        let (leaving, _): (Vec<&Move>, Vec<_>) = moves.iter().partition(|one| source.is_leaving(one.leaving.sequence));
+        let (leaving, _): (Vec<&Move>, Vec<_>) =
+            moves.iter().partition(|one| source.is_leaving(one.leaving.sequence));
         let moved = leaving.len() as u64;
         let Some(mut ops) = also(moved) else { return Ok(0) };
         let mut wakes = BTreeMap::new();
@@ -126,7 +129,8 @@ pub(super) async fn dead_letters(inner: &Inner, shard: &Arc<Shard>) -> Result<()
     // Whatever ends this early, they are not forgotten.
     let mut rest = Rest { inner, shard, sequences: dead };
     let fifo = shard.settings().fifo.is_some();
-    let target = target.and_then(|name| inner.shard(&name)).filter(|target| target.settings().fifo.is_some() == fifo);
+    let target =
+        target.and_then(|name| inner.shard(&name)).filter(|target| target.settings().fifo.is_some() == fifo);
     let Some(to) = target else {
         tracing::warn!(queue = %shard.name, "dead letters stay: their queue is gone");
         rest.nowhere();

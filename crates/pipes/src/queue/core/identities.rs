@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use kit::Timestamp;
 
-use super::REMEMBERED_SECONDS;
 use super::super::record::Identity;
+use super::REMEMBERED_SECONDS;
 
 /// Identities, in buckets of five minutes, which are forgotten whole.
 #[derive(Debug, Default)]

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 
-use super::SequenceHasher;
 use super::super::seqset::SeqSet;
+use super::SequenceHasher;
 
 #[derive(Debug)]
 pub(super) struct Lanes {
@@ -149,7 +149,8 @@ impl Lanes {
 
     /// Groups that can be received from once their head can be.
     pub(super) fn free_groups(&self) -> Vec<u64> {
-        let free = self.lanes.iter().filter(|(_, lane)| lane.out == 0 && !lane.waiting.is_empty() && !lane.lined_up);
+        let free =
+            self.lanes.iter().filter(|(_, lane)| lane.out == 0 && !lane.waiting.is_empty() && !lane.lined_up);
         free.map(|(group, _)| *group).collect()
     }
 

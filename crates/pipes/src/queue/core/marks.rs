@@ -48,7 +48,9 @@ impl Marks {
             let steps = std::mem::take(&mut self.steps);
             for (first, second) in steps {
                 match self.steps.back_mut() {
-                    Some((_, last)) if *last >> self.length_log2 == second >> self.length_log2 => *last = second,
+                    Some((_, last)) if *last >> self.length_log2 == second >> self.length_log2 => {
+                        *last = second;
+                    }
                     _ => self.steps.push_back((first, second)),
                 }
             }

@@ -228,7 +228,8 @@ impl Core {
 
     /// Whether a message that was received so often goes to the dead-letter queue.
     fn is_dead(&self, receives: u32) -> bool {
-        !self.dead_letters_stay && self.settings.dead_letter.as_ref().is_some_and(|dead| receives >= dead.after)
+        !self.dead_letters_stay
+            && self.settings.dead_letter.as_ref().is_some_and(|dead| receives >= dead.after)
     }
 
     /// The record of a message as it is now.
@@ -237,7 +238,8 @@ impl Core {
         let Some(known) = self.known.get(&seq) else {
             return Meta { sent_second, group, visible_at: Timestamp::from_micros(0), received: None };
         };
-        let received = ReceivedMeta { receives: known.receives, first_at: known.first_at, last_at: known.last_at };
+        let received =
+            ReceivedMeta { receives: known.receives, first_at: known.first_at, last_at: known.last_at };
         Meta {
             sent_second,
             group: known.group,

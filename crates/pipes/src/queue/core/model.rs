@@ -47,7 +47,10 @@ impl Disk {
     }
 
     fn space(&self, space: store::Space) -> impl Iterator<Item = (&[u8], &Bytes)> {
-        self.keys.iter().filter(move |((id, _), _)| *id == space.id()).map(|((_, key), value)| (&key[..], value))
+        self.keys
+            .iter()
+            .filter(move |((id, _), _)| *id == space.id())
+            .map(|((_, key), value)| (&key[..], value))
     }
 
     pub(super) fn reopen(&self, settings: &Arc<Settings>, bounds: Bounds, now: Timestamp) -> Core {
@@ -145,8 +148,11 @@ impl Model {
             }
         }
         let second = |at: Timestamp| at.as_micros() / 1_000_000;
-        let over = |message: &Message| (second(message.sent_at) + 1 + u64::from(RETENTION)) * 1_000_000 <= now.as_micros();
-        let over: Vec<u64> = self.messages.iter().filter(|(_, message)| over(message)).map(|(seq, _)| *seq).collect();
+        let over = |message: &Message| {
+            (second(message.sent_at) + 1 + u64::from(RETENTION)) * 1_000_000 <= now.as_micros()
+        };
+        let over: Vec<u64> =
+            self.messages.iter().filter(|(_, message)| over(message)).map(|(seq, _)| *seq).collect();
         over.into_iter().for_each(|seq| self.remove(seq));
     }
 
@@ -217,11 +223,18 @@ impl World {
         let groups: Vec<(u64, Vec<u64>)> = (0..4).map(|group| (group, self.model.ready(group))).collect();
         let there: usize = groups.iter().map(|(_, ready)| ready.len()).sum();
         let room = usize::try_from(self.bounds.in_flight - held).unwrap();
-        assert_eq!(taken.len(), there.min(max).min(room), "a receive gets all there is, up to what it asked for");
+        assert_eq!(
+            taken.len(),
+            there.min(max).min(room),
+            "a receive gets all there is, up to what it asked for"
+        );
         let mut served = 0;
         for (group, ready) in &groups {
-            let got: Vec<u64> =
-                taken.iter().map(|one| one.sequence).filter(|seq| self.model.messages[seq].group == *group).collect();
+            let got: Vec<u64> = taken
+                .iter()
+                .map(|one| one.sequence)
+                .filter(|seq| self.model.messages[seq].group == *group)
+                .collect();
             served += usize::from(!got.is_empty());
             if self.model.fifo {
                 assert_eq!(got, ready[..got.len()], "a group is received in order and without gaps");
@@ -301,7 +314,11 @@ impl World {
                 let dead = self.core.take_dead(3);
                 let mut ops = Vec::new();
                 for seq in dead {
-                    assert_eq!(self.model.messages[&seq].is, Is::Dead, "only what was received too often is moved");
+                    assert_eq!(
+                        self.model.messages[&seq].is,
+                        Is::Dead,
+                        "only what was received too often is moved"
+                    );
                     let _ = self.core.left(seq, &mut ops);
                     self.model.remove(seq);
                     self.model.moved.insert(seq);
@@ -326,7 +343,8 @@ impl World {
             }
             Act::Pass { ms } => self.now = self.now + Duration::from_millis(ms),
             Act::Purge => {
-                let soon = self.model.purged_at.is_some_and(|at| self.now.since(at) < Duration::from_secs(60));
+                let soon =
+                    self.model.purged_at.is_some_and(|at| self.now.since(at) < Duration::from_secs(60));
                 match self.core.purge(self.now) {
                     Err(_) => assert!(soon),
                     Ok(decision) => {
@@ -361,7 +379,11 @@ impl World {
         let window = Duration::from_secs(REMEMBERED_SECONDS);
         let first = self.model.identities.get(&identity).filter(|(_, at)| self.now.since(*at) < window);
         if let Some((seq, _)) = first.filter(|_| self.model.fifo) {
-            assert_eq!((taker.sequence, taker.duplicate), (*seq, true), "an identity is sent once in five minutes");
+            assert_eq!(
+                (taker.sequence, taker.duplicate),
+                (*seq, true),
+                "an identity is sent once in five minutes"
+            );
             return;
         }
         assert!(!taker.duplicate, "what is new is no duplicate");
@@ -378,11 +400,16 @@ impl World {
         self.model.pass(self.now);
         let _ = self.core.pass(self.now);
         assert_eq!(self.core.visible(), self.model.count(|is| is == Is::Visible), "visible");
-        assert_eq!(self.core.in_flight(), self.model.count(|is| matches!(is, Is::Held(_) | Is::Dead)), "in flight");
+        assert_eq!(
+            self.core.in_flight(),
+            self.model.count(|is| matches!(is, Is::Held(_) | Is::Dead)),
+            "in flight"
+        );
         assert_eq!(self.core.delayed(), self.model.count(|is| matches!(is, Is::Delayed(_))), "delayed");
         let on_disk: BTreeSet<u64> =
             self.disk.space(spaces::BODY).map(|(key, _)| keys::sequence(key).unwrap()).collect();
-        let metas: BTreeSet<u64> = self.disk.space(spaces::META).map(|(key, _)| keys::sequence(key).unwrap()).collect();
+        let metas: BTreeSet<u64> =
+            self.disk.space(spaces::META).map(|(key, _)| keys::sequence(key).unwrap()).collect();
         assert_eq!(on_disk, metas, "each message has a body and a record");
         assert!(self.model.messages.keys().all(|seq| on_disk.contains(seq)), "nothing that was sent is lost");
         if !self.core.has_doomed() {

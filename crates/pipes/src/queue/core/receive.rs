@@ -64,8 +64,7 @@ impl Core {
         while taken.len() < max {
             let Some(group) = self.lanes.next_turn() else { break };
             // Where order is kept, whoever gets a message of a group gets those behind it as well.
-            loop {
-                let Some(seq) = self.take_next(group) else { break };
+            while let Some(seq) = self.take_next(group) {
                 if let Some(one) = self.deliver(seq, group, visible_at, now) {
                     taken.push(one);
                     ops.push(self.put_meta(seq, group));
@@ -117,7 +116,12 @@ impl Core {
     }
 
     /// The messages that an attempt got before, if all of them are still held by it.
-    fn again(&mut self, attempt: &str, visible_at: Timestamp, now: Timestamp) -> Option<Decision<Vec<Taken>>> {
+    fn again(
+        &mut self,
+        attempt: &str,
+        visible_at: Timestamp,
+        now: Timestamp,
+    ) -> Option<Decision<Vec<Taken>>> {
         let before = self.attempts.get(attempt)?;
         if now.since(before.at).as_secs() >= REMEMBERED_SECONDS {
             return None;

@@ -69,9 +69,14 @@ impl Core {
                 let bucket = Identities::bucket(now);
                 let identity = Identity { sequence: self.next, id: parcel.id, sent_at: now };
                 self.identities.insert(bucket, hash, identity);
-                ops.push(Op::Put(spaces::DEDUP, keys::identity(self.number, bucket, &hash), identity.encode()));
+                ops.push(Op::Put(
+                    spaces::DEDUP,
+                    keys::identity(self.number, bucket, &hash),
+                    identity.encode(),
+                ));
             }
-            let delay = parcel.delay_seconds.filter(|_| !self.is_fifo()).unwrap_or(self.settings.delay_seconds);
+            let delay =
+                parcel.delay_seconds.filter(|_| !self.is_fifo()).unwrap_or(self.settings.delay_seconds);
             let (sequence, more) = self.take_in(parcel, delay, now, &mut ops);
             wake += more;
             reply.push(Ok(Taker { sequence, id: parcel.id, duplicate: false }));
@@ -114,7 +119,8 @@ impl Core {
     pub(super) fn hide(&mut self, seq: u64, group: u64, visible_at: Timestamp) {
         let none = Timestamp::from_micros(0);
         let state = State::Delayed;
-        self.known.insert(seq, Known { state, group, visible_at, receives: 0, first_at: none, last_at: none });
+        self.known
+            .insert(seq, Known { state, group, visible_at, receives: 0, first_at: none, last_at: none });
         self.timers.insert((visible_at, seq));
         self.delayed += 1;
         if self.is_fifo() {

@@ -12,7 +12,11 @@ use crate::queue::receipt::Receipt;
 impl Core {
     /// Deletes messages. One that is gone is deleted; one that somebody else holds is not; and where order is kept, neither is
     /// one that the receipt does not hold any longer.
-    pub fn delete(&mut self, receipts: &[Receipt], now: Timestamp) -> Decision<Vec<Result<(), ReceiptError>>> {
+    pub fn delete(
+        &mut self,
+        receipts: &[Receipt],
+        now: Timestamp,
+    ) -> Decision<Vec<Result<(), ReceiptError>>> {
         let mut wake = self.pass(now);
         let mut ops = Vec::with_capacity(receipts.len() * 2);
         let mut reply = Vec::with_capacity(receipts.len());

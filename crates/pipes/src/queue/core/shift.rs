@@ -73,7 +73,9 @@ impl Core {
     pub fn stay(&mut self, seqs: &[u64]) -> usize {
         let mut wake = 0;
         for seq in seqs {
-            let Some(known) = self.known.get_mut(seq).filter(|known| known.state == State::Leaving) else { continue };
+            let Some(known) = self.known.get_mut(seq).filter(|known| known.state == State::Leaving) else {
+                continue;
+            };
             let group = known.group;
             known.state = State::Back;
             if known.receives == 0 {

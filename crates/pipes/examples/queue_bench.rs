@@ -1,0 +1,145 @@
+//! How many messages a second queues take and give over the default engine, every answer after its sync.
+//!
+//! ```text
+//! cargo run --release -p pipes --example queue_bench [-- DIRECTORY [SECONDS]]
+//! ```
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a measurement that cannot go on ends
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kit::{SystemClock, Tasks};
+use pipes::{Declared, Limits, Options, Outgoing, Pipes, Queue, Receive, Settings};
+
+const BODY: usize = 1024;
+const IN_FLIGHT: [usize; 3] = [1, 16, 256];
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = arguments.next().map_or_else(|| scratch.path().join("store"), PathBuf::from);
+    let seconds = arguments.next().map_or(5, |seconds| seconds.parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(measure(directory, Duration::from_secs(seconds)));
+}
+
+async fn measure(directory: PathBuf, time: Duration) {
+    let store = store::open(store::Options::new(directory, pipes::SPACES)).unwrap();
+    let tasks = Tasks::new();
+    let options = Options {
+        store: Arc::clone(&store),
+        clock: Arc::new(SystemClock::new()),
+        tasks: tasks.clone(),
+        limits: Limits::default(),
+    };
+    let opening = Instant::now();
+    let pipes = Pipes::open(options).await.unwrap();
+    println!("opened in {:.1?} with {} queues", opening.elapsed(), pipes.queues("", None, usize::MAX).len());
+    let settings = Settings { visibility_seconds: 600, ..Settings::default() };
+    let name: pipes::QueueName = "bench".parse().unwrap();
+    pipes.create_queue(name.clone(), settings, BTreeMap::new(), Declared::AtRunTime).await.unwrap();
+    let queue = pipes.queue(&name).unwrap();
+    let body = bytes::Bytes::from(vec![b'x'; BODY]);
+    println!(
+        "{:<22}{:>10}{:>10}{:>10}{:>10}{:>12}",
+        "", "a second", "p50 ms", "p99 ms", "max ms", "CPU µs each"
+    );
+    for in_flight in IN_FLIGHT {
+        let body = body.clone();
+        run("send", in_flight, time, &queue, move |queue| {
+            let message = Outgoing { body: body.clone(), sender: "bench".to_owned(), ..Outgoing::default() };
+            async move {
+                queue.send(vec![message]).await.unwrap().remove(0).unwrap();
+                true
+            }
+        })
+        .await;
+        run("receive + delete", in_flight, time, &queue, |queue| async move {
+            let want = Receive { max: 1, visibility_seconds: None, wait: Duration::ZERO, attempt: None };
+            let got = queue.receive(want).await.unwrap();
+            let Some(one) = got.first() else { return false };
+            queue.delete(vec![one.receipt]).await.unwrap().remove(0).unwrap();
+            true
+        })
+        .await;
+        let body = bytes::Bytes::from(vec![b'x'; BODY]);
+        run("send+receive+delete", in_flight, time, &queue, move |queue| {
+            let message = Outgoing { body: body.clone(), sender: "bench".to_owned(), ..Outgoing::default() };
+            async move {
+                queue.send(vec![message]).await.unwrap().remove(0).unwrap();
+                let want = Receive { max: 1, visibility_seconds: None, wait: Duration::ZERO, attempt: None };
+                let got = queue.receive(want).await.unwrap();
+                let Some(one) = got.first() else { return false };
+                queue.delete(vec![one.receipt]).await.unwrap().remove(0).unwrap();
+                true
+            }
+        })
+        .await;
+        println!("{:<22}{:?}", "", queue.counts());
+    }
+    let stats = store.stats();
+    println!("{} commits, {} syncs, {} MB on disk", stats.commits, stats.syncs, stats.disk_bytes >> 20);
+    drop((queue, pipes));
+    tasks.shutdown(Duration::from_secs(10)).await.unwrap();
+    store.close().await;
+}
+
+/// Runs an operation over and over, so many at once, until the time is over or it says that there is nothing left.
+async fn run<F>(
+    what: &str,
+    in_flight: usize,
+    time: Duration,
+    queue: &Queue,
+    operation: impl Fn(Queue) -> F + Send + Clone + 'static,
+) where
+    F: Future<Output = bool> + Send,
+{
+    let (cpu, begin) = (cpu_time(), Instant::now());
+    let tasks: Vec<_> = (0..in_flight)
+        .map(|_| {
+            let (queue, operation) = (queue.clone(), operation.clone());
+            tokio::spawn(async move {
+                let mut micros = Vec::new();
+                while begin.elapsed() < time {
+                    let asked = Instant::now();
+                    if !operation(queue.clone()).await {
+                        break;
+                    }
+                    micros.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
+                }
+                micros
+            })
+        })
+        .collect();
+    let mut micros = Vec::new();
+    for task in tasks {
+        micros.extend(task.await.unwrap());
+    }
+    let elapsed = begin.elapsed();
+    let cpu = cpu_time().saturating_sub(cpu);
+    micros.sort_unstable();
+    let of = |share: f64| {
+        let at = ((micros.len() as f64 * share) as usize).min(micros.len().saturating_sub(1));
+        micros.get(at).map_or(0.0, |micros| f64::from(*micros) / 1000.0)
+    };
+    println!(
+        "{:<22}{:>10.0}{:>10.2}{:>10.2}{:>10.2}{:>12.1}",
+        format!("{what}, {in_flight}"),
+        micros.len() as f64 / elapsed.as_secs_f64(),
+        of(0.5),
+        of(0.99),
+        of(1.0),
+        cpu.as_secs_f64() * 1e6 / micros.len().max(1) as f64,
+    );
+}
+
+/// The time of the processor that this process has used.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let behind_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 =
+        behind_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
