@@ -135,6 +135,7 @@ impl Courier {
             }
             let want =
                 Receive { max: room, visibility_seconds: Some(HELD_SECONDS), wait: WAIT, attempt: None };
+            let began = self.inner.clock.now();
             let mut receiving = std::pin::pin!(self.queue.receive(want));
             let received = loop {
                 tokio::select! {
@@ -143,20 +144,33 @@ impl Courier {
                 }
             };
             match received {
+                // Nothing before its time: the queues are stopping. Whoever stops us has to get a word in.
+                Ok(deliveries) if deliveries.is_empty() && self.inner.clock.now().since(began) < WAIT => {
+                    self.pause(&mut under_way).await;
+                }
                 Ok(deliveries) => {
                     for delivery in deliveries {
                         let turn = throttle.turn(self.retry().per_second, self.inner.clock.now());
                         under_way.push(self.bring(delivery, turn));
                     }
                 }
-                Err(ReceiveError::Pipe(PipeError::Busy) | ReceiveError::OverLimit) => self.pause().await,
+                Err(ReceiveError::Pipe(PipeError::Busy) | ReceiveError::OverLimit) => {
+                    self.pause(&mut under_way).await;
+                }
                 Err(ReceiveError::Pipe(PipeError::Stopped(_) | PipeError::NoSuchQueue(_))) => return,
             }
         }
     }
 
-    async fn pause(&self) {
-        self.inner.clock.sleep_until(self.inner.clock.now() + PAUSE).await;
+    /// Takes nothing new for a while; what is under way goes on.
+    async fn pause(&self, under_way: &mut FuturesUnordered<impl Future<Output = ()>>) {
+        let mut over = std::pin::pin!(self.inner.clock.sleep_until(self.inner.clock.now() + PAUSE));
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                Some(()) = under_way.next(), if !under_way.is_empty() => {}
+            }
+        }
     }
 
     fn retry(&self) -> Retry {

@@ -50,6 +50,7 @@ impl Deliver for Hand {
 
 struct World {
     disk: Disk,
+    store: Arc<dyn Store>,
     clock: Arc<SteppedClock>,
     tasks: Tasks,
     pipes: Pipes,
@@ -79,21 +80,21 @@ impl World {
         let pipes = pipes.await.unwrap();
         let topics = Topics::open(TopicsOptions {
             pipes: pipes.clone(),
-            store,
+            store: Arc::clone(&store),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             tasks: tasks.clone(),
             envelope: Arc::new(Plain),
             deliver: Some(Arc::new(Hand(sender))),
             limits: TopicLimits::default(),
         });
-        Self { disk, clock, tasks, pipes, topics: topics.await.unwrap(), pushes }
+        Self { disk, store, clock, tasks, pipes, topics: topics.await.unwrap(), pushes }
     }
 
     /// As after a crash: nothing of the process is left, everything that was acknowledged is on disk.
     async fn reopened(self) -> Self {
         self.tasks.shutdown(Duration::from_secs(10)).await.unwrap();
-        let Self { disk, clock, tasks: _, pipes, topics, pushes } = self;
-        drop((pipes, topics, pushes));
+        let Self { disk, store, clock, tasks: _, pipes, topics, pushes } = self;
+        drop((pipes, topics, pushes, store));
         Self::open(disk, clock).await
     }
 
@@ -270,15 +271,23 @@ async fn a_delivery_is_tried_again_and_given_up_at_last() {
     let again = || Err(Undelivered::Again("busy".to_owned()));
     world.publish(&topic, message("hard")).await;
     assert_eq!(world.pushed(again()).await.tries, 1);
-    assert_eq!(world.pushed(again()).await.tries, 2, "at once");
-    // The third comes when its delay is over, and not by itself.
-    let third = loop {
-        world.clock.advance(Duration::from_secs(5));
-        tokio::select! {
-            push = world.pushes.recv() => break push.unwrap(),
-            () = tokio::task::yield_now() => {}
+    let (second, answer) = soon(world.pushes.recv()).await.unwrap();
+    assert_eq!(second.tries, 2, "at once");
+    let commits = world.store.stats().commits;
+    answer.send(again()).unwrap();
+    // That it is to wait has to be on disk before time passes.
+    soon(async {
+        while world.store.stats().commits == commits {
+            tokio::task::yield_now().await;
         }
-    };
+    })
+    .await;
+    // The third comes when its delay is over, and not before: between three quarters of it and all of it.
+    world.clock.advance(Duration::from_secs(29));
+    tokio::task::yield_now().await;
+    assert!(world.pushes.try_recv().is_err());
+    world.clock.advance(Duration::from_secs(12));
+    let third = soon(world.pushes.recv()).await.unwrap();
     assert_eq!(third.0.tries, 3);
     third.1.send(again()).unwrap();
     soon(async {
