@@ -10,6 +10,8 @@ mod call;
 mod dead_letters;
 mod delete;
 mod error;
+#[cfg(test)]
+mod fuzz_tests;
 mod message;
 mod permissions;
 mod query;
