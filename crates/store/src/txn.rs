@@ -49,7 +49,7 @@ pub enum Pre {
 /// One operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
-    /// Sets a key.
+    /// Sets a key. The value is kept as it was given: one that is a part of a larger buffer keeps all of that in memory.
     Put(Space, Key, Bytes),
     /// Removes a key; one that is not there is no error.
     Delete(Space, Key),
