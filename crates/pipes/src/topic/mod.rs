@@ -1,12 +1,12 @@
 //! Topics: what is published once reaches every subscription that wants it.
 //!
-//! A publish is acknowledged when a copy for each matching subscription is on disk. For a queue the copy is a message in that
-//! queue; for an HTTP endpoint it is one in a queue of the subscription's own ([`outbox`]), from which it is delivered with
-//! retries of its own: whoever is slow delays nobody else.
+//! A publish is acknowledged when a copy for each matching subscription is on disk. For a queue the copy is a message
+//! in that queue; for an HTTP endpoint it is one in a queue of the subscription's own ([`outbox`]), from which it is
+//! delivered with retries of its own: whoever is slow delays nobody else.
 //!
-//! Read in this order: [`settings`] and [`subscription`] (what there is), [`filter`] (who wants what), [`fanout`] (the core:
-//! who gets what), [`retry`] (when it is tried again), [`dedup`] and [`record`] (what is remembered), [`shell`] ([`Topics`],
-//! which everybody else uses), [`outbox`].
+//! Read in this order: [`settings`] and [`subscription`] (what there is), [`filter`] (who wants what), [`fanout`]
+//! (the core: who gets what), [`retry`] (when it is tried again), [`dedup`] and [`record`] (what is remembered),
+//! [`shell`] ([`Topics`], which everybody else uses), [`outbox`].
 
 mod dedup;
 mod fanout;

@@ -26,7 +26,8 @@ use crate::shell::{Queue, Receive};
 pub const IN_FLIGHT: usize = 16;
 /// For how long one delivery may take.
 pub const DEADLINE: Duration = Duration::from_secs(15);
-/// For how long a message is held while it is delivered: its turn under a throttle, and the deadline, with room to spare.
+/// For how long a message is held while it is delivered: its turn under a throttle, and the deadline, with room to
+/// spare.
 const HELD_SECONDS: u32 = 120;
 /// How long a receive waits.
 const WAIT: Duration = Duration::from_secs(20);
@@ -123,7 +124,8 @@ struct Courier {
 }
 
 impl Courier {
-    /// Returns when the queue is gone, or the store has stopped. May be dropped at any moment: what was not deleted comes back.
+    /// Returns when the queue is gone, or the store has stopped. May be dropped at any moment: what was not deleted
+    /// comes back.
     async fn run(&self) {
         let mut under_way = FuturesUnordered::new();
         let mut throttle = Throttle::default();

@@ -1,4 +1,5 @@
-//! What topics look like on disk. A record begins with the number of its format; what this version does not know it refuses.
+//! What topics look like on disk. A record begins with the number of its format; what this version does not know it
+//! refuses.
 
 use std::collections::BTreeMap;
 

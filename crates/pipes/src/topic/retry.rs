@@ -1,7 +1,7 @@
 //! When a delivery that failed is tried again: four phases, as SNS has them.
 //!
 //! ```text
-//! immediate (no delay) → pre-backoff (least delay) → backoff (from least to most) → post-backoff (most delay) → given up
+//! immediate (no delay) → pre-backoff (least delay) → backoff (least to most) → post-backoff (most delay) → given up
 //! ```
 
 use std::time::Duration;

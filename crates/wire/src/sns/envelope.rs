@@ -10,8 +10,8 @@ use pipes::{AttributeValue, TopicName};
 
 use super::names::{sequence, subscription_arn, topic_arn};
 
-/// Signs what subscribers are told. Without one, envelopes have no signature, rather than one that nobody can verify: an
-/// RSA key cannot be made with what the binary has, so it has to be given.
+/// Signs what subscribers are told. Without one, envelopes have no signature, rather than one that nobody can verify:
+/// an RSA key cannot be made with what the binary has, so it has to be given.
 pub trait Signer: Send + Sync + 'static {
     /// `1` for SHA-1, `2` for SHA-256.
     fn version(&self) -> &str;

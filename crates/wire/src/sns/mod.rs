@@ -1,8 +1,8 @@
 //! SNS: the query protocol, over topics.
 //!
-//! A request is decoded in the file of its action, which calls the topics and encodes what they say. [`ACTIONS`] lists them
-//! all; `call` is what each of them is given; `error` is the one place where a failure becomes an answer; `envelope` is how
-//! subscribers are told of a message.
+//! A request is decoded in the file of its action, which calls the topics and encodes what they say. [`ACTIONS`]
+//! lists them all; `call` is what each of them is given; `error` is the one place where a failure becomes an answer;
+//! `envelope` is how subscribers are told of a message.
 
 mod attributes;
 mod call;

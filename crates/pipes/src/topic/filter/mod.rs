@@ -1,5 +1,5 @@
-//! Filter policies: which messages a subscription wants. A policy is JSON; it is read once, with every rule checked, into
-//! sorted values and few patterns, and each message is held against that.
+//! Filter policies: which messages a subscription wants. A policy is JSON; it is read once, with every rule checked,
+//! into sorted values and few patterns, and each message is held against that.
 //!
 //! ```text
 //! {"store": ["a", {"prefix": "b-"}], "price": [{"numeric": [">", 0, "<=", 150]}], "$or": [{..}, {..}]}
@@ -50,7 +50,8 @@ enum Clause {
 /// What is asked under one name.
 #[derive(Clone, Debug, PartialEq)]
 struct Field {
-    /// The names that lead there, joined by `.`: a body that has a dot in a name and one that has an object are the same.
+    /// The names that lead there, joined by `.`: a body that has a dot in a name and one that has an object are the
+    /// same.
     path: Box<str>,
     rules: Rules,
 }

@@ -34,8 +34,8 @@ impl Wildcard {
         Ok(Self { pieces: pieces.into_boxed_slice() })
     }
 
-    /// Whether a text has this form. Each piece is taken where it is found first: with nothing but stars between them no
-    /// other place can be better.
+    /// Whether a text has this form. Each piece is taken where it is found first: with nothing but stars between them
+    /// no other place can be better.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let [first, middle @ .., last] = &*self.pieces else {
             return self.pieces.first().is_some_and(|whole| **whole == *text);

@@ -84,7 +84,8 @@ impl Topics {
         Ok(())
     }
 
-    /// Deletes a topic with its subscriptions; one that is not there is no error. What was published stays where it was put.
+    /// Deletes a topic with its subscriptions; one that is not there is no error. What was published stays where it
+    /// was put.
     pub async fn delete(&self, name: &TopicName) -> Result<(), TopicError> {
         let inner = &self.inner;
         let _changing = inner.change.lock().await;
@@ -106,7 +107,8 @@ impl Topics {
         Ok(())
     }
 
-    /// Queues, then subscriptions, then the topic: a crash between them leaves a topic with less, and never a part of nothing.
+    /// Queues, then subscriptions, then the topic: a crash between them leaves a topic with less, and never a part of
+    /// nothing.
     async fn delete_parts(&self, topic: &Topic) -> Result<(), TopicError> {
         for subscription in &topic.subscriptions {
             self.inner.remove_outbox(subscription).await?;

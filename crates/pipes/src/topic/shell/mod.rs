@@ -1,5 +1,5 @@
-//! The shell around the core: [`Topics`], which everybody else uses. It reads the clock, asks the core who gets what, puts
-//! that into queues, and remembers it.
+//! The shell around the core: [`Topics`], which everybody else uses. It reads the clock, asks the core who gets what,
+//! puts that into queues, and remembers it.
 
 mod admin;
 mod error;

@@ -1,7 +1,7 @@
 //! Publishing.
 //!
-//! Without order: who gets what, and one transaction. Where order is kept, the messages of a group pass one after another,
-//! and what was published within five minutes is not published again.
+//! Without order: who gets what, and one transaction. Where order is kept, the messages of a group pass one after
+//! another, and what was published within five minutes is not published again.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher};
@@ -77,8 +77,8 @@ impl Order {
 type Outcome = Result<Published, PublishError>;
 
 impl Topics {
-    /// Publishes messages. The answer comes when a copy of each for everybody who wants it is on disk. After an error the
-    /// same may be published again; some may have got it already.
+    /// Publishes messages. The answer comes when a copy of each for everybody who wants it is on disk. After an error
+    /// the same may be published again; some may have got it already.
     pub async fn publish(
         &self,
         name: &TopicName,

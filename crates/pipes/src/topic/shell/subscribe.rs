@@ -41,8 +41,8 @@ pub struct Subscribed {
 }
 
 impl Topics {
-    /// Subscribes an endpoint; the same again is no error. An address is asked first whether it wants that, and asked anew
-    /// if it has not answered.
+    /// Subscribes an endpoint; the same again is no error. An address is asked first whether it wants that, and asked
+    /// anew if it has not answered.
     pub async fn subscribe(&self, name: &TopicName, asked: Subscribe) -> Result<Subscribed, SubscribeError> {
         let inner = &self.inner;
         let _changing = inner.change.lock().await;
@@ -173,8 +173,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Ends a subscription; the caller holds [`Inner::change`]. The queue goes before the record, so that a crash between
-    /// the two leaves a subscription with an empty queue, and never a queue of nobody.
+    /// Ends a subscription; the caller holds [`Inner::change`]. The queue goes before the record, so that a crash
+    /// between the two leaves a subscription with an empty queue, and never a queue of nobody.
     pub(super) async fn end(self: &Arc<Self>, id: SubscriptionId) -> Result<(), TopicError> {
         let Some((there, _)) = self.subscription(id) else { return Ok(()) };
         let txn = Txn::new().delete(SUB, subscription_key(&there.topic, id));
