@@ -6,15 +6,17 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a measurement that cannot go on ends
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kit::{SystemClock, Tasks};
 use pipes::{Declared, Limits, Options, Outgoing, Pipes, Queue, Receive, Settings};
+use store::Store;
 
 const BODY: usize = 1024;
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
+const QUEUES: usize = 100_000;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -26,16 +28,10 @@ fn main() {
 }
 
 async fn measure(directory: PathBuf, time: Duration) {
-    let store = store::open(store::Options::new(directory, pipes::SPACES)).unwrap();
+    let store = open_store(&directory);
     let tasks = Tasks::new();
-    let options = Options {
-        store: Arc::clone(&store),
-        clock: Arc::new(SystemClock::new()),
-        tasks: tasks.clone(),
-        limits: Limits::default(),
-    };
     let opening = Instant::now();
-    let pipes = Pipes::open(options).await.unwrap();
+    let pipes = open(&store, &tasks).await;
     println!("opened in {:.1?} with {} queues", opening.elapsed(), pipes.queues("", None, usize::MAX).len());
     let settings = Settings { visibility_seconds: 600, ..Settings::default() };
     let name: pipes::QueueName = "bench".parse().unwrap();
@@ -81,9 +77,58 @@ async fn measure(directory: PathBuf, time: Duration) {
     }
     let stats = store.stats();
     println!("{} commits, {} syncs, {} MB on disk", stats.commits, stats.syncs, stats.disk_bytes >> 20);
+    many_queues(&pipes).await;
     drop((queue, pipes));
     tasks.shutdown(Duration::from_secs(10)).await.unwrap();
     store.close().await;
+    drop(store);
+    let before = resident();
+    let store = open_store(&directory);
+    println!("opened the store in {:.1?}", before.1.elapsed());
+    let (before, tasks) = (resident(), Tasks::new());
+    let pipes = open(&store, &tasks).await;
+    let bytes = resident().0.saturating_sub(before.0) / QUEUES;
+    println!("opened {QUEUES} queues in {:.1?}, {bytes} bytes each", before.1.elapsed());
+    drop(pipes);
+}
+
+/// Makes many queues; every tenth has a message.
+async fn many_queues(pipes: &Pipes) {
+    let begin = Instant::now();
+    for hundred in 0..QUEUES / 100 {
+        let made = (0..100).map(|at| async move {
+            let name: pipes::QueueName = format!("many-{hundred}-{at}").parse().unwrap();
+            let (settings, tags) = (Settings::default(), BTreeMap::new());
+            pipes.create_queue(name.clone(), settings, tags, Declared::AtRunTime).await.unwrap();
+            if at % 10 == 0 {
+                let message = Outgoing { body: "a message".into(), ..Outgoing::default() };
+                pipes.queue(&name).unwrap().send(vec![message]).await.unwrap().remove(0).unwrap();
+            }
+        });
+        futures_util::future::join_all(made).await;
+    }
+    println!("made {QUEUES} queues in {:.1?}", begin.elapsed());
+}
+
+fn open_store(directory: &Path) -> Arc<dyn Store> {
+    store::open(store::Options::new(directory, pipes::SPACES)).unwrap()
+}
+
+async fn open(store: &Arc<dyn Store>, tasks: &Tasks) -> Pipes {
+    let options = Options {
+        store: Arc::clone(store),
+        clock: Arc::new(SystemClock::new()),
+        tasks: tasks.clone(),
+        limits: Limits::default(),
+    };
+    Pipes::open(options).await.unwrap()
+}
+
+/// Bytes that the process has in memory, now.
+fn resident() -> (usize, Instant) {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: usize = pages.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    (pages * 4096, Instant::now())
 }
 
 /// Runs an operation over and over, so many at once, until the time is over or it says that there is nothing left.

@@ -122,6 +122,11 @@ impl SeqSet {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
     /// All of them, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.chunks.iter().flat_map(|(high, chunk)| {

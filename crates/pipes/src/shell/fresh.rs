@@ -1,11 +1,14 @@
 //! The newest bodies of a queue, so that a receive that follows its send closely does not ask the store.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kit::Timestamp;
+
+use crate::queue::core::SequenceHasher;
 
 /// For how long bodies are kept of a queue that nothing is sent to.
 pub(super) const KEPT: Duration = Duration::from_secs(30);
@@ -16,7 +19,7 @@ const OVERHEAD: usize = 64;
 /// Records by sequence.
 #[derive(Default)]
 pub(super) struct Fresh {
-    records: HashMap<u64, Bytes>,
+    records: HashMap<u64, Bytes, BuildHasherDefault<SequenceHasher>>,
     /// Oldest first; some may have been taken.
     order: VecDeque<u64>,
     bytes: usize,

@@ -323,7 +323,7 @@ impl Core {
 
 /// Sequences follow each other: they need no more of a hash than to be spread.
 #[derive(Clone, Copy, Debug, Default)]
-struct SequenceHasher(u64);
+pub(crate) struct SequenceHasher(u64);
 
 impl Hasher for SequenceHasher {
     fn finish(&self) -> u64 {

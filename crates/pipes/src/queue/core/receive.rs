@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kit::Timestamp;
 
-use super::{Attempt, Core, Decision, Known, REMEMBERED_SECONDS, State};
+use super::{Attempt, Core, Decision, Known, MOST_HIDDEN_SECONDS, REMEMBERED_SECONDS, State};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Core {
     pub fn receive(&mut self, want: &Want<'_>, now: Timestamp) -> Result<Decision<Vec<Taken>>, OverLimit> {
         let wake = self.pass(now);
         let visibility = want.visibility_seconds.unwrap_or(self.settings.visibility_seconds);
-        let visible_at = now + Duration::from_secs(visibility.into());
+        let visible_at = now + Duration::from_secs(visibility.min(MOST_HIDDEN_SECONDS).into());
         let attempt = want.attempt.filter(|_| self.is_fifo());
         if let Some(again) = attempt.and_then(|attempt| self.again(attempt, visible_at, now)) {
             return Ok(Decision { wake, ..again });
