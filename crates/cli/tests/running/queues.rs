@@ -175,3 +175,54 @@ fn another_app_on_the_same_port_is_told_who_holds_it_and_what_ran_goes_on() {
     assert_eq!(world.get("/").status, 200);
     world.ok(&["down"]);
 }
+
+#[test]
+fn a_topic_of_the_file_brings_what_is_published_to_every_queue_that_takes_it() {
+    let world = app(r#"
+pipes: { listen: "127.0.0.1:0" }
+services:
+  orders:
+    command: [ECHO]
+    topics: [order-placed]
+  settlement:
+    command: [ECHO]
+    queues:
+      settle: { from: orders/order-placed }
+      large: { from: { topic: orders/order-placed, raw: true, filter_scope: body, filter: { total: [{ numeric: [">=", 100] }] } } }
+"#);
+    world.ok(&["up", "-d", "--wait"]);
+    let publish = |total: u32| {
+        let body = format!(
+            "Action=Publish&Version=2010-03-31&TopicArn=arn:aws:sns:us-east-1:000000000000:order-placed&Message=%7B%22total%22:{total}%7D"
+        );
+        let address = world.status().unwrap().pipes.unwrap().replace("http://", "");
+        let answer = post(&address, "/", "application/x-www-form-urlencoded", &body);
+        assert!(answer.contains("200 OK") && answer.contains("<MessageId>"), "{answer}");
+    };
+    publish(10);
+    publish(200);
+    let settle = bodies(&world, &["receive", "settle", "-n", "10"]);
+    assert_eq!(settle.len(), 2);
+    let envelope: serde_json::Value = serde_json::from_str(&settle[0]).unwrap();
+    assert_eq!(
+        (&envelope["Type"], &envelope["Message"]),
+        (&"Notification".into(), &r#"{"total":10}"#.into())
+    );
+    assert_eq!(bodies(&world, &["receive", "large"]), [r#"{"total":200}"#]);
+    assert_eq!(counts(&world, "large"), (0, 0));
+    world.ok(&["down"]);
+}
+
+fn post(address: &str, path: &str, content_type: &str, body: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}

@@ -39,8 +39,7 @@ pub(crate) fn given(
         }
         for topic in app.pipes.topics.values() {
             if topic.owner == *name || topic.allow.contains_key(name) {
-                let arn = format!("arn:aws:sns:{REGION}:{ACCOUNT}:{}", topic.wire_name());
-                given.insert(format!("{}_TOPIC_ARN", variable(&topic.name)), arn);
+                given.insert(format!("{}_TOPIC_ARN", variable(&topic.name)), topic_arn(&topic.wire_name()));
             }
         }
         (name.clone(), given)
@@ -56,6 +55,11 @@ pub(crate) fn endpoint(address: SocketAddr) -> String {
 /// Where clients find a queue.
 pub(crate) fn queue_url(address: SocketAddr, queue: &str) -> String {
     format!("{}/{ACCOUNT}/{queue}", endpoint(address))
+}
+
+/// What clients call a topic by.
+pub(crate) fn topic_arn(topic: &str) -> String {
+    format!("arn:aws:sns:{REGION}:{ACCOUNT}:{topic}")
 }
 
 /// An address that a process of this machine can connect to.

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use control::{Happening, Level};
+use identity::access::{self, Grants, Verb};
+use identity::policy::{self, Context, Policy, PolicyKind};
 use identity::sigv4::{Body, Scope, SignatureError, Verifier, View};
 use identity::{KeyBook, Principal};
 use kit::{Clock, SystemClock};
-use manifest::spec::{self, Access, ServiceName, Verb};
+use manifest::spec::{self, Access, ServiceName};
 use wire::{Caller, Denied, Gatekeeper, RequestView, Resource};
 
 use crate::edge::Tell;
@@ -71,29 +73,52 @@ impl Gate {
         Ok(Caller { name, key: key.into() })
     }
 
-    /// What the file says about it; `None`: it may.
-    fn refusal(&self, caller: &Caller, action: &str, resource: &Resource<'_>) -> Option<String> {
-        let verb = verb_of(action)?;
-        if matches!(&*caller.key, "key" | "root") {
-            return None; // made by whoever runs the node, for whatever they need
+    /// Why they may not; `None`: they may.
+    fn refusal(&self, caller: &Caller, action: &str, resource: &Resource<'_>) -> Option<Refused> {
+        let principal = principal(caller);
+        let who = principal.as_ref().map_or(policy::Caller::Anonymous, policy::Caller::Principal);
+        let arn = resource.arn();
+        let grants = self.grants(resource).unwrap_or_else(|| {
+            // What the file does not name was made at run time: it belongs to whoever has credentials of the app.
+            principal.clone().map(Grants::of).unwrap_or_default()
+        });
+        let grants = match principal {
+            // Made by whoever runs the node, for whatever they need.
+            Some(Principal::Key(_)) => principal.clone().map(Grants::of).unwrap_or_default(),
+            _ => grants,
+        };
+        let policy = match resource.policy.map(|text| Policy::parse(text, PolicyKind::Resource)) {
+            Some(Err(error)) => {
+                let why = format!("the policy of `{arn}` cannot be read: {error}");
+                return Some(Refused { answer: why.clone(), told: why });
+            }
+            Some(Ok(policy)) => Some(policy),
+            None => None,
+        };
+        let context = || Context::of(who, self.clock.now(), None, false);
+        let access = access::decide(who, action, &arn, &grants, policy.as_ref(), context);
+        if access.allowed {
+            return None;
         }
+        let shown = principal.as_ref().map_or_else(|| ANYBODY.to_owned(), ToString::to_string);
+        Some(Refused {
+            answer: access.message(who, action, &arn),
+            told: format!("{shown} may not {action} on `{}`: {}", resource.name, access.why),
+        })
+    }
+
+    /// Whose it is and whom the file lets do what; `None`: the file has no such queue or topic.
+    fn grants(&self, resource: &Resource<'_>) -> Option<Grants> {
         let wanted = self.wanted.load();
         let name = resource.name.strip_suffix(spec::PipeName::FIFO).unwrap_or(resource.name);
         let name: spec::PipeName = name.parse().ok()?;
-        let service = (*caller.key == *"service").then(|| caller.name.parse::<ServiceName>().ok()).flatten();
-        let may = |owner: &ServiceName, allowed: &dyn Fn(&ServiceName) -> bool| match &service {
-            Some(service) if allowed(service) => None,
-            Some(service) => Some(format!(
-                "service `{service}` may not {action} on `{}`: it is {owner}'s, and the file does not allow it",
-                resource.name
-            )),
-            None => Some(format!("{} may not {action} on `{}`", caller.name, resource.name)),
+        let (owner, allow) = match resource.service {
+            "sqs" => wanted.queues.get(&name).map(|queue| (&queue.owner, &queue.allow))?,
+            _ => wanted.topics.get(&name).map(|topic| (&topic.owner, &topic.allow))?,
         };
-        // What the file does not name was made by an SDK and belongs to the app.
-        match resource.service {
-            "sqs" => wanted.queues.get(&name).and_then(|q| may(&q.owner, &|service| q.may(service, verb))),
-            _ => wanted.topics.get(&name).and_then(|t| may(&t.owner, &|service| t.may(service, verb))),
-        }
+        let service = |name: &ServiceName| Principal::Service(name.as_str().into());
+        let named = allow.iter().map(|(name, verbs)| (service(name), verbs.iter().flat_map(verbs_of)));
+        Some(named.fold(Grants::of(service(owner)), |grants, (who, verbs)| grants.naming(who, verbs)))
     }
 
     /// Tells `what` unless it was told before, by what `same` names.
@@ -146,13 +171,13 @@ impl Gatekeeper for Gate {
     }
 
     fn may(&self, caller: &Caller, action: &str, resource: &Resource<'_>) -> Result<(), Denied> {
-        let Some(why) = self.refusal(caller, action, resource) else { return Ok(()) };
+        let Some(Refused { answer, told }) = self.refusal(caller, action, resource) else { return Ok(()) };
         if self.enforces() {
-            return Err(Denied::Forbidden(why));
+            return Err(Denied::Forbidden(answer));
         }
         self.told(
-            &why,
-            &format!("would be refused: {why}"),
+            &told,
+            &format!("would be refused: {told}"),
             "pipes.forbidden",
             "name it under `allow` of the queue or topic; `pipes.access: enforce` refuses it",
         );
@@ -180,18 +205,35 @@ fn denied(error: &SignatureError) -> Denied {
     }
 }
 
-/// What an action needs; `None`: nothing that is kept from anybody who came in.
-fn verb_of(action: &str) -> Option<Verb> {
-    let (service, action) = action.split_once(':')?;
-    let action = action.strip_suffix("Batch").unwrap_or(action);
-    Some(match (service, action) {
-        ("sqs", "SendMessage") => Verb::Send,
-        ("sqs", "ReceiveMessage" | "DeleteMessage" | "ChangeMessageVisibility") => Verb::Receive,
-        ("sns", "Publish") => Verb::Publish,
-        ("sns", "Subscribe" | "ConfirmSubscription" | "Unsubscribe") => Verb::Subscribe,
-        (_, read) if read.starts_with("Get") || read.starts_with("List") => return None,
-        _ => Verb::Manage,
-    })
+/// Why somebody may not do something.
+struct Refused {
+    /// In the words of the service.
+    answer: String,
+    /// For whoever runs the app.
+    told: String,
+}
+
+/// Who a caller of [`Gate::admit`] is; `None`: nobody that is known.
+fn principal(caller: &Caller) -> Option<Principal> {
+    let name = || Arc::clone(&caller.name);
+    match &*caller.key {
+        "service" => Some(Principal::Service(name())),
+        "function" => Some(Principal::Function(name())),
+        "key" => Some(Principal::Key(name())),
+        "root" => Some(Principal::Root),
+        _ => None,
+    }
+}
+
+/// What the file calls `receive` is what makes a consumer.
+fn verbs_of(verb: &spec::Verb) -> Vec<Verb> {
+    match verb {
+        spec::Verb::Send => vec![Verb::Send],
+        spec::Verb::Receive => vec![Verb::Consume],
+        spec::Verb::Publish => vec![Verb::Publish],
+        spec::Verb::Subscribe => vec![Verb::Subscribe],
+        spec::Verb::Manage => vec![Verb::Manage],
+    }
 }
 
 #[cfg(test)]
@@ -203,7 +245,7 @@ mod tests {
         let gate = Gate::new(book, SystemClock::new(), Arc::new(|_| ()));
         let settle: spec::PipeName = "settle".parse().unwrap();
         let mut queue = spec::Queue::new(settle.clone(), "settlement".parse().unwrap());
-        queue.allow.insert("orders".parse().unwrap(), [Verb::Send].into());
+        queue.allow.insert("orders".parse().unwrap(), [spec::Verb::Send].into());
         let queues = [(settle, queue)].into();
         gate.put(spec::Pipes { queues, access, ..spec::Pipes::default() });
         gate

@@ -1,9 +1,11 @@
 //! Queues and topics of an app: the store, what is kept in it, and the faces that clients know, on threads of their own.
 //! They begin with the first file that asks for them.
 //!
-//! Read in this order: [`Broker`], `settings` and `environment` (from the file, pure), `gate` (who may do what), `push` and
-//! `envelope` (queues that are handed to a service), `secret`.
+//! Read in this order: [`Broker`], `declare` with `settings` (what the file wants), `environment` (what services find), `gate`
+//! (who may do what), `push` and `envelope` (queues that are handed to a service), `courier` (topics to addresses), `secret`.
 
+mod courier;
+mod declare;
 mod envelope;
 mod environment;
 mod gate;
@@ -21,8 +23,9 @@ use arc_swap::ArcSwapOption;
 use identity::KeyBook;
 use kit::{Clock, Explain, Help, OnError, SystemClock, Tasks};
 use manifest::spec::{self, App, ServiceName};
-use pipes::{Declared, Pipes, QueueName};
-use store::{EngineKind, Store};
+use pipes::topic::{self, TopicLimits, Topics, TopicsOptions};
+use pipes::{Pipes, QueueName};
+use store::{EngineKind, Space, Store};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +35,19 @@ use crate::port_holder;
 use gate::Gate;
 
 pub(crate) use environment::{endpoint, queue_url};
+
+/// What is kept in the store.
+static SPACES: &[Space] = &SPACES_OF_BOTH;
+const SPACES_OF_BOTH: [Space; pipes::SPACES.len() + topic::SPACES.len()] = {
+    let mut all = [pipes::SPACES[0]; pipes::SPACES.len() + topic::SPACES.len()];
+    let mut at = 0;
+    while at < all.len() {
+        let queues = pipes::SPACES.len();
+        all[at] = if at < queues { pipes::SPACES[at] } else { topic::SPACES[at - queues] };
+        at += 1;
+    }
+    all
+};
 
 /// Where the store is, in the state directory.
 const DIRECTORY: &str = "store";
@@ -103,6 +119,7 @@ struct Running {
     engine: spec::Engine,
     store: Arc<dyn Store>,
     pipes: Pipes,
+    topics: Topics,
     tasks: Tasks,
     server: wire::Server,
     listening: Option<Listening>,
@@ -178,13 +195,13 @@ impl Broker {
         };
         let (_, gate) = self.door()?;
         if running.is_none() {
-            *running = Some(self.open(wanted.engine, Arc::clone(gate)).await?);
+            *running = Some(self.open(wanted.engine, address, Arc::clone(gate)).await?);
         }
         let Some(running) = running.as_mut() else { return Ok(()) };
         if running.engine != wanted.engine {
             return Err(BrokerError::Engine);
         }
-        declare(&running.pipes, wanted).await?;
+        running.declare(wanted).await?;
         gate.put(wanted.clone());
         running.listen(address)?;
         running.push(wanted, mesh);
@@ -211,7 +228,12 @@ impl Broker {
         Ok(self.door.get_or_init(|| (book, gate)))
     }
 
-    async fn open(&self, engine: spec::Engine, gate: Arc<Gate>) -> Result<Running, BrokerError> {
+    async fn open(
+        &self,
+        engine: spec::Engine,
+        address: SocketAddr,
+        gate: Arc<Gate>,
+    ) -> Result<Running, BrokerError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("atoll-pipes")
@@ -226,20 +248,28 @@ impl Broker {
             tasks: tasks.clone(),
             limits: pipes::Limits::default(),
         };
-        let opening = runtime.spawn(Pipes::open(options)).await;
-        let pipes = match opening {
-            Ok(Ok(pipes)) => pipes,
-            Ok(Err(error)) => return Err(BrokerError::Read(kit::report::chain(&error))),
-            Err(panicked) => return Err(BrokerError::Read(panicked.to_string())),
+        let pipes = read(runtime.spawn(Pipes::open(options)).await)?;
+        let options = TopicsOptions {
+            pipes: pipes.clone(),
+            store: Arc::clone(&store),
+            clock: Arc::new(self.clock.clone()),
+            tasks: tasks.clone(),
+            envelope: Arc::new(wire::sns::Envelopes::new(&environment::endpoint(address), None)),
+            deliver: Some(Arc::new(courier::Courier::new())),
+            limits: TopicLimits::default(),
         };
+        let topics = read(runtime.spawn(Topics::open(options)).await)?;
         let server = wire::Server::new(wire::Options {
-            faces: vec![Arc::new(wire::Sqs::new(pipes.clone()))],
+            faces: vec![
+                Arc::new(wire::Sqs::new(pipes.clone())),
+                Arc::new(wire::sns::Sns::new(topics.clone(), pipes.clone())),
+            ],
             gate,
             witness: Arc::new(wire::Unseen),
             limits: wire::Limits::default(),
         });
         let pushed = BTreeMap::new();
-        Ok(Running { runtime, engine, store, pipes, tasks, server, listening: None, pushed })
+        Ok(Running { runtime, engine, store, pipes, topics, tasks, server, listening: None, pushed })
     }
 
     /// Opens the store, which the node before this one may still be about to close.
@@ -247,7 +277,7 @@ impl Broker {
         let directory = self.state_dir.join(DIRECTORY);
         let give_up = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let mut options = store::Options::new(&directory, pipes::SPACES);
+            let mut options = store::Options::new(&directory, SPACES);
             options.engine = match engine {
                 spec::Engine::Fjall => EngineKind::Fjall,
                 spec::Engine::Redb => EngineKind::Redb,
@@ -262,6 +292,16 @@ impl Broker {
                 Err(panicked) => return Err(BrokerError::Read(panicked.to_string())),
             }
         }
+    }
+}
+
+fn read<T, E: std::error::Error + 'static>(
+    opened: Result<Result<T, E>, tokio::task::JoinError>,
+) -> Result<T, BrokerError> {
+    match opened {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(error)) => Err(BrokerError::Read(kit::report::chain(&error))),
+        Err(panicked) => Err(BrokerError::Read(panicked.to_string())),
     }
 }
 
@@ -294,6 +334,13 @@ impl Running {
             before.stop.cancel();
         }
         Ok(())
+    }
+
+    /// On the runtime of its own: what is made may have tasks.
+    async fn declare(&self, wanted: &spec::Pipes) -> Result<(), BrokerError> {
+        let (pipes, topics, wanted) = (self.pipes.clone(), self.topics.clone(), wanted.clone());
+        let declaring = self.runtime.spawn(async move { declare::declare(&pipes, &topics, &wanted).await });
+        declaring.await.unwrap_or_else(|panicked| Err(BrokerError::Read(panicked.to_string())))
     }
 
     /// Hands queues to services as the file says; what has not changed goes on.
@@ -341,11 +388,11 @@ impl Running {
     }
 
     async fn close(self) {
-        let Self { runtime, store, pipes, tasks, server, .. } = self;
+        let Self { runtime, store, pipes, topics, tasks, server, .. } = self;
         if let Err(late) = tasks.shutdown(GRACE).await {
             tracing::warn!("{late}");
         }
-        drop((pipes, server));
+        drop((pipes, topics, server));
         // Whoever opens it next must find it closed; a runtime is not to be dropped where tasks run.
         let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(GRACE)).await;
         store.close().await;
@@ -376,37 +423,4 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// Makes the queues that the file names and are not there, and sets all of them to what it says. Two passes: a queue may
-/// name any other as the one for its dead letters.
-async fn declare(pipes: &Pipes, wanted: &spec::Pipes) -> Result<(), BrokerError> {
-    let queues: Vec<_> = wanted.queues.values().filter_map(|queue| settings::of(queue, wanted)).collect();
-    let failed = |name: &QueueName, error: &(dyn std::error::Error + 'static)| BrokerError::Declare {
-        what: "queue",
-        name: name.to_string(),
-        why: kit::report::chain(error),
-    };
-    for (name, settings) in &queues {
-        if pipes.queue(name).is_none() {
-            let alone = pipes::Settings { dead_letter: None, ..settings.clone() };
-            let made = pipes.create_queue(name.clone(), alone, BTreeMap::new(), Declared::InFile).await;
-            made.map_err(|error| failed(name, &error))?;
-        }
-    }
-    for (name, settings) in queues {
-        let Some(queue) = pipes.queue(&name) else { continue };
-        // What was set at run time and the file has no word for stays.
-        let before = queue.settings();
-        let settings = pipes::Settings {
-            policy: before.policy.clone(),
-            kept: before.kept.clone(),
-            dead_letters_from: before.dead_letters_from.clone(),
-            ..settings
-        };
-        if *before != settings {
-            queue.set(settings).await.map_err(|error| failed(&name, &error))?;
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,95 @@
+//! Brings what topics have to the addresses that are subscribed to them. When, and how often, is decided in `pipes`.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kit::BoxFuture;
+use pipes::topic::{Deliver, Push, PushKind, Undelivered};
+
+/// How much of an answer is read, so that its connection can be used again.
+const ANSWER_BYTES: usize = 16 * 1024;
+
+/// The client that carries notifications.
+pub(crate) struct Courier(Client<HttpConnector, Full<Bytes>>);
+
+impl Courier {
+    pub(crate) fn new() -> Self {
+        Self(Client::builder(TokioExecutor::new()).build_http())
+    }
+}
+
+impl Deliver for Courier {
+    fn deliver(&self, push: Push) -> BoxFuture<'_, Result<(), Undelivered>> {
+        Box::pin(async move {
+            let request = request(&push)?;
+            let answer = self
+                .0
+                .request(request)
+                .await
+                .map_err(|error| Undelivered::Again(kit::report::chain(&error)))?;
+            let status = answer.status();
+            let _ = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await; // only so that it is gone
+            judge(status)
+        })
+    }
+}
+
+/// What a status says of another try.
+fn judge(status: StatusCode) -> Result<(), Undelivered> {
+    match status.as_u16() {
+        200..=299 => Ok(()),
+        429 | 500..=599 => Err(Undelivered::Again(format!("it answered {status}"))),
+        _ => Err(Undelivered::Never(format!("it answered {status}"))),
+    }
+}
+
+/// The request of one delivery, with the headers that SNS sends.
+fn request(push: &Push) -> Result<Request<Full<Bytes>>, Undelivered> {
+    let never = |why: &str| Undelivered::Never(why.to_owned());
+    let uri: Uri = push.url.parse().map_err(|_| never("its address is none"))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(never("addresses with TLS are not served yet"));
+    }
+    let kind = match push.kind {
+        PushKind::Question => "SubscriptionConfirmation",
+        PushKind::Notification => "Notification",
+    };
+    let topic = super::environment::topic_arn(push.topic.as_str());
+    let mut request = Request::post(uri)
+        .header(USER_AGENT, "Amazon Simple Notification Service Agent")
+        .header("x-amz-sns-message-type", kind)
+        .header("x-amz-sns-message-id", &push.message_id)
+        .header("x-amz-sns-subscription-arn", format!("{topic}:{}", push.subscription))
+        .header("x-amz-sns-topic-arn", topic);
+    if push.raw && push.kind == PushKind::Notification {
+        request = request.header("x-amz-sns-rawdelivery", "true");
+    }
+    if let Some(trace) = push.trace.as_deref().and_then(|trace| HeaderValue::from_str(trace).ok()) {
+        let name = if trace.as_bytes().starts_with(b"Root=") { "x-amzn-trace-id" } else { "traceparent" };
+        request = request.header(name, trace);
+    }
+    let content_type = push.content_type.as_deref().unwrap_or("text/plain; charset=UTF-8");
+    let request = request.header(CONTENT_TYPE, content_type);
+    request.body(Full::new(push.body.clone())).map_err(|_| never("its content type is none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_try_follows_what_may_pass() {
+        let judged = |status: u16| judge(StatusCode::from_u16(status).unwrap());
+        assert!(judged(204).is_ok());
+        for passing in [429, 500, 503] {
+            assert!(matches!(judged(passing), Err(Undelivered::Again(_))), "{passing}");
+        }
+        for lasting in [301, 400, 403, 404, 410] {
+            assert!(matches!(judged(lasting), Err(Undelivered::Never(_))), "{lasting}");
+        }
+    }
+}
