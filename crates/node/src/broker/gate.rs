@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(
             *told.lock().unwrap(),
             [
-                "would be refused: service `orders` may not sqs:ReceiveMessage on `settle`: it is settlement's, and the file does not allow it"
+                "would be refused: service `orders` may not sqs:ReceiveMessage on `settle`: its owner has not named them for `receive`, and no policy allows it"
             ]
         );
     }
