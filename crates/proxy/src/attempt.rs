@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use manifest::spec::{InstanceId, Wire};
 use registry::{Endpoint, Lease, Moment};
 use tokio::time::Instant;
@@ -14,7 +14,6 @@ use crate::deadline::Deadline;
 use crate::engine::{Broken, Reply, UpstreamConnection, h2};
 use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
-use crate::fields::Fields;
 use crate::guard::Ended;
 use crate::head::forward::Attempt;
 use crate::head::{self, Framing};
@@ -22,8 +21,6 @@ use crate::policy::breaker::Pass;
 use crate::table::Target;
 use crate::thread::Thread;
 use crate::upload::{Gate, Upload};
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What a try is waiting for: names the failure when its time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +120,11 @@ async fn attempt_http2(
 ) -> Result<(Reply, Lease), Failure> {
     let limits = &thread.limits;
     let instance = lease.endpoint().id();
+    if head::wants_upgrade(&asked.head).is_some() {
+        // RFC 9113 §8.6: there are no upgrades. Without it the service would be asked for something else.
+        let detail = format!("`{instance}` speaks HTTP/2, on which no protocol can be switched");
+        return Err(Failure::new(Kind::UpgradeFailed, detail));
+    }
     let request = h2::client::request(asked, attempt, limits)?;
     phase.set(Phase::Connection);
     let opened = || thread.counters.upstream_opened();
@@ -171,6 +173,10 @@ fn no_answer(instance: &InstanceId, broken: Broken, upload: &Upload, reused: boo
     }
     let closed = format!("`{instance}` closed the connection before it answered");
     match broken {
+        Broken::Refused(error) => {
+            let refused = format!("`{instance}` refused the stream");
+            Failure::new(Kind::ConnectionRefused, refused).inside(error)
+        }
         Broken::Unsent(error) => Failure::new(Kind::ClosedUnsent, closed).inside(error),
         Broken::Closed(error) if reused => Failure::new(Kind::ClosedReused, closed).inside(error),
         Broken::Closed(error) => Failure::new(Kind::ConnectionTerminated, closed).inside(error),
@@ -200,12 +206,13 @@ pub(crate) fn learn(
     let ended = match outcome {
         Ok((reply, _)) => {
             endpoint.record_success();
-            if is_gateway_failure(reply.status) {
+            let status = reply.amounts_to();
+            if is_gateway_failure(status) {
                 endpoint.failed(took, outlier, now);
             } else {
                 endpoint.succeeded(took, now);
             }
-            Ended::answered(reply.status, is_grpc_failure(&reply.fields))
+            Ended::answered(status)
         }
         Err(failure) => {
             let of_the_connection = failure.kind.is_of_the_connection();
@@ -229,11 +236,4 @@ pub(crate) fn learn(
 /// A service, or a proxy before it, says that it cannot.
 pub(crate) fn is_gateway_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 502..=504)
-}
-
-/// An answer of gRPC that is a failure of the service, as far as its head tells: UNKNOWN, DEADLINE_EXCEEDED,
-/// INTERNAL, UNAVAILABLE, DATA_LOSS.
-fn is_grpc_failure(fields: &Fields) -> bool {
-    head::is_grpc(fields)
-        && fields.get(&GRPC_STATUS).is_some_and(|code| matches!(code, b"2" | b"4" | b"13" | b"14" | b"15"))
 }

@@ -124,7 +124,7 @@ impl<'a> Compiler<'a> {
         for (number, limit) in rule.limits.iter().enumerate() {
             filters.push(Box::new(Limit::new(self.guards.rates(), route, number, limit)));
         }
-        if let Some(faults) = Faults::new(&rule.faults) {
+        if let Some(faults) = Faults::new(&rule.faults, rule.timeout) {
             filters.push(Box::new(faults));
         }
         filters

@@ -14,10 +14,10 @@ use crate::deadline::Deadline;
 use crate::exchange::{Answer, Exchange};
 use crate::failure::{Failure, Side};
 use crate::retry::Call;
-use crate::stale;
 use crate::table::Target;
 use crate::thread::Thread;
 use crate::upload::Upload;
+use crate::{grpc, stale};
 
 /// Says in an answer where it comes from.
 const FALLBACK: HeaderName = HeaderName::from_static("x-atoll-fallback");
@@ -78,7 +78,7 @@ impl Fallback {
 /// Whether there is nothing for the client to use: a failure that is not the client's own, or an answer of 5xx.
 fn is_bad(outcome: &Result<Answer, Failure>) -> bool {
     match outcome {
-        Ok(answer) => answer.status.is_server_error(),
+        Ok(answer) => grpc::amounts_to(answer.status, &answer.fields).is_server_error(),
         Err(failure) => failure.side() != Side::Client,
     }
 }
@@ -105,5 +105,5 @@ async fn elsewhere(
         }
     }
     let answer = Call { thread, exchange, upload, target, rule, deadline, now }.run().await.ok()?;
-    (!answer.status.is_server_error()).then_some(answer)
+    (!grpc::amounts_to(answer.status, &answer.fields).is_server_error()).then_some(answer)
 }

@@ -8,6 +8,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use crate::body::Body;
 use crate::exchange::Answer;
 use crate::failure::{Failure, Kind};
+use crate::fields::Fields;
+use crate::head;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -35,6 +37,23 @@ pub(crate) fn tell(failure: &Failure, answer: &mut Answer) {
     answer.set_header(STATUS, HeaderValue::from(code(failure.kind) as u16));
     if let Ok(message) = HeaderValue::from_str(&escaped(&failure.detail)) {
         answer.set_header(MESSAGE, message);
+    }
+}
+
+/// What an answer amounts to, as a status of HTTP. A failure of gRPC comes with 200 and says so in the head, if nothing came
+/// before it ("Trailers-Only"). One that comes in the trailers of an answer is seen by the client alone: by then the answer
+/// is on its way.
+pub(crate) fn amounts_to(status: StatusCode, fields: &Fields) -> StatusCode {
+    if status != StatusCode::OK {
+        return status;
+    }
+    let Some(code) = fields.get(&STATUS).filter(|_| head::is_grpc(fields)) else { return status };
+    match code {
+        b"2" | b"13" | b"15" => StatusCode::INTERNAL_SERVER_ERROR, // UNKNOWN, INTERNAL, DATA_LOSS
+        b"4" => StatusCode::GATEWAY_TIMEOUT,                       // DEADLINE_EXCEEDED
+        b"8" => StatusCode::TOO_MANY_REQUESTS,                     // RESOURCE_EXHAUSTED
+        b"14" => StatusCode::SERVICE_UNAVAILABLE,                  // UNAVAILABLE
+        _ => status,
     }
 }
 
@@ -77,6 +96,25 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_of_grpc_amounts_to_one_of_http() {
+        let answer = |kind: &[u8], code: &[u8], status| {
+            let mut fields = Fields::new();
+            fields.push(b"content-type", kind);
+            fields.push(b"grpc-status", code);
+            amounts_to(status, &fields).as_u16()
+        };
+        let grpc = b"application/grpc+proto".as_slice();
+        for (code, status) in
+            [("0", 200), ("5", 200), ("2", 500), ("4", 504), ("8", 429), ("14", 503), ("x", 200)]
+        {
+            assert_eq!(answer(grpc, code.as_bytes(), StatusCode::OK), status, "{code}");
+        }
+        assert_eq!(answer(b"text/plain", b"14", StatusCode::OK), 200);
+        assert_eq!(answer(grpc, b"14", StatusCode::BAD_GATEWAY), 502);
+        assert_eq!(amounts_to(StatusCode::OK, &Fields::new()), StatusCode::OK);
+    }
 
     #[test]
     fn a_failure_becomes_trailers_and_no_body() {

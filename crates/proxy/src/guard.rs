@@ -202,10 +202,10 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// With an answer; `failed`: that tells of a failure elsewhere than in its status.
-    pub(crate) fn answered(status: StatusCode, failed: bool) -> Self {
+    /// With an answer that amounts to this status.
+    pub(crate) fn answered(status: StatusCode) -> Self {
         let overloaded = matches!(status.as_u16(), 429 | 503);
-        Self { failed: failed || status.is_server_error(), overloaded }
+        Self { failed: status.is_server_error(), overloaded }
     }
 
     /// Without one.
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn what_fails_without_being_too_much_is_no_reason_to_send_less() {
         let ended = |status: u16| {
-            let Ended { failed, overloaded } = Ended::answered(status.try_into().unwrap(), false);
+            let Ended { failed, overloaded } = Ended::answered(status.try_into().unwrap());
             (failed, overloaded)
         };
         assert_eq!([ended(200), ended(404)], [(false, false); 2]);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 use kit::Backoff;
@@ -74,7 +74,7 @@ impl Call<'_> {
             };
             let tried = self.hedged(pass, avoid.as_ref()).await;
             let again = match &tried.outcome {
-                Ok((reply, _)) => tries.after_answer(reply.status, upload.is_whole(), &rule.retry),
+                Ok((reply, _)) => tries.after_answer(reply.amounts_to(), upload.is_whole(), &rule.retry),
                 Err(failure) => tries.after_failure(failure, upload.is_whole()),
             };
             let pause = match again {
@@ -112,7 +112,8 @@ impl Call<'_> {
         }
         let Again::Declared(nth) = again else { return Some(Duration::ZERO) };
         // What a client was told to wait is waited for, if there is time.
-        let asked = tried.outcome.as_ref().ok().and_then(|(reply, _)| retry_after(&reply.fields));
+        let wall = SystemTime::now();
+        let asked = tried.outcome.as_ref().ok().and_then(|(reply, _)| retry_after(&reply.fields, wall));
         let pause = backoff::pause(&self.rule.retry, nth, asked, left, self.thread.dice.roll())?;
         self.target.guarded.budget().withdraw(Moment::of(now.into_std())).then_some(pause)
     }
@@ -244,7 +245,7 @@ impl Call<'_> {
 
 impl Tried {
     fn is_good(&self) -> bool {
-        self.outcome.as_ref().is_ok_and(|(reply, _)| !is_gateway_failure(reply.status))
+        self.outcome.as_ref().is_ok_and(|(reply, _)| !is_gateway_failure(reply.amounts_to()))
     }
 }
 
@@ -254,10 +255,13 @@ fn is_late<T>(outcome: &Result<T, Failure>) -> bool {
         .is_err_and(|failure| matches!(failure.kind, Kind::AnswerTimeout | Kind::ConnectionTimeout))
 }
 
-/// The pause that an answer asks for in seconds (RFC 9110 §10.2.3). A date is not waited for.
-fn retry_after(fields: &Fields) -> Option<Duration> {
-    let seconds = std::str::from_utf8(fields.known(Known::RetryAfter)?).ok()?.trim();
-    Some(Duration::from_secs(seconds.parse::<u32>().ok()?.into()))
+/// The pause that an answer asks for, in seconds or up to a date (RFC 9110 §10.2.3).
+fn retry_after(fields: &Fields, now: SystemTime) -> Option<Duration> {
+    let text = std::str::from_utf8(fields.known(Known::RetryAfter)?).ok()?.trim();
+    match text.parse::<u32>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds.into())),
+        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()),
+    }
 }
 
 /// How many tries are left, and for what. Pure.
@@ -388,14 +392,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_that_is_asked_for_is_read_in_seconds() {
+    fn a_pause_that_is_asked_for_is_read_in_seconds_or_as_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
         let asked = |value: &str| {
             let mut fields = Fields::new();
             fields.push(b"Retry-After", value.as_bytes());
-            retry_after(&fields)
+            retry_after(&fields, now)
         };
         assert_eq!(asked("2"), Some(Duration::from_secs(2)));
-        assert_eq!(asked("Sat, 21 Nov 2026 00:00:00 GMT"), None);
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:40 GMT"), Some(Duration::from_secs(3)));
+        assert_eq!(asked("Sunday, 06-Nov-94 08:49:36 GMT"), Some(Duration::ZERO));
         assert_eq!(asked("-1"), None);
+        assert_eq!(asked("soon"), None);
     }
 }

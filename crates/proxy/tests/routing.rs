@@ -125,7 +125,7 @@ async fn what_belongs_to_one_connection_stays_there() {
     let mut client = harness.client().await;
     client
         .send(
-            "GET / HTTP/1.1\r\nHost: test\r\nConnection: x-hop, host, keep-alive\r\nX-Hop: 1\r\nX-End: 2\r\n\
+            "GET / HTTP/1.1\r\nHost: test\r\nConnection: x-hop, keep-alive\r\nX-Hop: 1\r\nX-End: 2\r\n\
              Keep-Alive: 5\r\nProxy-Connection: x\r\nTE: trailers, gzip\r\nUpgrade: h2c\r\n\
              Proxy-Authorization: x\r\n\r\n",
         )

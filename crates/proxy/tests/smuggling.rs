@@ -205,15 +205,29 @@ async fn a_host_that_is_not_one_is_refused_and_of_two_claims_the_target_counts()
 }
 
 #[tokio::test]
-async fn connection_takes_nothing_away_that_frames_or_addresses_a_message() {
-    let request = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close, Content-Length, Host, Transfer-Encoding, Cookie\r\n";
-    for framing in
-        ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
-    {
-        let (answers, seen) = try_it(format!("{request}{framing}").as_bytes()).await;
-        assert!(answers.starts_with("HTTP/1.1 200"), "{answers}");
-        assert_eq!(seen, [(r#"POST / host=Some("a")"#.to_owned(), b"hello".to_vec())]);
+async fn connection_hides_nothing_from_the_service_that_frames_addresses_or_vouches_for_a_message() {
+    for name in [
+        "Content-Length",
+        "Host",
+        "Transfer-Encoding",
+        "Trailer",
+        "Cookie",
+        "Authorization",
+        "X-Atoll-Subject",
+        "X-Forwarded-For",
+        "x-forwarded-prefix",
+        "X-Request-Id",
+        "traceparent",
+        "X_Forwarded_For",
+    ] {
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close, {name}\r\n");
+        is_refused(name, format!("{head}Content-Length: 5\r\n\r\nhello").as_bytes()).await;
+        is_refused(name, format!("{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n").as_bytes()).await;
     }
+    let own = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Mine\r\nX-Mine: 1\r\n\r\n";
+    let (answers, seen) = try_it(own).await;
+    assert!(answers.starts_with("HTTP/1.1 200"), "{answers}");
+    assert_eq!(seen.len(), 1);
 }
 
 #[tokio::test]

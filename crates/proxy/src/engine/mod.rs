@@ -85,6 +85,11 @@ enum Source {
 }
 
 impl Reply {
+    /// What the answer amounts to, as a status of HTTP.
+    pub(crate) fn amounts_to(&self) -> StatusCode {
+        crate::grpc::amounts_to(self.status, &self.fields)
+    }
+
     /// The body, which holds the lease to its end.
     pub(crate) fn into_body(self, lease: Lease, pool: Rc<Pool>, pause: Duration) -> AnswerStream {
         match self.source {
@@ -139,8 +144,10 @@ impl AnswerStream {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// Nothing of the request was written, or the instance has said that it did not process it.
+    /// Nothing of the request was written, or the instance has said that it did not process it, because it goes.
     Unsent(Cause),
+    /// The instance has said that it does not process it, and goes on.
+    Refused(Cause),
     /// The connection ended before a byte of the answer.
     Closed(Cause),
     /// The instance reset the stream instead of answering on it.

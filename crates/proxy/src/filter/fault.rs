@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -12,18 +13,23 @@ use super::{Filter, Verdict};
 use crate::body::{Body, BodyError};
 use crate::exchange::{Answer, Exchange};
 use crate::failure::Kind;
+use crate::head::deadline;
 use crate::policy::draw;
 
 /// Says in an answer that it is not the service's own.
 const FAULT: HeaderName = HeaderName::from_static("x-atoll-fault");
 
 /// The faults of a route, in order. The first that a request matches and that is drawn happens to it.
-pub(crate) struct Faults(Vec<spec::Fault>);
+pub(crate) struct Faults {
+    faults: Vec<spec::Fault>,
+    /// What the route allows: nobody is held up for longer than he would wait.
+    timeout: Duration,
+}
 
 impl Faults {
     /// `None` where there are none.
-    pub(crate) fn new(faults: &[spec::Fault]) -> Option<Self> {
-        (!faults.is_empty()).then(|| Self(faults.to_vec()))
+    pub(crate) fn new(faults: &[spec::Fault], timeout: Duration) -> Option<Self> {
+        (!faults.is_empty()).then(|| Self { faults: faults.to_vec(), timeout })
     }
 }
 
@@ -34,7 +40,7 @@ impl Filter for Faults {
             let mut values = fields.get_all(&want.name);
             values.any(|have| want.value.as_ref().is_none_or(|want| have == want.as_bytes()))
         };
-        let mut matching = self.0.iter().filter(|fault| fault.headers.iter().all(has));
+        let mut matching = self.faults.iter().filter(|fault| fault.headers.iter().all(has));
         let Some(fault) = matching.find(|fault| draw::is_in(fault.share, rand::random())) else {
             return Verdict::Continue;
         };
@@ -53,10 +59,14 @@ impl Filter for Faults {
         };
         match fault.delay {
             None => then(),
-            Some(delay) => Verdict::Later(Box::pin(async move {
-                tokio::time::sleep(delay).await;
-                then()
-            })),
+            Some(delay) => {
+                let asked = deadline::asked(&exchange.asked.head.fields).unwrap_or(self.timeout);
+                let until = exchange.record.started() + delay.min(asked).min(self.timeout);
+                Verdict::Later(Box::pin(async move {
+                    tokio::time::sleep_until(until.into()).await;
+                    then()
+                }))
+            }
         }
     }
 

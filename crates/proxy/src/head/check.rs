@@ -2,8 +2,8 @@
 
 use http::{Method, Version};
 
-use super::Head;
 use super::host::host_of;
+use super::{Head, options};
 use crate::failure::{Failure, Kind};
 use crate::fields::{Fields, Known};
 use crate::limits::Limits;
@@ -18,6 +18,7 @@ pub(crate) fn check(head: &mut Head, limits: &Limits) -> Result<(), Failure> {
         return Err(bad("Transfer-Encoding is not just `chunked`"));
     }
     length(&head.fields)?;
+    connection(&head.fields)?;
     target(head)?;
     host(head)
 }
@@ -57,6 +58,41 @@ fn size(head: &Head, limits: &Limits) -> Result<(), Failure> {
     if bytes > limits.header_bytes {
         let detail = format!("the request's head is longer than {} bytes", limits.header_bytes);
         return Err(Failure::new(Kind::HeadTooLarge, detail));
+    }
+    Ok(())
+}
+
+/// RFC 9110 §7.6.1: `Connection` names what is for this hop alone. Whoever names what frames, addresses, vouches for or traces
+/// a message wants it hidden from the service, or from a filter that has just written it.
+fn connection(fields: &Fields) -> Result<(), Failure> {
+    let is_for_all = |option: &str| {
+        matches!(
+            Known::of(option.as_bytes()),
+            Known::Authorization
+                | Known::Claim
+                | Known::ContentLength
+                | Known::ContentType
+                | Known::Cookie
+                | Known::Disguised
+                | Known::Expect
+                | Known::Forwarded
+                | Known::ForwardedFor
+                | Known::ForwardedHost
+                | Known::ForwardedProto
+                | Known::GrpcTimeout
+                | Known::Host
+                | Known::Ours
+                | Known::RequestId
+                | Known::RequestTimeout
+                | Known::Traceparent
+                | Known::Tracestate
+                | Known::Trailer
+                | Known::TransferEncoding
+                | Known::Via
+        )
+    };
+    if options(fields).any(is_for_all) {
+        return Err(bad("Connection names a field that is not this connection's"));
     }
     Ok(())
 }

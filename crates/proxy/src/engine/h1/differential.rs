@@ -40,6 +40,7 @@ const STRICTER: &[&str] = &[
     "ChunkSizeTooLong",   // leading zeros of any number
     "ChunkExtension",     // control characters
     // What `head::check` refuses on top.
+    "Connection names a field that is not this connection's",
     "Host is missing",
     "more than one Host is given",
     "Host is not a host",

@@ -83,7 +83,9 @@ fn broken(error: h2::Error, place: &Place, written: u64) -> Broken {
     let not_taken = error.is_go_away() && error.is_remote();
     let unsent = error.is_io() && place.link.moved.borrow().written.get() == written;
     match error {
-        error if refused || not_taken || unsent => Broken::Unsent(error.into()), // RFC 9113 §8.7
+        // RFC 9113 §8.7: neither was processed.
+        error if refused => Broken::Refused(error.into()),
+        error if not_taken || unsent => Broken::Unsent(error.into()),
         error if error.is_reset() && error.is_remote() => Broken::Reset(error.into()),
         error if error.is_library() => Broken::Malformed(error.into()),
         error => Broken::Closed(error.into()),
