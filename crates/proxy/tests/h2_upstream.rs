@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers outside test functions
 
 mod common;
+mod h2_raw;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,9 +15,12 @@ use bytes::Bytes;
 use common::*;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
+use h2_raw::Raw;
 use http::{Request, Response};
 use proxy::Limits;
+use proxy::limits::Http2;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 type Stream = (Request<RecvStream>, SendResponse<Bytes>);
 
@@ -107,6 +111,36 @@ async fn echo((request, mut respond): Stream) {
     trailers.insert("x-end", "yes".parse().unwrap());
     let _ = stream.send_trailers(trailers);
 }
+
+/// A server that does what it likes with the frames that it gets, and says in its settings how many streams it
+/// takes. `work` gets the number of the connection.
+async fn frames<F>(most: u32, work: impl Fn(usize, Raw) -> F + Clone + Send + Sync + 'static) -> Server
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let connections = Arc::new(AtomicUsize::new(0));
+    Server::raw(move |mut stream: TcpStream| {
+        let nth = connections.fetch_add(1, Ordering::SeqCst);
+        let work = work.clone();
+        async move {
+            if stream.read_exact(&mut [0; h2_raw::PREFACE.len()]).await.is_err() {
+                return;
+            }
+            let mut raw = Raw { stream, polite: true };
+            raw.frame(h2_raw::SETTINGS, 0, 0, &setting_of_streams(most)).await;
+            work(nth, raw).await;
+        }
+    })
+    .await
+}
+
+/// SETTINGS_MAX_CONCURRENT_STREAMS.
+fn setting_of_streams(most: u32) -> Vec<u8> {
+    [&3u16.to_be_bytes()[..], &most.to_be_bytes()].concat()
+}
+
+/// `:status: 200`, indexed.
+const OK: &[u8] = &[0x88];
 
 /// A client of HTTP/2.
 async fn client(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
@@ -562,4 +596,73 @@ async fn an_instance_that_says_goodbye_to_calls_that_last_is_asked_on_new_connec
         assert_eq!(held.load(Ordering::SeqCst), n);
         clients.push(client);
     }
+}
+
+#[tokio::test]
+async fn short_pieces_that_a_client_does_not_read_end_nobody_elses_call() {
+    let given = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&given);
+    let server = streams(move |(request, mut respond): Stream| {
+        let count = Arc::clone(&count);
+        async move {
+            if request.uri().path() != "/much" {
+                respond.send_response(Response::new(()), true).unwrap();
+                return;
+            }
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            for _ in 0..10_000 {
+                stream.reserve_capacity(1);
+                let Some(Ok(_)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
+                stream.send_data(Bytes::from_static(b"x"), false).unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let bounds = Http2 { upstream_streams: 4, upstream_window: 16 * 1024, ..Http2::default() };
+    let limits = Limits { http2: bounds, ..Limits::default() };
+    let harness = Harness::with(&http2(&["/{*rest}"], PATIENCE), limits).await;
+    harness.ready("web", &[server.address]);
+    // A client that reads nothing of any body.
+    let stream = TcpStream::connect(harness.gateway).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (mut new, connection) = builder.initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
+    go(async move { drop(connection.await) });
+    let ask = |path: &str| Request::get(format!("http://test{path}")).body(()).unwrap();
+    let (unread, _) = new.send_request(ask("/much"), true).unwrap();
+    let unread = within(unread).await.unwrap();
+    until("much was given", || given.load(Ordering::SeqCst) == 10_000).await;
+    for _ in 0..20 {
+        let (answer, _) = new.send_request(ask("/"), true).unwrap();
+        assert_eq!(within(answer).await.unwrap().status(), 200);
+    }
+    assert_eq!(server.connections(), 1);
+    assert_eq!(harness.proxy.stats().in_flight, 1);
+    drop(unread);
+}
+
+#[tokio::test]
+async fn what_another_stream_did_to_a_connection_is_no_answer_to_this_request() {
+    let server = frames(100, |nth, mut raw| async move {
+        let mut heads = 0;
+        while let Some(frame) = raw.next().await {
+            if frame.kind != h2_raw::HEADERS {
+                continue;
+            }
+            heads += 1;
+            if nth > 0 || heads == 1 {
+                let flags = h2_raw::END_HEADERS | h2_raw::END_STREAM;
+                raw.frame(h2_raw::HEADERS, flags, frame.stream, OK).await;
+            } else {
+                raw.frame(h2_raw::DATA, 0, 0, b"of no stream").await;
+            }
+        }
+    })
+    .await;
+    let harness = harness(&server).await;
+    let mut client = harness.client().await;
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(server.connections(), 2);
 }

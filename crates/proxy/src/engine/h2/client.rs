@@ -68,6 +68,7 @@ pub(crate) async fn send(
         Pin::new(&mut answer).poll(cx).map_err(|error| broken(error, &place, written))
     });
     let (parts, incoming) = Response::into_parts(outcome.await?);
+    place.link.answered.set(true);
     if parts.status.is_informational() {
         return Err(Broken::Malformed("status 101 does not exist in HTTP/2".into()));
     }
@@ -81,12 +82,15 @@ fn broken(error: h2::Error, place: &Place, written: u64) -> Broken {
     let refused = error.is_reset() && error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM);
     // h2 gives a stream the error of a GOAWAY only if the stream is beyond the last one it names.
     let not_taken = error.is_go_away() && error.is_remote();
+    // The connection is given up for what came on it; where it has carried answers, that was not about this stream.
+    let given_up = error.is_go_away() && error.is_library() && place.link.answered.get();
     let unsent = error.is_io() && place.link.moved.borrow().written.get() == written;
     match error {
         // RFC 9113 §8.7: neither was processed.
         error if refused => Broken::Refused(error.into()),
         error if not_taken || unsent => Broken::Unsent(error.into()),
         error if error.is_reset() && error.is_remote() => Broken::Reset(error.into()),
+        error if given_up => Broken::Closed(error.into()),
         error if error.is_library() => Broken::Malformed(error.into()),
         error => Broken::Closed(error.into()),
     }

@@ -55,6 +55,8 @@ pub(super) struct Link {
     streams: Cell<u32>,
     /// How many have been.
     carried: Cell<u64>,
+    /// An answer has come on it, so it speaks HTTP/2.
+    pub(super) answered: Cell<bool>,
     idle_since: Cell<Instant>,
     pub(super) moved: RefCell<Rc<Moved>>,
     /// Whoever drives it is to look at the state.
@@ -200,6 +202,7 @@ impl Bundle {
             state: RefCell::new(State::Opening),
             streams: Cell::new(0),
             carried: Cell::new(0),
+            answered: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
             moved: RefCell::default(),
             told: Notify::new(),
@@ -357,6 +360,9 @@ async fn open(address: SocketAddr, limits: &Limits) -> io::Result<(SendRequest<B
         .enable_push(false)
         .initial_window_size(own.upstream_window)
         .initial_connection_window_size(all)
+        // The windows bound what lies here unread: `upstream_window` frames of one byte on each stream. A bound of
+        // all streams together would let one client that does not read end the calls of everybody else.
+        .data_frame_budget(usize::MAX)
         .max_header_list_size(ANSWER_HEAD_BYTES)
         .max_send_buffer_size(own.send_buffer);
     let (sender, driver) = builder.handshake(io).await.map_err(io::Error::other)?;
