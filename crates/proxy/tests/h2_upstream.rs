@@ -4,67 +4,18 @@
 
 mod common;
 mod h2_raw;
+mod h2_service;
 
-use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use common::*;
-use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use h2_raw::Raw;
+use h2_service::*;
 use http::{Request, Response};
 use proxy::Limits;
-use proxy::limits::Http2;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-type Stream = (Request<RecvStream>, SendResponse<Bytes>);
-
-/// Services of HTTP/2 with these routes.
-fn http2(routes: &[&str], timeout: Duration) -> manifest::spec::App {
-    let mut app = web(routes, timeout);
-    for service in app.services.values_mut() {
-        service.wire = manifest::spec::Wire::Http2;
-    }
-    app
-}
-
-async fn harness(server: &Server) -> Harness {
-    let harness = Harness::start(&http2(&["/{*rest}"], PATIENCE)).await;
-    harness.ready("web", &[server.address]);
-    harness
-}
-
-/// A server that does something with each stream.
-async fn streams<F>(work: impl Fn(Stream) -> F + Clone + Send + Sync + 'static) -> Server
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    at_most(100, work).await
-}
-
-/// As [`streams`], with so many at once on one connection.
-async fn at_most<F>(most: u32, work: impl Fn(Stream) -> F + Clone + Send + Sync + 'static) -> Server
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    Server::raw(move |stream| {
-        let work = work.clone();
-        async move {
-            let mut builder = h2::server::Builder::new();
-            let connection = builder.max_concurrent_streams(most).handshake(stream).await;
-            let Ok(mut connection) = connection else { return };
-            while let Some(Ok(stream)) = connection.accept().await {
-                go(work(stream));
-            }
-        }
-    })
-    .await
-}
 
 async fn read(mut body: RecvStream) -> Option<(Vec<u8>, Option<http::HeaderMap>)> {
     let mut all = Vec::new();
@@ -88,11 +39,6 @@ async fn mirror((request, mut respond): Stream) {
     stream.send_data(lines.into(), true).unwrap();
 }
 
-async fn say((_, mut respond): Stream, text: &'static str) {
-    let mut stream = respond.send_response(Response::new(()), false).unwrap();
-    stream.send_data(Bytes::from_static(text.as_bytes()), true).unwrap();
-}
-
 /// Sends each piece back as it comes, with trailers at the end.
 async fn echo((request, mut respond): Stream) {
     let mut body = request.into_body();
@@ -110,44 +56,6 @@ async fn echo((request, mut respond): Stream) {
     let mut trailers = body.trailers().await.ok().flatten().unwrap_or_default();
     trailers.insert("x-end", "yes".parse().unwrap());
     let _ = stream.send_trailers(trailers);
-}
-
-/// A server that does what it likes with the frames that it gets, and says in its settings how many streams it
-/// takes. `work` gets the number of the connection.
-async fn frames<F>(most: u32, work: impl Fn(usize, Raw) -> F + Clone + Send + Sync + 'static) -> Server
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let connections = Arc::new(AtomicUsize::new(0));
-    Server::raw(move |mut stream: TcpStream| {
-        let nth = connections.fetch_add(1, Ordering::SeqCst);
-        let work = work.clone();
-        async move {
-            if stream.read_exact(&mut [0; h2_raw::PREFACE.len()]).await.is_err() {
-                return;
-            }
-            let mut raw = Raw { stream, polite: true };
-            raw.frame(h2_raw::SETTINGS, 0, 0, &setting_of_streams(most)).await;
-            work(nth, raw).await;
-        }
-    })
-    .await
-}
-
-/// SETTINGS_MAX_CONCURRENT_STREAMS.
-fn setting_of_streams(most: u32) -> Vec<u8> {
-    [&3u16.to_be_bytes()[..], &most.to_be_bytes()].concat()
-}
-
-/// `:status: 200`, indexed.
-const OK: &[u8] = &[0x88];
-
-/// A client of HTTP/2.
-async fn client(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-    go(async move { drop(connection.await) });
-    sender.ready().await.unwrap()
 }
 
 #[tokio::test]
@@ -281,27 +189,6 @@ async fn a_client_that_does_not_read_holds_its_service_back_and_nobody_else() {
     // On another connection, and on the one to the instance, which they share.
     assert_eq!(harness.get("/").await.text(), "small");
     drop(unread);
-}
-
-#[tokio::test]
-async fn a_second_connection_is_opened_when_the_first_is_full_and_others_wait() {
-    let server = at_most(1, |stream| async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        say(stream, "done").await;
-    })
-    .await;
-    let harness = harness(&server).await;
-    harness.get("/").await; // its settings are known now, on one thread
-    let mut new = client(harness.gateway).await;
-    let mut answers = Vec::new();
-    for _ in 0..10 {
-        new = new.ready().await.unwrap();
-        answers.push(new.send_request(Request::get("http://test/").body(()).unwrap(), true).unwrap().0);
-    }
-    for answer in answers {
-        assert_eq!(within(answer).await.unwrap().status(), 200);
-    }
-    assert!((2..=4).contains(&server.connections()), "{}", server.connections());
 }
 
 #[tokio::test]
@@ -564,105 +451,4 @@ async fn a_client_of_http_2_is_told_to_go_on_once_its_body_is_wanted() {
     sending.send_data("12345".into(), true).unwrap();
     let mut body = within(answer).await.unwrap().into_body();
     assert_eq!(within(body.data()).await.unwrap().unwrap(), "12345");
-}
-
-#[tokio::test]
-async fn an_instance_that_says_goodbye_to_calls_that_last_is_asked_on_new_connections() {
-    // Each connection says goodbye after its first stream, which goes on for long.
-    let held = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&held);
-    let server = Server::raw(move |stream| {
-        let count = Arc::clone(&count);
-        async move {
-            let mut connection = h2::server::handshake(stream).await.unwrap();
-            while let Some(Ok((_, mut respond))) = connection.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
-                let stream = respond.send_response(Response::new(()), false).unwrap();
-                go(async move {
-                    std::future::pending::<()>().await;
-                    drop(stream);
-                });
-                connection.graceful_shutdown();
-            }
-        }
-    })
-    .await;
-    let harness = harness(&server).await;
-    let mut clients = Vec::new();
-    for n in 1..=8 {
-        let mut client = harness.client().await;
-        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
-        assert!(within(read_head(&mut client.stream)).await.starts_with("HTTP/1.1 200"));
-        assert_eq!(held.load(Ordering::SeqCst), n);
-        clients.push(client);
-    }
-}
-
-#[tokio::test]
-async fn short_pieces_that_a_client_does_not_read_end_nobody_elses_call() {
-    let given = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&given);
-    let server = streams(move |(request, mut respond): Stream| {
-        let count = Arc::clone(&count);
-        async move {
-            if request.uri().path() != "/much" {
-                respond.send_response(Response::new(()), true).unwrap();
-                return;
-            }
-            let mut stream = respond.send_response(Response::new(()), false).unwrap();
-            for _ in 0..10_000 {
-                stream.reserve_capacity(1);
-                let Some(Ok(_)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
-                stream.send_data(Bytes::from_static(b"x"), false).unwrap();
-                count.fetch_add(1, Ordering::SeqCst);
-            }
-            std::future::pending::<()>().await;
-        }
-    })
-    .await;
-    let bounds = Http2 { upstream_streams: 4, upstream_window: 16 * 1024, ..Http2::default() };
-    let limits = Limits { http2: bounds, ..Limits::default() };
-    let harness = Harness::with(&http2(&["/{*rest}"], PATIENCE), limits).await;
-    harness.ready("web", &[server.address]);
-    // A client that reads nothing of any body.
-    let stream = TcpStream::connect(harness.gateway).await.unwrap();
-    let mut builder = h2::client::Builder::new();
-    let (mut new, connection) = builder.initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
-    go(async move { drop(connection.await) });
-    let ask = |path: &str| Request::get(format!("http://test{path}")).body(()).unwrap();
-    let (unread, _) = new.send_request(ask("/much"), true).unwrap();
-    let unread = within(unread).await.unwrap();
-    until("much was given", || given.load(Ordering::SeqCst) == 10_000).await;
-    for _ in 0..20 {
-        let (answer, _) = new.send_request(ask("/"), true).unwrap();
-        assert_eq!(within(answer).await.unwrap().status(), 200);
-    }
-    assert_eq!(server.connections(), 1);
-    assert_eq!(harness.proxy.stats().in_flight, 1);
-    drop(unread);
-}
-
-#[tokio::test]
-async fn what_another_stream_did_to_a_connection_is_no_answer_to_this_request() {
-    let server = frames(100, |nth, mut raw| async move {
-        let mut heads = 0;
-        while let Some(frame) = raw.next().await {
-            if frame.kind != h2_raw::HEADERS {
-                continue;
-            }
-            heads += 1;
-            if nth > 0 || heads == 1 {
-                let flags = h2_raw::END_HEADERS | h2_raw::END_STREAM;
-                raw.frame(h2_raw::HEADERS, flags, frame.stream, OK).await;
-            } else {
-                raw.frame(h2_raw::DATA, 0, 0, b"of no stream").await;
-            }
-        }
-    })
-    .await;
-    let harness = harness(&server).await;
-    let mut client = harness.client().await;
-    assert_eq!(client.get("/").await.status, 200);
-    assert_eq!(client.get("/").await.status, 200);
-    assert_eq!(server.connections(), 2);
 }

@@ -363,6 +363,10 @@ async fn open(address: SocketAddr, limits: &Limits) -> io::Result<(SendRequest<B
         // The windows bound what lies here unread: `upstream_window` frames of one byte on each stream. A bound of
         // all streams together would let one client that does not read end the calls of everybody else.
         .data_frame_budget(usize::MAX)
+        // What is cancelled goes on arriving for a while. h2 counts that as faults where it has forgotten the stream,
+        // over the life of the connection, and closes it when they are too many.
+        .max_concurrent_reset_streams(4 * own.upstream_streams as usize)
+        .max_local_error_reset_streams(None)
         .max_header_list_size(ANSWER_HEAD_BYTES)
         .max_send_buffer_size(own.send_buffer);
     let (sender, driver) = builder.handshake(io).await.map_err(io::Error::other)?;
