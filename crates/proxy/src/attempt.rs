@@ -131,6 +131,7 @@ async fn attempt_http2(
     let place = match thread.links.place(lease.endpoint(), limits, &thread.tasks, opened).await {
         Ok(place) => place,
         Err(h2::NoPlace::Connect(error)) => return Err(not_connected(instance, &error)),
+        Err(h2::NoPlace::Broken(broken)) => return Err(no_answer(instance, broken, upload, false)),
         Err(h2::NoPlace::Full) => {
             let detail = format!("{} requests wait for a stream to `{instance}` already", limits.waiting);
             return Err(Failure::new(Kind::WaitingFull, detail));

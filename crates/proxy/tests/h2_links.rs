@@ -177,3 +177,68 @@ async fn what_comes_late_for_calls_that_were_cancelled_ends_no_connection() {
     assert!(within(ask()).await.is_ok());
     assert_eq!(server.connections(), 1);
 }
+
+#[tokio::test]
+async fn an_instance_is_not_given_more_streams_than_it_says_it_takes_even_at_first() {
+    let server = Server::raw(|stream| async move {
+        tokio::time::sleep(Duration::from_millis(100)).await; // it is slow to say anything
+        let mut builder = h2::server::Builder::new();
+        let mut connection = builder.max_concurrent_streams(2).handshake::<_, Bytes>(stream).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            go(async move {
+                let mut body = request.into_body();
+                while let Some(Ok(data)) = body.data().await {
+                    body.flow_control().release_capacity(data.len()).unwrap();
+                }
+                respond.send_response(Response::new(()), true).unwrap();
+            });
+        }
+    })
+    .await;
+    let harness = harness(&server).await;
+    let mut new = client(harness.gateway).await;
+    let mut answers = Vec::new();
+    for _ in 0..50 {
+        let request = Request::post("http://test/").body(()).unwrap();
+        let (answer, mut body) = new.send_request(request, false).unwrap();
+        body.send_data("a body".into(), false).unwrap();
+        answers.push((answer, body));
+    }
+    for (answer, mut body) in answers {
+        body.send_data("its end".into(), true).unwrap();
+        assert_eq!(within(answer).await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_is_served_once_an_instance_takes_more_streams() {
+    let heads = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&heads);
+    let server = frames(1, move |_, mut raw| {
+        let count = Arc::clone(&count);
+        async move {
+            while let Some(frame) = raw.next().await {
+                if frame.kind != h2_raw::HEADERS {
+                    continue;
+                }
+                if count.fetch_add(1, Ordering::SeqCst) == 0 {
+                    let flags = h2_raw::END_HEADERS | h2_raw::END_STREAM;
+                    raw.frame(h2_raw::HEADERS, flags, frame.stream, OK).await;
+                } else {
+                    raw.frame(h2_raw::SETTINGS, 0, 0, &setting_of_streams(10)).await;
+                }
+            }
+        }
+    })
+    .await;
+    let one = Http2 { upstream_connections: 1, ..Http2::default() };
+    let limits = Limits { http2: one, ..Limits::default() };
+    let harness = Harness::with(&http2(&["/{*rest}"], PATIENCE), limits).await;
+    harness.ready("web", &[server.address]);
+    let mut new = client(harness.gateway).await;
+    let mut ask = || new.send_request(Request::get("http://test/").body(()).unwrap(), true).unwrap();
+    assert!(within(ask().0).await.is_ok()); // that it takes one is known now
+    let asked: Vec<_> = (0..10).map(|_| ask()).collect();
+    until("all are under way", || heads.load(Ordering::SeqCst) == 11).await;
+    drop(asked);
+}

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::io::{Counted, Moved};
+use crate::engine::Broken;
 use crate::engine::h1::client::refuse_itself;
 use crate::limits::Limits;
 
@@ -29,6 +30,9 @@ use crate::limits::Limits;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Longest head of an answer.
 const ANSWER_HEAD_BYTES: u32 = 64 * 1024;
+
+/// Streams on a connection whose instance has not yet said how many it takes: what RFC 9113 §6.5.2 asks it for.
+const STREAMS_UNTIL_TOLD: usize = 100;
 
 /// All connections of one thread.
 #[derive(Default)]
@@ -68,8 +72,30 @@ enum State {
     Open(SendRequest<Bytes>),
     /// It takes no more streams.
     Closed,
-    /// It could not be opened: the cause, for whoever waits.
-    Failed(io::ErrorKind, Option<i32>),
+    /// It could not be opened.
+    Failed(Failed),
+}
+
+/// The cause, for whoever waits.
+#[derive(Clone, Debug)]
+enum Failed {
+    Connect(io::ErrorKind, Option<i32>),
+    /// It ended before the instance had said a word.
+    Ended(String),
+    /// What the instance says is not HTTP/2.
+    Malformed(String),
+}
+
+impl From<Failed> for NoPlace {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Connect(kind, code) => {
+                Self::Connect(code.map_or(kind.into(), io::Error::from_raw_os_error))
+            }
+            Failed::Ended(cause) => Self::Broken(Broken::Unsent(cause.into())),
+            Failed::Malformed(cause) => Self::Broken(Broken::Malformed(cause.into())),
+        }
+    }
 }
 
 /// Why there is no place on a connection.
@@ -77,6 +103,8 @@ enum State {
 pub(crate) enum NoPlace {
     /// The connection could not be opened.
     Connect(io::Error),
+    /// It ended before it could be used.
+    Broken(Broken),
     /// Too many wait for a place already.
     Full,
 }
@@ -100,9 +128,9 @@ impl Links {
             }
             // The one that was waited for is gone: not for the next, but for the retry loop to try again.
             if let Some(link) = &watched
-                && let State::Failed(kind, code) = *link.state.borrow()
+                && let State::Failed(failed) = &*link.state.borrow()
             {
-                return Err(NoPlace::Connect(code.map_or(kind.into(), io::Error::from_raw_os_error)));
+                return Err(failed.clone().into());
             }
             let opening = bundle.opening();
             let room = bundle.in_use() < limits.http2.upstream_connections.max(1);
@@ -326,18 +354,15 @@ impl Drop for Place {
 
 /// Opens a connection and moves its bytes until it ends.
 async fn run(bundle: Weak<Bundle>, link: Rc<Link>, address: SocketAddr, limits: Limits) {
-    let opened = tokio::time::timeout(limits.connect, open(address, &limits));
-    let opened = opened.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    match opened {
-        Err(error) => *link.state.borrow_mut() = State::Failed(error.kind(), error.raw_os_error()),
-        Ok((sender, driver, moved)) => {
-            *link.moved.borrow_mut() = moved;
+    match open(&link, address, &limits).await {
+        Err(failed) => *link.state.borrow_mut() = State::Failed(failed),
+        Ok((sender, driver)) => {
             *link.state.borrow_mut() = State::Open(sender);
             link.idle_since.set(Instant::now());
             if let Some(bundle) = bundle.upgrade() {
                 bundle.changed.notify_waiters();
             }
-            drive(&link, driver).await;
+            drive(&bundle, &link, driver, &limits).await;
             *link.state.borrow_mut() = State::Closed;
         }
     }
@@ -346,9 +371,43 @@ async fn run(bundle: Weak<Bundle>, link: Rc<Link>, address: SocketAddr, limits: 
     }
 }
 
-type Driver = Connection<Counted<TcpStream>, Bytes>;
+type Driver = Pin<Box<Connection<Counted<TcpStream>, Bytes>>>;
 
-async fn open(address: SocketAddr, limits: &Limits) -> io::Result<(SendRequest<Bytes>, Driver, Rc<Moved>)> {
+/// Opens a connection, and waits until the instance has said in its settings how many streams it takes: of those
+/// beyond it refuses each, and one whose body has been sent cannot be tried again.
+async fn open(
+    link: &Link,
+    address: SocketAddr,
+    limits: &Limits,
+) -> Result<(SendRequest<Bytes>, Driver), Failed> {
+    let connecting = tokio::time::timeout(limits.connect, connect(address, limits)).await;
+    let connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let (sender, driver, moved) =
+        connected.map_err(|error| Failed::Connect(error.kind(), error.raw_os_error()))?;
+    *link.moved.borrow_mut() = Rc::clone(&moved);
+    let mut driver = Box::pin(driver);
+    // Settings are the first that comes (RFC 9113 §3.4).
+    let settings = poll_fn(|cx| match driver.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Err(ended)),
+        Poll::Pending if moved.read.get() > 0 => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    });
+    // An instance that is too busy to say anything is waited for on the stream: how long is up to the deadline.
+    let ended = match tokio::time::timeout(limits.connect, settings).await {
+        Err(_) | Ok(Ok(())) => return Ok((sender, driver)),
+        Ok(Err(ended)) => ended,
+    };
+    Err(match ended {
+        Err(error) if error.is_library() => Failed::Malformed(error.to_string()),
+        Err(error) => Failed::Ended(error.to_string()),
+        Ok(()) => Failed::Ended("it was closed".to_owned()),
+    })
+}
+
+async fn connect(
+    address: SocketAddr,
+    limits: &Limits,
+) -> io::Result<(SendRequest<Bytes>, Connection<Counted<TcpStream>, Bytes>, Rc<Moved>)> {
     let stream = TcpStream::connect(address).await?;
     refuse_itself(&stream)?;
     stream.set_nodelay(true)?;
@@ -358,6 +417,7 @@ async fn open(address: SocketAddr, limits: &Limits) -> io::Result<(SendRequest<B
     let mut builder = Builder::new();
     builder
         .enable_push(false)
+        .initial_max_send_streams(STREAMS_UNTIL_TOLD)
         .initial_window_size(own.upstream_window)
         .initial_connection_window_size(all)
         // The windows bound what lies here unread: `upstream_window` frames of one byte on each stream. A bound of
@@ -374,11 +434,23 @@ async fn open(address: SocketAddr, limits: &Limits) -> io::Result<(SendRequest<B
 }
 
 /// Moves bytes until the connection ends, or until it was closed and its last stream is over.
-async fn drive(link: &Link, driver: Driver) {
-    let mut driver = pin!(driver);
+async fn drive(bundle: &Weak<Bundle>, link: &Link, mut driver: Driver, limits: &Limits) {
+    let mut most = link.most(limits);
     loop {
         tokio::select! {
-            outcome = poll_fn(|cx| driver.as_mut().poll(cx)) => {
+            outcome = poll_fn(|cx| {
+                let polled = driver.as_mut().poll(cx);
+                // The instance may say at any time that it takes more streams than it has said before.
+                if let Some(bundle) = bundle.upgrade()
+                    && bundle.waiting.get() > 0
+                {
+                    let before = std::mem::replace(&mut most, link.most(limits));
+                    if most > before {
+                        bundle.changed.notify_waiters();
+                    }
+                }
+                polled
+            }) => {
                 if let Err(error) = outcome {
                     tracing::debug!("connection to an instance: {error}");
                 }
