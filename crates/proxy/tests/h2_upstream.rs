@@ -375,6 +375,40 @@ async fn a_body_is_held_back_until_the_service_says_continue() {
 }
 
 #[tokio::test]
+async fn interim_answers_come_before_the_answer_and_come_to_an_end() {
+    let server = streams(|(request, mut respond): Stream| async move {
+        let count: usize = request.uri().path()[1..].parse().unwrap();
+        // The last of those that come at once is the one that is waited for.
+        for n in 1..=count {
+            let status = if n == count { 100 } else { 103 };
+            let early = Response::builder().status(status).body(()).unwrap();
+            respond.send_informational(early).unwrap();
+        }
+        let (body, _) = read(request.into_body()).await.unwrap();
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        stream.send_data(body.into(), true).unwrap();
+    })
+    .await;
+    let limits = Limits { expect: Duration::from_secs(60), ..Limits::default() };
+    let harness = Harness::with(&http2(&["/{*rest}"], PATIENCE), limits).await;
+    harness.ready("web", &[server.address]);
+    let ask = async |count: usize| {
+        let mut client = harness.client().await;
+        let head = format!(
+            "POST /{count} HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+        );
+        client.send(&head).await;
+        client
+    };
+    let mut client = ask(16).await;
+    let head = within(read_head(&mut client.stream)).await;
+    assert!(head.starts_with("HTTP/1.1 100"), "{head}");
+    client.send("12345").await;
+    assert_eq!(client.reply().await.text(), "12345");
+    ask(17).await.reply().await.is_problem(502, "A0716", "http_protocol_error");
+}
+
+#[tokio::test]
 async fn heads_without_bodies_have_none() {
     let server = streams(|(request, mut respond): Stream| async move {
         let status = request.uri().path()[1..].parse::<u16>().unwrap();

@@ -30,6 +30,9 @@ use crate::failure::{Failure, Kind};
 use crate::fields::Fields;
 use crate::pool::Pool;
 
+/// Interim answers (1xx) that one exchange may have.
+const INTERIM_MAX: u32 = 16;
+
 /// A request's body as it arrives from the client.
 pub(crate) enum RequestStream {
     /// Over HTTP/1.

@@ -21,7 +21,7 @@ use super::parse::{self, Bounds, Scan};
 use super::wire::{Coding, Input, Out, Prefixed};
 use super::write;
 use crate::body::{BodyError, Pause};
-use crate::engine::{Broken, Reply, Source, Upgrade, buffers};
+use crate::engine::{Broken, INTERIM_MAX, Reply, Source, Upgrade, buffers};
 use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
 use crate::fields::{Fields, Known};
@@ -32,8 +32,6 @@ use crate::upload::Sending;
 
 /// How long the head of an answer may be.
 const BOUNDS: Bounds = Bounds { bytes: 64 * 1024, lines: 100, empty_before: 0 };
-/// Interim answers (1xx) that one exchange may have.
-const INTERIM_MAX: u32 = 16;
 
 /// An open connection to an instance: idle, or with one exchange on it.
 pub(crate) struct UpstreamConnection(Box<Inner>);

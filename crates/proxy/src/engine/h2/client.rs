@@ -21,7 +21,7 @@ use super::links::Place;
 use super::message;
 use super::stream::{Pump, Receive, Stopped};
 use crate::body::{BodyError, Pause};
-use crate::engine::{Broken, Cause, Reply, Source};
+use crate::engine::{Broken, Cause, INTERIM_MAX, Reply, Source};
 use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
 use crate::fields::Fields;
@@ -49,12 +49,18 @@ pub(crate) async fn send(
         Broken::Unsent(error.map_or_else(|| Cause::from("the connection has just been closed"), Cause::from))
     })?;
     let mut pump = (!ends).then(|| Pump::new(body, stream, None));
+    let mut interim = 0;
     let outcome = poll_fn(|cx| {
-        if let Some(go) = &go
-            && let Poll::Ready(Some(Ok(early))) = answer.poll_informational(cx)
-            && early.status() == StatusCode::CONTINUE
-        {
-            go.store(true, Ordering::Relaxed);
+        while let Poll::Ready(Some(Ok(early))) = answer.poll_informational(cx) {
+            interim += 1;
+            if interim > INTERIM_MAX {
+                return Poll::Ready(Err(Broken::Malformed("there is no end of interim answers".into())));
+            }
+            if let Some(go) = &go
+                && early.status() == StatusCode::CONTINUE
+            {
+                go.store(true, Ordering::Relaxed);
+            }
         }
         if let Some(sending) = &mut pump
             && let Poll::Ready(sent) = sending.poll(cx)
