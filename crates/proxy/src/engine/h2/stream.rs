@@ -74,42 +74,10 @@ impl Receive {
 /// Bytes of a body that are handed over before it is asked whether there is room for more.
 const AHEAD: usize = 4 * 1024;
 
-/// Frames shorter than this leave together with those that follow at once. A peer may take many short frames
-/// that it has not read yet for a flood and close the connection: h2 does so after about a hundred.
+/// Frames shorter than this leave together with those that follow at once, or before there is room for them. A
+/// peer may take many short frames that it has not read yet for a flood and close the connection: h2 does so after
+/// about a hundred. They are copied: a few bytes would keep the buffer alive into which they were read.
 const SHORT: usize = 1024;
-
-/// Short frames that came one right after the other. Bounded by [`AHEAD`]: then they are handed over.
-#[derive(Default)]
-enum Held {
-    #[default]
-    Nothing,
-    /// Not copied: most of the time nothing follows but the end.
-    One(Bytes),
-    Several(BytesMut),
-}
-
-impl Held {
-    fn add(&mut self, data: Bytes) {
-        match self {
-            Self::Nothing => *self = Self::One(data),
-            Self::One(first) => {
-                let mut both = BytesMut::with_capacity(AHEAD + SHORT);
-                both.extend_from_slice(first);
-                both.extend_from_slice(&data);
-                *self = Self::Several(both);
-            }
-            Self::Several(all) => all.extend_from_slice(&data),
-        }
-    }
-
-    fn take(&mut self) -> Bytes {
-        match std::mem::take(self) {
-            Self::Nothing => Bytes::new(),
-            Self::One(data) => data,
-            Self::Several(all) => all.freeze(),
-        }
-    }
-}
 
 /// Why a body was not sent to its end.
 #[derive(Debug)]
@@ -126,8 +94,10 @@ pub(super) enum Stopped {
 pub(super) struct Pump<B> {
     body: B,
     stream: SendStream<Bytes>,
-    /// Short frames that are not handed over yet; none while anything is waited for.
-    held: Held,
+    /// Short frames that are not handed over yet. Bounded by [`AHEAD`].
+    held: BytesMut,
+    /// Something was handed over.
+    begun: bool,
     /// Bytes that were taken since there was last known to be room.
     ahead: usize,
     patience: Option<Pause>,
@@ -136,7 +106,8 @@ pub(super) struct Pump<B> {
 impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
     /// `patience`: how long the peer may give no room.
     pub(super) fn new(body: B, stream: SendStream<Bytes>, patience: Option<Duration>) -> Self {
-        Self { body, stream, held: Held::Nothing, ahead: 0, patience: patience.map(Pause::new) }
+        let (held, patience) = (BytesMut::new(), patience.map(Pause::new));
+        Self { body, stream, held, begun: false, ahead: 0, patience }
     }
 
     /// Tells the peer that the stream ends here.
@@ -154,12 +125,14 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
             }
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
-                Poll::Ready(Some(Err(error))) => {
-                    let _ = self.hand_over(false); // what came before it broke off
-                    return Poll::Ready(Err(Stopped::Source(error)));
-                }
+                // What is held, and what the stream still has, goes with the reset that this leads to.
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Stopped::Source(error))),
                 Poll::Ready(None) => return Poll::Ready(self.hand_over(true)),
                 Poll::Pending => {
+                    // The first leaves with the head; others are held until the peer could read them.
+                    if !self.held.is_empty() && self.begun {
+                        std::task::ready!(self.poll_room(cx))?;
+                    }
                     self.hand_over(false)?;
                     // Whoever waits for the source must hear that nobody wants it any more.
                     let _ = std::task::ready!(self.stream.poll_reset(cx));
@@ -172,11 +145,11 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
                     self.ahead += data.len();
                     if data.len() >= SHORT {
                         self.hand_over(false)?;
-                        self.stream.send_data(data, last).map_err(|_| Stopped::Peer)?;
+                        self.give(data, last)?;
+                    } else if last && self.held.is_empty() {
+                        self.give(Bytes::copy_from_slice(&data), true)?;
                     } else {
-                        if !data.is_empty() {
-                            self.held.add(data);
-                        }
+                        self.held.extend_from_slice(&data);
                         if last {
                             self.hand_over(true)?;
                         }
@@ -202,10 +175,15 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
 
     /// Gives the stream what is held, and says whether that is its end.
     fn hand_over(&mut self, last: bool) -> Result<(), Stopped> {
-        let data = self.held.take();
-        if data.is_empty() && !last {
+        if self.held.is_empty() && !last {
             return Ok(());
         }
+        let held = std::mem::take(&mut self.held).freeze();
+        self.give(held, last)
+    }
+
+    fn give(&mut self, data: Bytes, last: bool) -> Result<(), Stopped> {
+        self.begun = true;
         self.stream.send_data(data, last).map_err(|_| Stopped::Peer)
     }
 
@@ -227,5 +205,150 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pump<B> {
             patience.moved();
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use h2::client::SendRequest;
+    use http::{Request, Response};
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    /// A body that has what it was given, and ends when that is said.
+    #[derive(Default)]
+    struct Given(VecDeque<Result<Bytes, BodyError>>, bool);
+
+    impl Body for Given {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            match self.0.pop_front() {
+                Some(data) => Poll::Ready(Some(data.map(Frame::data))),
+                None if self.1 => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    type Client = h2::client::Connection<tokio::io::DuplexStream>;
+    type Server = h2::server::Connection<tokio::io::DuplexStream, Bytes>;
+
+    /// A stream between a client that gives no room at first and a server, and what moves it.
+    struct Pair {
+        client: Pin<Box<Client>>,
+        server: Server,
+        answer: Option<h2::client::ResponseFuture>,
+        pump: Pump<Given>,
+        _sender: SendRequest<Bytes>,
+    }
+
+    impl Pair {
+        async fn new() -> Self {
+            let (near, far) = tokio::io::duplex(1 << 20);
+            let mut builder = h2::client::Builder::new();
+            let (client, server) = tokio::join!(
+                builder.initial_window_size(0).handshake::<_, Bytes>(near),
+                h2::server::handshake(far)
+            );
+            let ((mut sender, client), mut server) = (client.unwrap(), server.unwrap());
+            let mut client = Box::pin(client);
+            let (answer, _) = sender.send_request(Request::new(()), true).unwrap();
+            let accepted = tokio::select! {
+                accepted = server.accept() => accepted.unwrap().unwrap(),
+                _ = &mut client => unreachable!(),
+            };
+            let (_, mut respond) = accepted;
+            let stream = respond.send_response(Response::new(()), false).unwrap();
+            let pump = Pump::new(Given::default(), stream, None);
+            Self { client, server, answer: Some(answer), pump, _sender: sender }
+        }
+
+        /// A piece comes, alone.
+        fn piece(&mut self, data: Bytes) {
+            self.pump.body.0.push_back(Ok(data));
+            assert!(self.poll().is_pending());
+        }
+
+        fn poll(&mut self) -> Poll<Result<(), Stopped>> {
+            let polled = self.pump.poll(&mut Context::from_waker(Waker::noop()));
+            self.move_bytes();
+            polled
+        }
+
+        fn move_bytes(&mut self) {
+            for _ in 0..4 {
+                assert!(self.server.accept().now_or_never().is_none());
+                let _ = self.client.as_mut().now_or_never();
+            }
+        }
+
+        /// The client gives room, and reads: in how many frames, and how much.
+        fn read(&mut self) -> (usize, usize) {
+            self.client.set_initial_window_size(1 << 20).unwrap();
+            self.move_bytes();
+            let _ = self.poll();
+            let answer = self.answer.take().unwrap().now_or_never().unwrap();
+            let (mut body, mut frames, mut bytes) = (answer.unwrap().into_body(), 0, 0);
+            while let Some(Some(Ok(data))) = body.data().now_or_never() {
+                (frames, bytes) = (frames + 1, bytes + data.len());
+            }
+            (frames, bytes)
+        }
+    }
+
+    /// The memory of something that was read.
+    struct Buffer {
+        _memory: Arc<()>,
+    }
+
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            b"0123456789"
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_piece_by_piece_while_there_is_no_room_leaves_together() {
+        let mut pair = Pair::new().await;
+        (0..100).for_each(|_| pair.piece(Bytes::from_static(b"0123456789")));
+        assert_eq!(pair.read(), (2, 1000)); // the first left with the head
+    }
+
+    #[tokio::test]
+    async fn no_more_is_held_than_is_promised() {
+        let mut pair = Pair::new().await;
+        (0..3 * AHEAD / 10).for_each(|_| pair.pump.body.0.push_back(Ok(Bytes::from_static(b"0123456789"))));
+        assert!(pair.poll().is_pending());
+        assert!(pair.pump.held.len() <= AHEAD && pair.pump.body.0.len() >= 2 * AHEAD / 10 - 1);
+        assert_eq!(pair.read().1, 3 * AHEAD / 10 * 10);
+    }
+
+    #[tokio::test]
+    async fn a_short_piece_that_waits_does_not_keep_the_buffer_into_which_it_was_read() {
+        let mut pair = Pair::new().await;
+        let memory = Arc::new(());
+        (0..3).for_each(|_| pair.piece(Bytes::from_owner(Buffer { _memory: Arc::clone(&memory) })));
+        assert_eq!(Arc::strong_count(&memory), 1);
+        pair.pump.body.1 = true;
+        assert!(matches!(pair.poll(), Poll::Ready(Ok(()))));
+        assert_eq!(pair.read().1, 30);
+    }
+
+    #[tokio::test]
+    async fn who_holds_pieces_for_want_of_room_hears_that_nobody_wants_them() {
+        let mut pair = Pair::new().await;
+        (0..2).for_each(|_| pair.piece(Bytes::from_static(b"0123456789")));
+        assert!(!pair.pump.held.is_empty());
+        drop(pair.answer.take());
+        pair.move_bytes();
+        assert!(matches!(pair.poll(), Poll::Ready(Err(Stopped::Peer))));
     }
 }
