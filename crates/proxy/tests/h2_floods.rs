@@ -194,6 +194,36 @@ async fn empty_pieces_of_a_body_end_the_connection() {
 }
 
 #[tokio::test]
+async fn short_messages_may_fill_the_window_of_a_stream_and_single_bytes_may_not() {
+    let server = Server::http(|request| async move {
+        match request.method().as_str() {
+            "GET" => text("fine"),
+            _ => std::future::pending().await,
+        }
+    })
+    .await;
+    // The service is waited for before anything of a body is read.
+    let limits = Limits { expect: Duration::from_secs(60), ..Limits::default() };
+    let harness = Harness::with(&web(&["/{*rest}"], PATIENCE), limits).await;
+    harness.ready("web", &[server.address]);
+    let post = [POST.as_slice(), &[(b"expect", b"100-continue")]].concat();
+    let window = Http2::default().stream_window as usize;
+    let begin = async || {
+        let mut raw = Raw::connect(harness.gateway).await;
+        raw.headers(1, END_STREAM, &GET).await; // after which both know of the windows
+        assert_eq!(raw.verdict(1).await, Verdict::Answer(200, "fine".to_owned()));
+        raw.headers(3, 0, &post).await;
+        raw
+    };
+    let mut raw = begin().await;
+    assert!(raw.send(&frame(DATA, 0, 3, &[0; 16]).repeat(window / 16)).await);
+    raw.headers(5, END_STREAM, &GET).await;
+    assert_eq!(raw.verdict(5).await, Verdict::Answer(200, "fine".to_owned()));
+    let (_, verdict) = flood(begin().await, &frame(DATA, 0, 3, &[0]).repeat(1000), window / 1000).await;
+    assert!(matches!(verdict, CALM | Verdict::Closed), "{verdict:?}");
+}
+
+#[tokio::test]
 async fn one_stream_more_than_allowed_is_refused_alone() {
     let harness = silent(Limits { streams: 3, ..Limits::default() }).await;
     let mut raw = Raw::connect(harness.gateway).await;

@@ -34,6 +34,10 @@ use crate::thread::Thread;
 /// Room above `Limits::header_bytes` in which a head that is too long still gets a full problem as its
 /// answer. Beyond it h2 answers with a bare 431, and beyond four times that it closes the connection.
 const HEAD_SLACK: usize = 16 * 1024;
+/// How many times [`stream_window`](crate::limits::Http2::stream_window) what lies unread may cost beside its own
+/// bytes. For h2 a frame costs 256 bytes, its own included: a window full of frames of 16 bytes costs 15 windows more.
+/// So a stream of such messages may stall like any other, while frames of single bytes end the connection soon.
+const SHORT_FRAMES: usize = 16;
 /// When the process begins to drain, a connection that has never carried a request gets this long to
 /// send one that is on its way already.
 const FRESH_GRACE: Duration = Duration::from_millis(250);
@@ -78,6 +82,7 @@ fn settings(limits: &Limits) -> Builder {
     builder
         .initial_window_size(own.stream_window)
         .initial_connection_window_size(own.connection_window)
+        .data_frame_budget(SHORT_FRAMES * own.stream_window as usize)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes + HEAD_SLACK).unwrap_or(u32::MAX))
         .max_send_buffer_size(own.send_buffer)
