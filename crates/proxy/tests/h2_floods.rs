@@ -268,6 +268,36 @@ async fn a_connection_that_answers_no_ping_is_closed_and_one_that_does_is_kept()
 }
 
 #[tokio::test]
+async fn a_client_that_reads_an_answer_slowly_is_there_whether_it_answers_pings_or_not() {
+    const SIZE: usize = 32 << 20;
+    let server = Server::http(|_| async { text(vec![b'x'; SIZE]) }).await;
+    let http2 = Http2 { ping: Duration::from_millis(50), ..Http2::default() };
+    let limits = Limits { http2, header_read: Duration::from_millis(500), ..Limits::default() };
+    let harness = Harness::with(&web(&["/{*rest}"], PATIENCE), limits).await;
+    harness.ready("web", &[server.address]);
+    // All the room that it will ever give, at once. From then on it does not say a word.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap(); // little is under way
+    let mut raw = Raw { stream: socket.connect(harness.gateway).await.unwrap(), polite: false };
+    raw.send(PREFACE).await;
+    raw.frame(SETTINGS, 0, 0, &[[0, 1, 0, 0, 0, 0], [0, 4, 127, 255, 255, 255]].concat()).await;
+    raw.frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes()).await;
+    raw.headers(1, END_STREAM, &GET).await;
+    let mut read = 0;
+    let mut pace = tokio::time::interval(Duration::from_millis(1));
+    while let Some(frame) = raw.next().await {
+        if frame.kind == DATA {
+            read += frame.payload.len();
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        pace.tick().await; // about 16 MB a second
+    }
+    assert_eq!(read, SIZE);
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_told_to_go_and_goes() {
     let limits = Limits { keep_alive: Duration::from_millis(200), ..Limits::default() };
     let (_server, harness) = harness(limits).await;

@@ -43,6 +43,9 @@ const SHORT_FRAMES: usize = 16;
 const FRESH_GRACE: Duration = Duration::from_millis(250);
 /// How long a client that is sent away may take to read that it is.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// A client that takes more than this within the time for an answer to a ping is there, whether it answers or not.
+/// Less would say nothing: there may be room for the ping itself, and for some more, where nobody is.
+const READS: u64 = 4 * 1024;
 /// Bytes read after which a client's conduct is looked at again.
 const JUDGE_EVERY: u64 = 8 * 1024;
 
@@ -130,8 +133,8 @@ struct Serving<T> {
     pings: Option<PingPong>,
     /// When something came last, and how much had by then.
     heard: (Instant, u64),
-    /// When it was asked whether anybody is there, if it has not said.
-    asked: Option<Instant>,
+    /// When it was asked whether anybody is there, if it has not said, and how much had been written by then.
+    asked: Option<(Instant, u64)>,
     /// When its conduct was looked at last.
     judged: u64,
     /// It was told to end: by when, unless it is busy.
@@ -278,19 +281,26 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
             }
             self.close();
         }
-        let read = self.moved.read.get();
+        let (read, written) = (self.moved.read.get(), self.moved.written.get());
         if read != self.heard.1 {
             self.heard = (now, read);
             self.asked = None;
         }
         let limits = &self.thread.limits;
         let next = match self.asked {
-            Some(asked) if now >= asked + limits.header_read => return None,
-            Some(asked) => asked + limits.header_read,
+            // The question is behind what the client has yet to read: whoever goes on reading will get to it.
+            Some((asked, before)) if now >= asked + limits.header_read => {
+                if written - before <= READS {
+                    return None;
+                }
+                self.asked = Some((now, written));
+                now + limits.header_read
+            }
+            Some((asked, _)) => asked + limits.header_read,
             None if now >= self.heard.0 + limits.http2.ping => {
                 // Fails only while the last one is unanswered, or when the connection ends.
                 let _ = self.pings.as_mut().map(|pings| pings.send_ping(Ping::opaque()));
-                self.asked = Some(now);
+                self.asked = Some((now, written));
                 now + limits.header_read
             }
             None => self.heard.0 + limits.http2.ping,
