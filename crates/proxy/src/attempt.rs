@@ -17,6 +17,7 @@ use crate::failure::{Failure, Kind};
 use crate::guard::Ended;
 use crate::head::forward::Attempt;
 use crate::head::{self, Framing};
+use crate::limits::Limits;
 use crate::policy::breaker::Pass;
 use crate::table::Target;
 use crate::thread::Thread;
@@ -30,13 +31,14 @@ pub(crate) enum Phase {
     Answer,
 }
 
-/// Waits for a try up to its time, `limit`, which moves as long as the client sends its body. How long a body
-/// may pause is bounded elsewhere. `None`: its time is over.
+/// Waits for a try up to its time, `limit`, which moves as long as the client sends its body, and fast enough. How
+/// long a body may pause is bounded elsewhere. `None`: its time is over.
 pub(crate) async fn in_time<T>(
     attempt: impl Future<Output = T>,
     limit: Option<Duration>,
     deadline: &Deadline,
     upload: &Upload,
+    limits: &Limits,
 ) -> Option<T> {
     let mut attempt = std::pin::pin!(attempt);
     let mut until = limit.map_or(deadline.at(), |limit| deadline.at().min(Instant::now() + limit));
@@ -46,7 +48,7 @@ pub(crate) async fn in_time<T>(
         }
         let now = Instant::now();
         let last = upload.client_was_last_at(now)?;
-        deadline.client_sent_at(last);
+        deadline.client_sent_at(last, upload.bytes(), limits);
         until = limit.map_or(deadline.at(), |limit| deadline.at().min(last + limit));
         if until <= now {
             return None;

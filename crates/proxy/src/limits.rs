@@ -30,6 +30,11 @@ pub struct Limits {
     /// How long the body of a request may pause before the exchange is given up. Once the answer has begun it
     /// may pause for as long as that goes on.
     pub body_idle: Duration,
+    /// How long the body of a request may take before the deadline stops waiting for it, besides the time that it
+    /// takes at [`Self::body_rate`]: whoever sends a byte now and then would hold its place at the service for ever.
+    pub body_slack: Duration,
+    /// Bytes a second below which the body of a request uses up [`Self::body_slack`].
+    pub body_rate: u64,
     /// How long the body of an answer may pause, whether its service does not write or its client does not
     /// read. Much longer than [`Self::body_idle`]: events from a server come when there is news.
     pub answer_idle: Duration,
@@ -140,6 +145,8 @@ impl Default for Limits {
             header_read: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             body_idle: Duration::from_secs(60),
+            body_slack: Duration::from_secs(60),
+            body_rate: 1024,
             answer_idle: Duration::from_secs(300),
             tunnel_idle: Duration::from_secs(600),
             waiting: 1024,

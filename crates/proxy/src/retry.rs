@@ -180,7 +180,7 @@ impl Call<'_> {
         // What the instance is told: it need not work for longer than this try is waited for.
         let left = deadline.left(began).min(per_try.unwrap_or(Duration::MAX));
         let attempt = attempt(thread, &exchange.asked, lease, target.wire, upload, &phase, left);
-        let outcome = in_time(attempt, per_try, deadline, upload).await;
+        let outcome = in_time(attempt, per_try, deadline, upload, &thread.limits).await;
         let outcome = outcome.unwrap_or_else(|| Err(self.too_late(phase.get(), per_try)));
         let ended = Instant::now();
         // The service's time begins when it has all of the request.
@@ -199,6 +199,9 @@ impl Call<'_> {
     }
 
     fn too_late(&self, phase: Phase, per_try: Option<Duration>) -> Failure {
+        if self.deadline.is_missed_by_client(Instant::now()) {
+            return Failure::new(Kind::RequestStalled, "the request's body comes too slowly");
+        }
         let service = self.target.upstream.service();
         let allowed = self.deadline.allowed();
         let time = kit::units::format_duration(per_try.map_or(allowed, |limit| limit.min(allowed)));

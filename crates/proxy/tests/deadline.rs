@@ -11,7 +11,7 @@ use common::*;
 use kit::units::Share;
 use manifest::spec;
 use policies::*;
-use proxy::Entrance;
+use proxy::{Entrance, Limits};
 
 /// What a service was told is left, in milliseconds.
 fn told(asked: &Asked) -> u64 {
@@ -150,4 +150,34 @@ async fn a_body_that_comes_slowly_is_not_counted_against_the_service_but_against
     };
     assert_eq!(slowly("").await, 200);
     assert_eq!(slowly("X-Request-Timeout-Ms: 200\r\n").await, 504);
+}
+
+#[tokio::test]
+async fn a_body_that_drips_for_ever_holds_no_place_for_ever_and_is_not_held_against_the_service() {
+    let service = Service::start(Mood::Says(200)).await;
+    let guard = rule(|guard| {
+        guard.timeout = ms(100);
+        guard.breaker = Some(spec::Breaker { of: 1, ..spec::Breaker::default() });
+    });
+    let limits = Limits { body_slack: ms(200), ..Limits::default() };
+    let world = World::with(&web_under(guard), limits).await;
+    let endpoints = world.ready("web", &[&service]);
+    let mut client = world.harness.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n").await;
+    let (mut reading, mut writing) = client.stream.into_split();
+    let drip = async {
+        let mut every = tokio::time::interval(ms(20));
+        while tokio::io::AsyncWriteExt::write_all(&mut writing, b"x").await.is_ok() {
+            every.tick().await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut told = [0; 12];
+    tokio::select! {
+        read = within(tokio::io::AsyncReadExt::read_exact(&mut reading, &mut told)) => drop(read.unwrap()),
+        () = drip => {}
+    }
+    assert_eq!(told, *b"HTTP/1.1 408");
+    world.is_idle(&endpoints).await;
+    assert_eq!(world.breaker(), proxy::policy::breaker::State::Closed);
 }
