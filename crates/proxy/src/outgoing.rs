@@ -1,4 +1,4 @@
-//! An answer's body with the record of its exchange: the record leaves when the body has.
+//! An answer's body with the record of its exchange: whoever sends it drops both when the last byte has left.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,11 +15,13 @@ use crate::record::Recorder;
 pub(crate) struct Outgoing {
     body: Body,
     record: Option<Box<Recorder>>,
+    /// Its end has come. It may yet have to be written.
+    ended: bool,
 }
 
 impl Outgoing {
     pub(crate) fn new(body: Body, record: Box<Recorder>) -> Self {
-        Self { body, record: Some(record) }
+        Self { body, record: Some(record), ended: false }
     }
 }
 
@@ -49,7 +51,7 @@ impl http_body::Body for Outgoing {
                     record.broke(error.kind);
                 }
             }
-            None => self.record = None,
+            None => self.ended = true,
         }
         Poll::Ready(frame)
     }
@@ -66,6 +68,7 @@ impl http_body::Body for Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         if let Some(record) = &mut self.record
+            && !self.ended
             && !self.body.is_end_stream()
         {
             record.broke(Kind::ClientGone);

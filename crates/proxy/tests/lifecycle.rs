@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::*;
 use proxy::{Entrance, Listener, Options, Proxy, RouteTable};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Requests without pause from several connections, until told to stop.
 struct Load {
@@ -253,6 +253,65 @@ async fn a_shutdown_finishes_what_is_under_way_and_takes_nothing_more() {
         .listen(vec![Listener { address: harness.gateway, entrance: Entrance::Gateway, tls: false }])
         .await;
     assert_eq!(refused.len(), 1);
+}
+
+/// Bytes that were written to a client and that it has not read: at its socket and at the one on the other side.
+fn unread(client: SocketAddr) -> usize {
+    let port = format!(":{:04X}", client.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let size = |text: &str| usize::from_str_radix(text, 16).unwrap();
+    let mut sum = 0;
+    for line in table.lines().skip(1) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (sent, got) = words[4].split_once(':').unwrap();
+        if words[1].ends_with(&port) {
+            sum += size(got);
+        } else if words[2].ends_with(&port) {
+            sum += size(sent);
+        }
+    }
+    sum
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_the_last_bytes_of_an_answer_without_a_length() {
+    let (say, said) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
+    let said = Arc::new(tokio::sync::Mutex::new(said));
+    let server = Server::raw(move |mut stream| {
+        let said = Arc::clone(&said);
+        async move {
+            read_head(&mut stream).await;
+            while let Some(text) = said.lock().await.recv().await {
+                stream.write_all(&text).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let harness = Harness::start(&web(&["/"], PATIENCE)).await;
+    let endpoints = harness.ready("web", &[server.address]);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap(); // there is not much room
+    let mut client = Client { stream: socket.connect(harness.gateway).await.unwrap() };
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    say.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()).await.unwrap();
+    let address = client.stream.local_addr().unwrap();
+    let head = within(read_head(&mut client.stream)).await;
+    // Some chunks at a time, until there is no room for them at the client: then the proxy has them.
+    let (chunks, mut count) = ([b"1000\r\n", &[b'x'; 0x1000][..], b"\r\n"].concat().repeat(2), 0);
+    loop {
+        say.send(chunks.clone()).await.unwrap();
+        count += 1;
+        let taken = until("they are taken", || unread(address) >= count * chunks.len());
+        if tokio::time::timeout(Duration::from_millis(200), taken).await.is_err() {
+            break;
+        }
+    }
+    say.send(b"0\r\n\r\n".to_vec()).await.unwrap();
+    until("the service is done", || endpoints[0].in_flight() == 0).await;
+    let proxy = harness.proxy.clone();
+    let mut rest = Vec::new();
+    let (read, ()) = tokio::join!(client.stream.read_to_end(&mut rest), within(proxy.shutdown(PATIENCE)));
+    assert!(read.is_ok() && rest.ends_with(b"x\r\n0\r\n\r\n"), "{read:?} {head}");
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ pub(crate) async fn serve(
             Event::Wish(Wish::Close | Wish::Drain) | Event::GraceOver => {
                 grace = None;
                 wire.closing.set(true);
-                // An answer whose exchange has ended but which nobody takes is not waited for.
+                // What refuses something that was no request, and which nobody takes, is not waited for.
                 if worker.is_none() || (connection.is_idle() && wire.has_unwritten()) {
                     return closed(&wire);
                 }
