@@ -69,6 +69,14 @@ impl Body {
         }
     }
 
+    /// Goes on with the request that this answers, while nobody asks for more of the answer. Ready when that has failed.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        match &mut self.0 {
+            Kind::Answer(stream) => stream.poll_upload(cx),
+            _ => Poll::Pending,
+        }
+    }
+
     /// Whether it is known to hold nothing (more).
     pub fn is_empty(&self) -> bool {
         http_body::Body::is_end_stream(self)

@@ -23,6 +23,20 @@ impl Outgoing {
     pub(crate) fn new(body: Body, record: Box<Recorder>) -> Self {
         Self { body, record: Some(record), ended: false }
     }
+
+    /// Goes on with the request while the answer cannot be written. Ready when that has failed.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let error = std::task::ready!(self.body.poll_upload(cx));
+        self.broke(&error);
+        Poll::Ready(error)
+    }
+
+    fn broke(&mut self, error: &BodyError) {
+        if let Some(mut record) = self.record.take() {
+            tracing::debug!(code = error.kind.code(), "answer aborted: {error}");
+            record.broke(error.kind);
+        }
+    }
 }
 
 impl http_body::Body for Outgoing {
@@ -45,12 +59,7 @@ impl http_body::Body for Outgoing {
                     record.passed(data.len() as u64);
                 }
             }
-            Some(Err(error)) => {
-                if let Some(mut record) = self.record.take() {
-                    tracing::debug!(code = error.kind.code(), "answer aborted: {error}");
-                    record.broke(error.kind);
-                }
-            }
+            Some(Err(error)) => self.broke(error),
             None => self.ended = true,
         }
         Poll::Ready(frame)

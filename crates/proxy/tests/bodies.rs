@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers outside test functions
 
 mod common;
+mod h2_raw;
+mod h2_service;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -492,4 +494,78 @@ async fn an_answer_that_comes_before_the_request_is_whole_is_passed_on() {
     client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n123").await;
     let reply = client.reply().await;
     assert_eq!((reply.status, reply.text()), (401, "no"));
+}
+
+/// The request's body goes on to the service while its client reads nothing of an answer that never ends. `seen`
+/// counts what the service has of it, `given` what it has answered.
+async fn an_upload_goes_on(harness: &Harness, seen: &AtomicU64, given: &AtomicU64) {
+    let mut client = harness.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await;
+    let mut last = 0;
+    until("the answer stands still", || {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = given.load(Ordering::SeqCst);
+        std::mem::replace(&mut last, now) == now && now > 0
+    })
+    .await;
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    for n in 1..=40 {
+        client.send(&chunk).await;
+        until("it arrives", || seen.load(Ordering::SeqCst) == 3 + n * 0x10000).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_while_its_client_reads_nothing_of_the_answer() {
+    let (seen, given) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (count, sent) = (Arc::clone(&seen), Arc::clone(&given));
+    let server = Server::http(move |request| {
+        let (count, sent) = (Arc::clone(&count), Arc::clone(&sent));
+        go(async move {
+            let mut body = request.into_body();
+            while let Some(Ok(frame)) = body.frame().await {
+                count.fetch_add(frame.data_ref().map_or(0, Bytes::len) as u64, Ordering::SeqCst);
+            }
+        });
+        async move {
+            let pieces = futures_util::stream::repeat_with(move || {
+                sent.fetch_add(10_000, Ordering::SeqCst);
+                Ok::<_, std::io::Error>(Frame::data(Bytes::from(vec![b'x'; 10_000])))
+            });
+            http::Response::new(BodyExt::boxed(StreamBody::new(pieces)))
+        }
+    })
+    .await;
+    let harness = Harness::web(server.address).await;
+    an_upload_goes_on(&harness, &seen, &given).await;
+}
+
+#[tokio::test]
+async fn an_upload_over_http_2_goes_on_while_its_client_reads_nothing_of_the_answer() {
+    let (seen, given) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (count, sent) = (Arc::clone(&seen), Arc::clone(&given));
+    let server = h2_service::streams(move |(request, mut respond)| {
+        let (count, sent) = (Arc::clone(&count), Arc::clone(&sent));
+        async move {
+            go(async move {
+                let mut body = request.into_body();
+                while let Some(Ok(data)) = body.data().await {
+                    body.flow_control().release_capacity(data.len()).unwrap();
+                    count.fetch_add(data.len() as u64, Ordering::SeqCst);
+                }
+            });
+            let mut stream = respond.send_response(http::Response::new(()), false).unwrap();
+            loop {
+                stream.reserve_capacity(10_000);
+                let Some(Ok(room)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else {
+                    return;
+                };
+                stream.send_data(vec![b'x'; room].into(), false).unwrap();
+                sent.fetch_add(room as u64, Ordering::SeqCst);
+            }
+        }
+    })
+    .await;
+    let harness = h2_service::harness(&server).await;
+    an_upload_goes_on(&harness, &seen, &given).await;
 }

@@ -129,6 +129,14 @@ impl AnswerStream {
         }
     }
 
+    /// Goes on with the request that this answers. Ready when that has failed.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        match self {
+            Self::Http1(stream) => stream.poll_upload(cx),
+            Self::Http2(_) => Poll::Pending, // it has a task of its own
+        }
+    }
+
     pub(crate) fn is_end(&self) -> bool {
         match self {
             Self::Http1(stream) => stream.is_end(),

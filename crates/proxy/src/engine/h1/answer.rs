@@ -153,7 +153,14 @@ pub(super) async fn send(
                     return wire.poll_gone(cx).map(|()| Err(Cut::Gone));
                 }
                 Poll::Ready(Ok(())) => {}
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending if ended => return Poll::Pending,
+                Poll::Pending => {
+                    // Who does not read may still be sending, and the service may be reading that.
+                    if let Poll::Ready(error) = body.poll_upload(cx) {
+                        return Poll::Ready(Err(Cut::Short(error.to_string())));
+                    }
+                    return wire.poll_gone(cx).map(|()| Err(Cut::Gone));
+                }
             }
         }
     })

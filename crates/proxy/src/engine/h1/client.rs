@@ -351,6 +351,14 @@ impl AnswerStream {
         }
     }
 
+    /// Goes on with the request. Ready when that has failed.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let Some((connection, _)) = &mut self.held else { return Poll::Pending };
+        let Err(error) = connection.0.drive(cx) else { return Poll::Pending };
+        self.held = None;
+        Poll::Ready(error)
+    }
+
     #[cold]
     fn broken(&mut self, kind: Kind, detail: String) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.held = None;
