@@ -265,6 +265,22 @@ async fn instances_that_hang_up_or_do_not_answer_are_passed_over_too() {
 }
 
 #[tokio::test]
+async fn an_instance_that_fails_as_grpc_does_is_passed_over() {
+    let services = services(2).await;
+    services[0].is(Mood::unavailable());
+    let (world, endpoints) = world(outlier(PATIENCE * 6, 50, 0), &services).await;
+    let mut client = world.harness.client().await;
+    for _ in 0..6 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    assert!(endpoints[0].strikes().is_ejected(Moment::now()));
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.header("grpc-status"), None);
+    }
+    assert_eq!(services[0].count(), 3);
+}
+
+#[tokio::test]
 async fn never_more_than_the_ceiling_are_passed_over() {
     let services = services(4).await;
     services[..3].iter().for_each(|service| service.is(Mood::Says(503)));

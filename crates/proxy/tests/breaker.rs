@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers outside test functions
 
 mod common;
+mod h2_raw;
+mod h2_service;
 mod policies;
 
 use std::time::{Duration, Instant};
@@ -51,6 +53,33 @@ async fn it_opens_when_enough_calls_fail_and_refuses_at_once_what_follows() {
     let record = world.harness.records.nth(5).await;
     assert_eq!((record.error, record.attempts), (Some(Kind::BreakerOpen), 0));
     world.is_idle(&[]).await;
+}
+
+#[tokio::test]
+async fn failures_of_grpc_open_it() {
+    let service = Service::start(Mood::unavailable()).await;
+    let world = World::web(breaker(of_four(LONG)), &[&service]).await;
+    for _ in 0..4 {
+        assert_eq!(world.get("/").await.header("grpc-status"), Some("14"));
+    }
+    assert_eq!((service.count(), world.breaker()), (4, State::Open));
+}
+
+#[tokio::test]
+async fn an_instance_that_refuses_every_stream_opens_it() {
+    let server = h2_service::streams(|(_, mut respond)| async move {
+        respond.send_reset(h2::Reason::REFUSED_STREAM);
+    })
+    .await;
+    let mut app = web_under(breaker(of_four(LONG)));
+    app.services.get_mut(&name("web")).unwrap().wire = spec::Wire::Http2;
+    let world = World::start(&app).await;
+    world.harness.ready("web", &[server.address]);
+    for _ in 0..4 {
+        let status = world.get("/").await.status;
+        assert!([502, 503].contains(&status), "{status}");
+    }
+    assert_eq!(world.breaker(), State::Open);
 }
 
 #[tokio::test]

@@ -50,6 +50,9 @@ async fn a_static_answer_stands_in_for_failures_of_the_service_and_says_so() {
         );
         assert!(last(&world).await.fallback);
     }
+    // What is a failure of gRPC is one, too.
+    service.is(Mood::unavailable());
+    assert_eq!(world.get("/").await.header("x-atoll-fallback"), Some("static"));
     // Cut off, and gone.
     world.guards.order(ALL, Order::Open);
     assert_eq!(world.get("/").await.header("x-atoll-fallback"), Some("static"));

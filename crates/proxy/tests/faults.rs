@@ -43,6 +43,19 @@ async fn a_delay_holds_a_request_up_and_an_abort_answers_in_the_services_stead()
 }
 
 #[tokio::test]
+async fn a_delay_ends_with_the_deadline() {
+    let service = Service::start(Mood::Says(200)).await;
+    let hour = fault(|fault| fault.delay = Some(ms(3_600_000)));
+    let guard = rule(|guard| (guard.timeout, guard.faults) = (ms(5000), vec![hour.clone()]));
+    let world = World::web(guard, &[&service]).await;
+    let reply = world.ask("GET", "/", "X-Request-Timeout-Ms: 50\r\n", "").await;
+    reply.is_problem(504, "A0724", "http_response_timeout");
+    world.change(&web_under(rule(|guard| (guard.timeout, guard.faults) = (ms(50), vec![hour]))));
+    world.get("/").await.is_problem(504, "A0724", "http_response_timeout");
+    assert_eq!(service.count(), 0);
+}
+
+#[tokio::test]
 async fn a_truncated_answer_is_seen_to_be_one() {
     let service = Service::start(Mood::With(200, Vec::new(), Bytes::from(vec![b'x'; 100_000]))).await;
     let world = world(&service, vec![fault(|fault| fault.truncate = Some(kit::units::Bytes(70_000)))]).await;

@@ -375,6 +375,20 @@ async fn a_body_is_held_back_until_the_service_says_continue() {
 }
 
 #[tokio::test]
+async fn a_websocket_is_told_that_the_service_cannot_switch_protocols() {
+    let server = streams(|stream| say(stream, "not what was asked for")).await;
+    let harness = harness(&server).await;
+    let mut client = harness.client().await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        .await;
+    let reply = client.reply().await;
+    reply.is_problem(502, "A0719", "http_upgrade_failed");
+    assert!(reply.text().contains("speaks HTTP/2"), "{reply:?}");
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
 async fn interim_answers_come_before_the_answer_and_come_to_an_end() {
     let server = streams(|(request, mut respond): Stream| async move {
         let count: usize = request.uri().path()[1..].parse().unwrap();

@@ -57,6 +57,17 @@ async fn only_statuses_that_were_listed_are_tried_again_and_only_so_often() {
 }
 
 #[tokio::test]
+async fn a_call_that_fails_as_grpc_does_is_tried_again_where_the_file_says_so() {
+    let service = Service::start(Mood::unavailable()).await;
+    let world = World::web(retry(|retry| retry.any_method = true), &[&service]).await;
+    let reply = world.ask("POST", "/", "", "").await;
+    assert_eq!((reply.header("grpc-status"), service.count()), (Some("14"), 2));
+    world.change(&web_under(retry(|retry| retry.any_method = false)));
+    world.ask("POST", "/", "", "").await;
+    assert_eq!(service.count(), 3);
+}
+
+#[tokio::test]
 async fn a_post_is_not_repeated_unless_it_never_left_or_the_file_says_so() {
     let service = Service::start(Mood::Says(503)).await;
     let world = World::web(retry(|retry| retry.attempts = 3), &[&service]).await;

@@ -35,6 +35,14 @@ pub enum Mood {
     Hangs,
 }
 
+impl Mood {
+    /// Fails as gRPC does: with status 200, and in place of trailers a head that says UNAVAILABLE.
+    pub fn unavailable() -> Self {
+        let head = [("content-type", "application/grpc"), ("grpc-status", "14")];
+        Self::With(200, head.map(|(name, value)| (name, value.to_owned())).to_vec(), Bytes::new())
+    }
+}
+
 /// What it was asked.
 #[derive(Clone, Debug)]
 pub struct Asked {
