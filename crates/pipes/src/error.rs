@@ -75,7 +75,8 @@ pub enum ReceiptError {
     /// It is one of another queue.
     #[error("this is a receipt of another queue")]
     OtherQueue,
-    /// The message has been received by somebody else since; where order is kept, it also is stale once its time is over.
+    /// The message has been received by somebody else since; where order is kept, it also is stale once its time is
+    /// over.
     #[error("the receipt has expired")]
     Stale,
     /// The message is there, but nobody holds it.

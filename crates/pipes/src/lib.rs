@@ -1,8 +1,8 @@
-//! What a queue and a topic *are*: no sockets, no JSON, no protocol. Cores decide without a clock and without I/O; shells read
-//! the clock, commit what was decided, and wake whoever waits.
+//! What a queue and a topic *are*: no sockets, no JSON, no protocol. Cores decide without a clock and without I/O;
+//! shells read the clock, commit what was decided, and wake whoever waits.
 //!
-//! Read in this order: [`name`], [`queue`] (what is sent and received, and the core that decides), [`spaces`] (where it is
-//! kept), [`shell`] ([`Pipes`] and [`Queue`], which everybody else uses), [`error`].
+//! Read in this order: [`name`], [`queue`] (what is sent and received, and the core that decides), [`spaces`] (where
+//! it is kept), [`shell`] ([`Pipes`] and [`Queue`], which everybody else uses), [`error`].
 
 pub mod error;
 pub mod name;

@@ -61,8 +61,8 @@ name!(
 const INTERNAL_PREFIX: char = '/';
 
 impl QueueName {
-    /// Names a queue of our own, behind something else: it is listed nowhere and nobody can ask for it. Its text is only
-    /// for keys, logs and [`Self::stored`].
+    /// Names a queue of our own, behind something else: it is listed nowhere and nobody can ask for it. Its text is
+    /// only for keys, logs and [`Self::stored`].
     pub(crate) fn internal(what: &str) -> Self {
         Self(format!("{INTERNAL_PREFIX}{what}").into())
     }

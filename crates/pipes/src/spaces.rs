@@ -1,4 +1,5 @@
-//! Where everything is kept. Integers in keys are big-endian; `Q` is the number of a queue, `S` that of a message in it.
+//! Where everything is kept. Integers in keys are big-endian; `Q` is the number of a queue, `S` that of a message in
+//! it.
 
 use store::{Space, SpaceKind};
 

@@ -2,7 +2,8 @@
 
 use ring::hmac;
 
-/// One delivery of one message. As text it carries a code that only this store can make, so that nobody can make one up.
+/// One delivery of one message. As text it carries a code that only this store can make, so that nobody can make one
+/// up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Receipt {
     /// The number of the queue.

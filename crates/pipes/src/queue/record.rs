@@ -1,5 +1,5 @@
-//! Records as they are on disk: written by hand, each with its version first. A version that is not known is refused, never
-//! guessed at.
+//! Records as they are on disk: written by hand, each with its version first. A version that is not known is refused,
+//! never guessed at.
 
 use std::collections::BTreeMap;
 

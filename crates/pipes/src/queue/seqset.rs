@@ -1,4 +1,5 @@
-//! A set of sequences that costs next to nothing while it is in one piece: five million messages that wait are a hundred runs.
+//! A set of sequences that costs next to nothing while it is in one piece: five million messages that wait are a
+//! hundred runs.
 
 use std::collections::VecDeque;
 

@@ -1,12 +1,12 @@
-//! The shell around the cores: [`Pipes`] and [`Queue`], which everybody else uses. It reads the clock, commits what a core
-//! decided, and wakes whoever waits.
+//! The shell around the cores: [`Pipes`] and [`Queue`], which everybody else uses. It reads the clock, commits what a
+//! core decided, and wakes whoever waits.
 //!
-//! Every operation takes room in the store first, since that can be refused. Then, under the lock of its queue, it has the
-//! core decide and submits what was decided: so commits have the order of decisions. It waits for the commit
+//! Every operation takes room in the store first, since that can be refused. Then, under the lock of its queue, it
+//! has the core decide and submits what was decided: so commits have the order of decisions. It waits for the commit
 //! without the lock, and only then answers.
 //!
-//! Read in this order: `pipes` and `queue` (the operations), `receive`, `inner` and `shard` (what they share), `open` (reading
-//! back), `upkeep` (what is done in the background), `transfer` and `moves` (from queue to queue).
+//! Read in this order: `pipes` and `queue` (the operations), `receive`, `inner` and `shard` (what they share), `open`
+//! (reading back), `upkeep` (what is done in the background), `transfer` and `moves` (from queue to queue).
 
 mod alarms;
 mod check;

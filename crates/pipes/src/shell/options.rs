@@ -41,8 +41,9 @@ pub struct Limits {
     pub identities: usize,
     /// Receives of one queue that can be asked for again by their attempt's identity.
     pub attempts: usize,
-    /// For how long the queues are this process's without its saying so again. An embedded store can be nobody else's, and a
-    /// process that was stopped for a while may go on; where a store is shared, this is how long a take-over waits.
+    /// For how long the queues are this process's without its saying so again. An embedded store can be nobody
+    /// else's, and a process that was stopped for a while may go on; where a store is shared, this is how long a
+    /// take-over waits.
     pub lease: Duration,
 }
 
@@ -71,8 +72,8 @@ pub struct Receive {
     pub visibility_seconds: Option<u32>,
     /// For how long to wait if there is nothing.
     pub wait: Duration,
-    /// Where order is kept: the identity of this attempt. The same again within five minutes gets the same messages, as long as
-    /// they are still held by it.
+    /// Where order is kept: the identity of this attempt. The same again within five minutes gets the same messages,
+    /// as long as they are still held by it.
     pub attempt: Option<String>,
 }
 

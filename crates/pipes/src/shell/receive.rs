@@ -31,8 +31,8 @@ enum Look {
 }
 
 impl Queue {
-    /// Receives messages; waits for the first one up to `want.wait`. Dropping the future loses nothing: what it may have
-    /// taken is put back.
+    /// Receives messages; waits for the first one up to `want.wait`. Dropping the future loses nothing: what it may
+    /// have taken is put back.
     pub async fn receive(&self, want: Receive) -> Result<Vec<Delivery>, ReceiveError> {
         let until = (!want.wait.is_zero()).then(|| self.inner.now() + want.wait);
         let mut place = None;

@@ -55,8 +55,8 @@ impl Shard {
         Self { name, number, created_at, declared, state: Mutex::new(state) }
     }
 
-    /// To decide something. Refused where the queue is gone, and where a decision has failed half-way: what it holds in memory is
-    /// not what is on disk then.
+    /// To decide something. Refused where the queue is gone, and where a decision has failed half-way: what it holds
+    /// in memory is not what is on disk then.
     pub(super) fn lock(&self) -> Result<MutexGuard<'_, State>, PipeError> {
         let failed = |_| PipeError::Stopped(format!("a decision of queue `{}` has failed", self.name).into());
         let state = self.state.lock().map_err(failed)?;

@@ -28,7 +28,8 @@ pub(super) struct Leaving {
     bytes: usize,
 }
 
-/// Reads what is to be moved; behind it what is too much for one commit. What is gone, or cannot be read, is in neither.
+/// Reads what is to be moved; behind it what is too much for one commit. What is gone, or cannot be read, is in
+/// neither.
 pub(super) async fn read(
     inner: &Inner,
     from: &Shard,

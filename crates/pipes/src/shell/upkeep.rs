@@ -1,5 +1,5 @@
-//! What is done in the background: calling those who wait when time has done something, writing heads, removing what is gone,
-//! moving dead letters. Nothing here is ever needed for an answer.
+//! What is done in the background: calling those who wait when time has done something, writing heads, removing what
+//! is gone, moving dead letters. Nothing here is ever needed for an answer.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Receives that wait, in the order in which they came. Waiting costs an entry here and a timer; nobody looks through them.
+//! Receives that wait, in the order in which they came. Waiting costs an entry here and a timer; nobody looks through
+//! them.
 
 use std::collections::BTreeMap;
 

@@ -111,7 +111,8 @@ impl Marks {
         step.into_iter().chain(self.oldest_kept()).min().map(|second| due_at(second, retention))
     }
 
-    /// Takes out the steps that are over: every message below the result is to be forgotten. `end` is behind the last one.
+    /// Takes out the steps that are over: every message below the result is to be forgotten. `end` is behind the last
+    /// one.
     pub(super) fn due_below(&mut self, now: Timestamp, retention: u32, end: u64) -> Option<u64> {
         let mut below = None;
         while self.steps.front().is_some_and(|(_, second)| due_at(*second, retention) <= now) {

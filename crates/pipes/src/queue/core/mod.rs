@@ -1,11 +1,11 @@
-//! The machine of one queue: what is sent, received, deleted, put back, forgotten. It has no clock and does no I/O: every
-//! call takes the time, changes what is in memory, and says what has to be committed ([`Decision`]).
+//! The machine of one queue: what is sent, received, deleted, put back, forgotten. It has no clock and does no I/O:
+//! every call takes the time, changes what is in memory, and says what has to be committed ([`Decision`]).
 //!
 //! The order of decisions is the order of commits, and a store that fails a commit takes no more of them. So what is in
 //! memory may run ahead of the disk, as long as nobody is told of it before the disk has it.
 //!
-//! Read in this order: this file (the state), [`send`], [`receive`], [`settle`] (delete, change visibility, hand back), [`pass`]
-//! (what time does), [`shift`] (messages that leave for another queue), [`restore`].
+//! Read in this order: this file (the state), [`send`], [`receive`], [`settle`] (delete, change visibility, hand
+//! back), [`pass`] (what time does), [`shift`] (messages that leave for another queue), [`restore`].
 
 mod identities;
 mod lanes;
@@ -54,7 +54,8 @@ const RESERVED_AT_ONCE: u64 = 65_536;
 pub struct Decision<T> {
     /// What has to be on disk before anybody is told.
     pub ops: Vec<Op>,
-    /// The answer rests on what was decided before: it has to wait until that is on disk, even if there is nothing to write.
+    /// The answer rests on what was decided before: it has to wait until that is on disk, even if there is nothing to
+    /// write.
     pub barrier: bool,
     /// So many messages can be received that could not before.
     pub wake: usize,

@@ -165,7 +165,8 @@ impl Core {
         self.attempts_in_order.push_back((now, name));
     }
 
-    /// Looks at messages that can be received, or wait behind others of their group; changes nothing but what time does.
+    /// Looks at messages that can be received, or wait behind others of their group; changes nothing but what time
+    /// does.
     pub fn peek(&mut self, limit: usize, now: Timestamp) -> Decision<Vec<Peeked>> {
         let wake = self.pass(now);
         let mut seen: Vec<u64> = Vec::new();

@@ -74,7 +74,8 @@ impl Core {
         Identities::bucket(now).saturating_sub(1)
     }
 
-    /// Buckets of identities that are still there and count no longer. Beyond some weeks' worth they wait for the next time.
+    /// Buckets of identities that are still there and count no longer. Beyond some weeks' worth they wait for the
+    /// next time.
     pub fn forget_buckets(&mut self, from: u32, to: u32) {
         self.identities.leave(from..to.min(from.saturating_add(10_000)));
     }

@@ -10,8 +10,8 @@ use crate::error::ReceiptError;
 use crate::queue::receipt::Receipt;
 
 impl Core {
-    /// Deletes messages. One that is gone is deleted; one that somebody else holds is not; and where order is kept, neither is
-    /// one that the receipt does not hold any longer.
+    /// Deletes messages. One that is gone is deleted; one that somebody else holds is not; and where order is kept,
+    /// neither is one that the receipt does not hold any longer.
     pub fn delete(
         &mut self,
         receipts: &[Receipt],
@@ -39,7 +39,8 @@ impl Core {
         if !self.alive.contains(receipt.sequence) {
             return Ok(false);
         }
-        // Receipts are of messages that were received: one that was never is another's receipt, from before the disk was changed.
+        // Receipts are of messages that were received: one that was never is another's receipt, from before the disk
+        // was changed.
         let known = self.known.get(&receipt.sequence).ok_or(ReceiptError::Stale)?;
         let current = known.receives == receipt.receives;
         match known.state {

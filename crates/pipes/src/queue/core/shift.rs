@@ -1,5 +1,5 @@
-//! Messages that leave for another queue: dead letters, and those that are moved back. While one leaves, nobody gets it; it
-//! is gone with the commit that puts it there, and back if that does not come to be.
+//! Messages that leave for another queue: dead letters, and those that are moved back. While one leaves, nobody gets
+//! it; it is gone with the commit that puts it there, and back if that does not come to be.
 
 use kit::Timestamp;
 use store::Op;
