@@ -19,7 +19,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::guard::{BreakerOrder, Guard};
-use crate::queue::{Message, MoveMessages, Queue, QueueDetail, ReceiveMessages, SendMessage, SentMessage};
+use crate::queue::{
+    BackupStore, Message, MoveMessages, Queue, QueueDetail, ReceiveMessages, SendMessage, SentMessage,
+    StoreBackup,
+};
 use crate::types::{
     AppFile, Apply, Done, Event, LogLine, Node, Plan, Problem, Restart, Route, Scale, Status, Stop, Usage,
 };
@@ -261,6 +264,11 @@ impl Client {
     /// Deletes every message of a queue.
     pub async fn purge(&self, name: &str) -> Result<QueueDetail, ClientError> {
         self.send(Method::POST, &queue_path(name, "/purge"), &()).await
+    }
+
+    /// Copies the store into an empty directory.
+    pub async fn backup_store(&self, wish: &BackupStore) -> Result<StoreBackup, ClientError> {
+        self.send(Method::POST, "/v1/store/backup", wish).await
     }
 
     /// Begins to move the messages of a queue.

@@ -26,6 +26,7 @@
 //! | `POST /v1/queues/NAME/receive` | [`ReceiveMessages`] | list of [`Message`] |
 //! | `POST /v1/queues/NAME/purge` | | [`QueueDetail`] |
 //! | `POST /v1/queues/NAME/move` | [`MoveMessages`] | [`QueueDetail`] |
+//! | `POST /v1/store/backup` | [`BackupStore`] | [`StoreBackup`] |
 //! | `GET /livez`, `/readyz`, `/metrics` | | text |
 //!
 //! An error is a [`Problem`] (RFC 9457) with its status.

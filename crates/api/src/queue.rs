@@ -130,6 +130,24 @@ pub struct Message {
     pub receives: u32,
 }
 
+/// A wish: copy the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupStore {
+    /// Where to: an empty directory, by its absolute path.
+    pub directory: String,
+}
+
+/// A copy of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreBackup {
+    /// The last commit in it.
+    pub version: u64,
+    /// Keys in it.
+    pub keys: u64,
+    /// Bytes of it.
+    pub bytes: u64,
+}
+
 /// A wish: move the messages of a queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveMessages {

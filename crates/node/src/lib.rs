@@ -18,6 +18,7 @@ mod node;
 pub mod port_holder;
 mod state_dir;
 mod takeover;
+pub mod upkeep;
 
 pub use node::{Node, NodeError, Options};
 pub use proxy::tls::install_provider as install_crypto_provider;

@@ -17,6 +17,7 @@ mod restart;
 mod routes;
 mod scale;
 mod schema;
+mod store;
 mod top;
 mod trust;
 mod up;
@@ -66,6 +67,7 @@ pub(crate) enum Command {
     Routes(routes::RoutesArgs),
     Breaker(breaker::BreakerArgs),
     Queue(queue::QueueArgs),
+    Store(store::StoreArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Plan(plan::PlanArgs),
@@ -116,6 +118,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Routes(args) => routes::run(args, &context),
         Command::Breaker(args) => breaker::run(args, &context),
         Command::Queue(args) => queue::run(args, &context),
+        Command::Store(args) => store::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Config(args) => config::run(args, &context),
         Command::Plan(args) => plan::run(args, &context),

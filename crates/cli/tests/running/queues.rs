@@ -226,3 +226,24 @@ fn post(address: &str, path: &str, content_type: &str, body: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
+
+#[test]
+fn a_backup_of_a_running_app_is_restored_whole_and_a_damaged_store_is_said_to_be() {
+    let world = app(APP);
+    world.ok(&["up", "-d", "--wait"]);
+    world.ok(&["queue", "send", "jobs", "kept"]);
+    let told = world.ok(&["store", "backup", "copy"]);
+    assert!(told.contains("keys"), "{told}");
+    world.ok(&["queue", "send", "jobs", "later"]);
+    let busy = world.fails(1, &["store", "verify"]);
+    assert!(busy.contains("A090"), "{busy}");
+    world.ok(&["down"]);
+    let whole = world.ok(&["store", "verify"]);
+    assert!(whole.contains("the store is whole"), "{whole}");
+    assert!(world.fails(1, &["store", "restore", "copy"]).contains("A09"), "it has a store");
+    fs::remove_dir_all(world.state_dir().join("store")).unwrap();
+    world.ok(&["store", "restore", "copy"]);
+    world.ok(&["up", "-d", "--wait"]);
+    assert_eq!(bodies(&world, &["peek", "jobs"]), ["kept"]);
+    world.ok(&["down"]);
+}

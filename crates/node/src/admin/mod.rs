@@ -5,6 +5,7 @@ mod logs;
 mod metrics;
 mod problem;
 mod queues;
+mod store;
 mod view;
 
 use std::collections::BTreeMap;
@@ -81,6 +82,7 @@ pub(crate) async fn serve(admin: Admin, listener: UnixListener, stop: Cancellati
         .route("/v1/queues/{name}/receive", post(queues::receive))
         .route("/v1/queues/{name}/purge", post(queues::purge))
         .route("/v1/queues/{name}/move", post(queues::begin_move))
+        .route("/v1/store/backup", post(store::backup))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::metrics))

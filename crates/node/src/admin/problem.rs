@@ -114,6 +114,18 @@ pub(crate) fn pipe(error: &pipes::PipeError) -> Refusal {
     }
 }
 
+/// The app has no store that is open.
+pub(crate) fn no_store() -> Refusal {
+    let title = "the app has no queues and no topics, so there is no store".to_owned();
+    Refusal::new(StatusCode::NOT_FOUND, title, "A0640", "`atoll queue ls` lists queues")
+}
+
+/// No backup was taken.
+pub(crate) fn no_backup(error: &::store::StoreError) -> Refusal {
+    let title = format!("no backup was taken: {error}");
+    Refusal::new(StatusCode::CONFLICT, title, "A0641", "name an empty directory, on a disk that has room")
+}
+
 fn refused_by_the_queue(error: &dyn std::error::Error) -> Refusal {
     let hint = "`atoll queue show` tells how the queue is set";
     Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string(), "A0629", hint)

@@ -37,7 +37,7 @@ use gate::Gate;
 pub(crate) use environment::{endpoint, queue_url};
 
 /// What is kept in the store.
-static SPACES: &[Space] = &SPACES_OF_BOTH;
+pub(crate) static SPACES: &[Space] = &SPACES_OF_BOTH;
 const SPACES_OF_BOTH: [Space; pipes::SPACES.len() + topic::SPACES.len()] = {
     let mut all = [pipes::SPACES[0]; pipes::SPACES.len() + topic::SPACES.len()];
     let mut at = 0;
@@ -50,7 +50,7 @@ const SPACES_OF_BOTH: [Space; pipes::SPACES.len() + topic::SPACES.len()] = {
 };
 
 /// Where the store is, in the state directory.
-const DIRECTORY: &str = "store";
+pub(crate) const STORE: &str = "store";
 /// Threads that serve clients of queues and topics.
 const THREADS: usize = 2;
 /// How long requests under way may take once everything stops; then the store is closed.
@@ -274,7 +274,7 @@ impl Broker {
 
     /// Opens the store, which the node before this one may still be about to close.
     async fn open_store(&self, engine: spec::Engine) -> Result<Arc<dyn Store>, BrokerError> {
-        let directory = self.state_dir.join(DIRECTORY);
+        let directory = self.state_dir.join(STORE);
         let give_up = tokio::time::Instant::now() + PATIENCE;
         loop {
             let mut options = store::Options::new(&directory, SPACES);

@@ -71,8 +71,9 @@ impl Pusher {
                 attempt: None,
             };
             let received = tokio::select! {
-                received = self.queue.receive(want) => received,
+                biased; // a queue that is about to end gives nothing, and at once
                 () = stop.cancelled() => return,
+                received = self.queue.receive(want) => received,
             };
             let reached = match received {
                 Ok(messages) if messages.is_empty() => continue,
