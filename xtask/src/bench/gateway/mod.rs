@@ -203,13 +203,15 @@ impl Setting {
 
 /// Compares; each block is printed when it is done.
 pub(crate) fn run(options: &Options, machine: &str) -> anyhow::Result<()> {
-    let profile = if options.profile { "profiling" } else { "release" };
+    // As published, for nginx and HAProxy come optimised by their distribution as well.
+    let profile = if options.profile { "profiling" } else { "dist" };
     atoll::use_profile(profile);
     if !options.no_build {
         build(profile)?;
     }
     let setting = Setting::prepare(options)?;
     let Cores { proxy, load } = setting.cores;
+    println!("Atoll as published, of the Cargo profile `{profile}`: thin LTO, one codegen unit");
     println!("proxy on core {proxy}; load and upstream on core {load}");
     if proxy == load {
         println!(
@@ -234,6 +236,7 @@ pub(crate) fn run(options: &Options, machine: &str) -> anyhow::Result<()> {
         let all: Vec<_> = blocks.iter().map(Block::json).collect();
         let report = json!({
             "machine": machine,
+            "profile": profile,
             "rounds": setting.rounds,
             "seconds": setting.times.span.as_secs_f64(),
             "blocks": all,
