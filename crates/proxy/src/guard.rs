@@ -126,6 +126,11 @@ impl Guards {
         self.signals.stats()
     }
 
+    /// Another number whenever [`Self::states`] tells of a change of a breaker, for whoever looks often.
+    pub fn version(&self) -> u64 {
+        self.book.version()
+    }
+
     /// Every guarded call, by route.
     pub fn states(&self) -> Vec<GuardState> {
         let now = Moment::now();

@@ -88,6 +88,13 @@ impl Book {
         self.guards.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// Another number whenever a breaker has changed, or there are others: cheap to look at.
+    pub fn version(&self) -> u64 {
+        let all = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        let breakers = all.values().filter_map(|guards| guards.breaker.as_ref());
+        breakers.fold(all.len() as u64, |sum, breaker| sum.wrapping_add(breaker.version()))
+    }
+
     /// All guards by name, in its order: for people and metrics.
     pub fn all(&self) -> Vec<(String, Guards)> {
         let all = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,6 +129,10 @@ mod tests {
         assert_eq!(book.guards("a -> b", &rule, now).rates, new.rates);
         assert_ne!(book.guards("a -> c", &rule, now).rates[0].1, new.rates[0].1);
         assert_eq!(book.all().len(), 2);
+        let version = book.version();
+        assert_eq!(book.version(), version);
+        book.find("a -> c").unwrap().breaker.unwrap().order(Order::Closed, now);
+        assert_ne!(book.version(), version);
         book.retain(|name| name == "a -> c");
         assert!(book.find("a -> b").is_none() && book.find("a -> c").is_some());
     }

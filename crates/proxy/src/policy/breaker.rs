@@ -20,6 +20,7 @@ use manifest::spec::Breaker as Rule;
 use registry::Moment;
 use registry::moment::nanos;
 
+use super::draw::mix;
 use super::window::{Sum, Window};
 
 /// More probes at once than this are not let through, whatever the rule says.
@@ -312,6 +313,14 @@ impl Breaker {
                 Err(other) => packed = other,
             }
         }
+    }
+
+    /// Another number after every change of state, for whoever looks often.
+    pub fn version(&self) -> u64 {
+        let Control { word, opened, half_opened, closed, .. } = &self.control;
+        [opened, half_opened, closed]
+            .iter()
+            .fold(mix(word.load(Relaxed)), |sum, count| sum.wrapping_add(count.load(Relaxed)))
     }
 
     /// For people, metrics and events; not for the path of a request.
