@@ -4,6 +4,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
+use super::decode::take_off;
 use super::{Fault, parse, write};
 
 /// Digits of the longest size: 64 bits.
@@ -77,7 +78,7 @@ impl Decoder {
                     if self.left == 0 {
                         self.state = State::DataReturn;
                     }
-                    return Ok(Decoded::Data(input.split_to(take).freeze()));
+                    return Ok(Decoded::Data(take_off(input, take)));
                 }
                 State::Trailers => {
                     if let Some(decoded) = self.trailers(input)? {

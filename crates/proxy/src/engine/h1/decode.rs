@@ -1,9 +1,10 @@
 //! A body of either framing, off the bytes of a connection.
 
-use bytes::BytesMut;
+use bytes::{Buf as _, Bytes, BytesMut};
 
 pub(crate) use super::chunked::Decoded;
 use super::framing::Framing;
+use super::wire::COPY_MAX;
 use super::{Fault, chunked};
 
 /// Takes a body off the bytes of a connection, and knows where it ends.
@@ -53,9 +54,9 @@ impl Decoder {
             Self::Length(left) => {
                 let take = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= take as u64;
-                Ok(Decoded::Data(input.split_to(take).freeze()))
+                Ok(Decoded::Data(take_off(input, take)))
             }
-            Self::UntilClose => Ok(Decoded::Data(input.split().freeze())),
+            Self::UntilClose => Ok(Decoded::Data(take_off(input, input.len()))),
         }
     }
 
@@ -66,6 +67,17 @@ impl Decoder {
         }
         self.is_end()
     }
+}
+
+/// Takes bytes off a buffer. A few are copied: as a part of the buffer they would keep all of it from being used
+/// again as soon as it has been read.
+pub(super) fn take_off(input: &mut BytesMut, count: usize) -> Bytes {
+    if count > COPY_MAX {
+        return input.split_to(count).freeze();
+    }
+    let data = Bytes::copy_from_slice(&input[..count]);
+    input.advance(count);
+    data
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::engine::buffers::{self, READ};
 const ROOM_MIN: usize = 4 * 1024;
 /// Data up to this size is copied behind its head and leaves with it in one piece; more is written from where
 /// it lies.
-const COPY_MAX: usize = 4 * 1024;
+pub(super) const COPY_MAX: usize = 4 * 1024;
 /// Heads and small data that may wait to be written together.
 const WAITING_MAX: usize = 16 * 1024;
 
