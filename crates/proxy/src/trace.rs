@@ -1,6 +1,10 @@
 //! W3C Trace Context: a trace is continued or begun, and every hop is a span of its own.
 
+use std::cell::RefCell;
 use std::fmt;
+
+use rand::Rng as _;
+use rand::rngs::SmallRng;
 
 /// Names a trace: 16 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +74,18 @@ fn parse(text: &[u8]) -> Option<(TraceId, SpanId, u8)> {
     (ends_well && named).then_some((TraceId(trace), SpanId(span), flags[0] & 0b11))
 }
 
+thread_local! {
+    static IDS: RefCell<SmallRng> = RefCell::new(rand::make_rng());
+}
+
+/// Bytes of an id, from a generator of the thread's own that the system has seeded. Nobody else has them, and that
+/// is all that an id needs (Trace Context §7.2): it is no secret, and knowing one gives no right to anything.
+pub(crate) fn draw<const BYTES: usize>() -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    IDS.with_borrow_mut(|ids| ids.fill_bytes(&mut bytes));
+    bytes
+}
+
 pub(crate) fn hex_into(bytes: &[u8], text: &mut [u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
@@ -96,7 +112,7 @@ macro_rules! shown_in_hex {
         impl $name {
             fn random() -> Self {
                 loop {
-                    let id = Self(rand::random());
+                    let id = Self(draw());
                     if id.0.iter().any(|byte| *byte != 0) {
                         return id;
                     }

@@ -153,7 +153,7 @@ impl RequestId {
                 kept.len()
             }
             None => {
-                crate::trace::hex_into(&rand::random::<[u8; 16]>(), &mut text[..32]);
+                crate::trace::hex_into(&crate::trace::draw::<16>(), &mut text[..32]);
                 32
             }
         };
