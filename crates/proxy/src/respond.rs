@@ -101,7 +101,7 @@ fn quoted(text: &str) -> String {
 /// Says in an answer which request it answers.
 pub(crate) fn name_request(answer: &mut Answer, request_id: &RequestId) {
     if !answer.fields.has(Known::RequestId) {
-        answer.fields.push(REQUEST_ID.as_str().as_bytes(), request_id.as_str().as_bytes());
+        answer.fields.push(REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
     }
 }
 

@@ -1,7 +1,6 @@
 //! What is passed on: a request's fields to an instance, an answer's to the client.
 
-use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::Method;
@@ -88,7 +87,7 @@ pub(crate) fn to_upstream(
     forwarded(asked, &seen, &mut put);
     via(fields, limits)?;
     put(b"via", VIA_NAME.as_bytes());
-    put(b"x-request-id", asked.request_id.as_str().as_bytes());
+    put(b"x-request-id", asked.request_id.as_bytes());
     put(b"traceparent", &asked.trace.text());
     let left_ms = u64::try_from(attempt.left.as_millis()).unwrap_or(u64::MAX).max(1);
     put(REQUEST_TIMEOUT.as_bytes(), number.of(left_ms));
@@ -210,11 +209,8 @@ fn hop_options(asked: &Asked, put: &mut impl FnMut(&[u8], &[u8])) {
 
 /// Says for whom the request is forwarded. What is there already was written by a hop of ours.
 fn forwarded(asked: &Asked, seen: &Seen, put: &mut impl FnMut(&[u8], &[u8])) {
-    let mut peer = [0u8; 48]; // an IPv6 address has 39 characters at most
-    let mut rest = &mut peer[..];
-    let _ = write!(rest, "{}", asked.peer.ip().to_canonical());
-    let unused = rest.len();
-    let peer = &peer[..peer.len() - unused];
+    let mut room = [0; ADDRESS];
+    let peer = text_of(asked.peer.ip().to_canonical(), &mut room);
     if seen.forwarded_for {
         let mut chain: Vec<&[u8]> = asked.head.fields.all_known(Known::ForwardedFor).collect();
         chain.push(peer);
@@ -231,6 +227,31 @@ fn forwarded(asked: &Asked, seen: &Seen, put: &mut impl FnMut(&[u8], &[u8])) {
     if let Some(caller) = asked.caller() {
         put(CALLER, caller.as_str().as_bytes());
     }
+}
+
+/// Longest text of an address: that of IPv6 has 39 characters at most.
+const ADDRESS: usize = 40;
+
+/// An address as text; of IPv4, which most are, without formatting machinery.
+fn text_of(ip: IpAddr, room: &mut [u8; ADDRESS]) -> &[u8] {
+    let mut length = 0;
+    let mut put = |text: &[u8]| {
+        room[length..length + text.len()].copy_from_slice(text);
+        length += text.len();
+    };
+    match ip {
+        IpAddr::V4(ip) => {
+            let mut number = Number::default();
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                if at > 0 {
+                    put(b".");
+                }
+                put(number.of(octet.into()));
+            }
+        }
+        IpAddr::V6(ip) => put(ip.to_string().as_bytes()),
+    }
+    &room[..length]
 }
 
 /// `Via` (RFC 9110 §7.6.3) also shows a request that goes in circles.

@@ -11,10 +11,9 @@ pub(super) fn host_of(authority: &str) -> Option<&str> {
             authority.split_at(end + 2)
         }
         None => {
-            let end = authority.find(':').unwrap_or(authority.len());
+            let end = authority.bytes().position(|byte| byte == b':').unwrap_or(authority.len());
             let (host, rest) = authority.split_at(end);
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
-            if host.is_empty() || !host.bytes().all(plain) {
+            if host.is_empty() || !host.bytes().all(is_of_a_name) {
                 return None;
             }
             (host, rest)
@@ -27,6 +26,11 @@ pub(super) fn host_of(authority: &str) -> Option<&str> {
             (fits && (port.is_empty() || port.parse::<u16>().is_ok())).then_some(host)
         }
     }
+}
+
+/// RFC 3986 §3.2.2: `reg-name`.
+fn is_of_a_name(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$'..=b'.' | b';' | b'=' | b'_' | b'~') || byte.is_ascii_alphanumeric()
 }
 
 #[cfg(test)]

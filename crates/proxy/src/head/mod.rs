@@ -70,7 +70,7 @@ impl Head {
     pub(crate) fn set_target(&mut self, target: &str) {
         self.target.clear();
         self.target.push_str(target);
-        self.path_len = target.find('?').unwrap_or(target.len());
+        self.path_len = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
     }
 
     /// Forgets everything but the memory it was in.
@@ -144,7 +144,10 @@ pub(crate) struct RequestId {
 impl RequestId {
     /// The id that came along, if it is short and plain; else one of 128 random bits.
     pub(crate) fn of(fields: &Fields) -> Self {
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@~".contains(byte);
+        let plain = |byte: &u8| {
+            let mark = matches!(byte, b'-' | b'_' | b'.' | b':' | b'=' | b'+' | b'/' | b'@' | b'~');
+            byte.is_ascii_alphanumeric() || mark
+        };
         let sane = |value: &&[u8]| (1..=REQUEST_ID_MAX).contains(&value.len()) && value.iter().all(plain);
         let mut text = [0; REQUEST_ID_MAX];
         let len = match fields.known(Known::RequestId).filter(sane) {
@@ -162,7 +165,12 @@ impl RequestId {
 
     /// As text.
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The same for whoever wants bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text[..usize::from(self.len)]
     }
 }
 
