@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use bytes::BytesMut;
 
 use crate::fields::Fields;
+use crate::head::Head;
 
 /// Bytes that are read at once.
 pub(crate) const READ: usize = 16 * 1024;
@@ -16,6 +17,7 @@ const HEAD_MAX: usize = 16 * 1024;
 thread_local! {
     static INPUTS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
     static HEADS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static REQUESTS: RefCell<Vec<Head>> = const { RefCell::new(Vec::new()) };
     static FIELDS: RefCell<Vec<Fields>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -71,6 +73,24 @@ pub(crate) fn give_fields(mut fields: Fields) {
     FIELDS.with_borrow_mut(|kept| {
         if kept.len() < KEPT {
             kept.push(fields);
+        }
+    });
+}
+
+/// An empty head of a request, for streams of HTTP/2. Connections of HTTP/1.1 use their worker's again.
+pub(crate) fn request() -> Head {
+    REQUESTS.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Gives it back.
+pub(crate) fn give_request(mut head: Head) {
+    if head.capacity() > HEAD_MAX {
+        return;
+    }
+    head.clear();
+    REQUESTS.with_borrow_mut(|kept| {
+        if kept.len() < KEPT {
+            kept.push(head);
         }
     });
 }

@@ -3,6 +3,7 @@
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 
+use crate::engine::buffers;
 use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
 use crate::fields::{Fields, Known};
@@ -12,10 +13,12 @@ use crate::limits::Limits;
 
 /// The head of a request as it came.
 pub(super) fn head_of(parts: http::request::Parts, secure: bool) -> Head {
-    let mut head = Head::default();
+    let mut head = buffers::request();
     head.set_target(parts.uri.path_and_query().map_or("", PathAndQuery::as_str));
     head.authority.push_str(parts.uri.authority().map_or("", Authority::as_str));
-    head.fields = Fields::from(&parts.headers);
+    for (name, value) in &parts.headers {
+        head.fields.append(name, value);
+    }
     (head.method, head.version, head.secure) = (parts.method, Version::HTTP_2, secure);
     head
 }

@@ -22,8 +22,8 @@ use super::message;
 use super::stream::{Pump, Receive, Stopped};
 use crate::body::{Body, BodyError};
 use crate::connection::{Connection, Wish};
-use crate::engine::RequestStream;
 use crate::engine::begin::begin;
+use crate::engine::{RequestStream, buffers};
 use crate::exchange::{self, Answer, Asked, Exchange};
 use crate::failure::Kind;
 use crate::head;
@@ -419,7 +419,9 @@ async fn send(
     let Exchange { asked: Asked { head, .. }, body: unread, record, .. } = exchange;
     let Answer { status, fields, body, .. } = answer;
     let mut response = message::response_of(status, &fields);
+    buffers::give_fields(fields);
     let to_head = head.method == Method::HEAD;
+    buffers::give_request(head);
     if to_head && let Some(size) = body.size().filter(|size| *size > 0) {
         response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(size.into());
     }
