@@ -9,7 +9,8 @@
 //!   one predictable branch per read or write, and one copy of the engine's code instead of two.
 //! - **Reading.** A read gives at most one record (16 KB) and costs one `recv` of at most 4 KB of wire (a
 //!   constant of rustls) when nothing is buffered. Decrypted bytes wait inside: readiness of the socket says
-//!   nothing, only a read that is pending does. Do not use `try_read` on the socket.
+//!   nothing before a read was pending; from then on it tells, cheaper than a read, when the next one makes
+//!   sense. Do not use `try_read` on the socket.
 //! - **Writing.** Each `poll_write` makes records of its own and sends them: 22 bytes and one AEAD each.
 //!   Write head and body together (one buffer, or `poll_write_vectored`, which does join its slices into
 //!   records). At most [`BUFFER`] bytes of records wait inside for a slow client; then a write is pending.

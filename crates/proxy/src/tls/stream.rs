@@ -16,6 +16,16 @@ pub(crate) enum ClientStream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl ClientStream {
+    /// The socket beneath. Once a read is pending, its readiness says whether another makes sense.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
 impl From<TcpStream> for ClientStream {
     fn from(stream: TcpStream) -> Self {
         Self::Plain(stream)

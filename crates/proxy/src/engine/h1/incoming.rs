@@ -9,7 +9,6 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{StatusCode, Version};
 use http_body::{Frame, SizeHint};
-use tokio::net::TcpStream;
 
 use super::decode::{Decoded, Decoder};
 use super::framing::{self, Framing};
@@ -39,6 +38,8 @@ pub(crate) struct Wire {
 struct Inner {
     stream: Option<ClientStream>,
     input: Input,
+    /// The last read found nothing: whatever comes now comes from the socket, and readiness tells of it.
+    quiet: bool,
     scan: Scan,
     out: Out,
     /// Which request is under way, counted from 1.
@@ -77,6 +78,7 @@ impl Wire {
             inner: RefCell::new(Inner {
                 stream: Some(stream),
                 input: Input::default(),
+                quiet: false,
                 scan: Scan::default(),
                 out: Out::default(),
                 number: 0,
@@ -252,13 +254,8 @@ impl Wire {
     /// Ends the connection at once; if need be in a way that nobody takes for the end of a message.
     pub(super) fn abort(&self, reset: bool) {
         let inner = &mut *self.inner.borrow_mut();
-        let socket: Option<&TcpStream> = match &inner.stream {
-            Some(ClientStream::Plain(stream)) => Some(stream),
-            Some(ClientStream::Tls(stream)) => Some(stream.get_ref().0),
-            None => None,
-        };
-        if let Some(socket) = socket.filter(|_| reset) {
-            let _ = socket.set_zero_linger();
+        if let Some(stream) = inner.stream.as_ref().filter(|_| reset) {
+            let _ = stream.socket().set_zero_linger();
         }
         inner.stream = None;
     }
@@ -278,7 +275,11 @@ impl Wire {
 impl Inner {
     fn poll_fill(&mut self, flow: &Flow, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(0)) };
+        if self.quiet && !self.input.is_ended() {
+            let _ = ready!(stream.socket().poll_read_ready(cx)); // what is wrong shows when reading
+        }
         let read = self.input.poll_fill(stream, cx);
+        self.quiet = read.is_pending();
         if let Poll::Ready(Ok(count)) = &read {
             flow.add_read(*count as u64);
         }
