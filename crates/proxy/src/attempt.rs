@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ use crate::failure::{Failure, Kind};
 use crate::guard::Ended;
 use crate::head::forward::Attempt;
 use crate::head::{self, Framing};
-use crate::limits::Limits;
 use crate::policy::breaker::Pass;
 use crate::table::Target;
 use crate::thread::Thread;
@@ -34,21 +34,20 @@ pub(crate) enum Phase {
 /// Waits for a try up to its time, `limit`, which moves as long as the client sends its body, and fast enough. How
 /// long a body may pause is bounded elsewhere. `None`: its time is over.
 pub(crate) async fn in_time<T>(
-    attempt: impl Future<Output = T>,
+    thread: &Thread,
+    mut attempt: Pin<&mut impl Future<Output = T>>,
     limit: Option<Duration>,
     deadline: &Deadline,
     upload: &Upload,
-    limits: &Limits,
 ) -> Option<T> {
-    let mut attempt = std::pin::pin!(attempt);
     let mut until = limit.map_or(deadline.at(), |limit| deadline.at().min(Instant::now() + limit));
     loop {
-        if let Ok(outcome) = tokio::time::timeout_at(until, attempt.as_mut()).await {
+        if let Some(outcome) = thread.alarms.within(until, attempt.as_mut()).await {
             return Some(outcome);
         }
         let now = Instant::now();
         let last = upload.client_was_last_at(now)?;
-        deadline.client_sent_at(last, upload.bytes(), limits);
+        deadline.client_sent_at(last, upload.bytes(), &thread.limits);
         until = limit.map_or(deadline.at(), |limit| deadline.at().min(last + limit));
         if until <= now {
             return None;

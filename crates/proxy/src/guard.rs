@@ -225,22 +225,24 @@ impl Guarded {
         &self.machines.budget
     }
 
-    /// A place for a request, if need be after a wait, which the caller ends at `deadline`.
-    pub(crate) async fn enter(
-        self: &Arc<Self>,
-        priority: Priority,
-        deadline: Moment,
-        now: Moment,
-    ) -> Result<Place, Failure> {
+    /// A place for a request. `None`: there is none now, but it may be [waited](Self::wait) for.
+    pub(crate) fn enter(self: &Arc<Self>, priority: Priority, now: Moment) -> Result<Option<Place>, Failure> {
         if let Some(carried) = &self.carried {
             carried.limit.admit(carried.under_way.load(Relaxed), priority).map_err(|shed| {
                 let detail = format!("`{}` carries {} such requests at once now", self.service, shed.limit);
                 Failure::new(Kind::Shed, detail).retry_after(shed.retry_after)
             })?;
         }
-        if let Some(permit) = self.machines.bulkhead.try_acquire() {
-            return Ok(self.place(permit, now));
-        }
+        Ok(self.machines.bulkhead.try_acquire().map(|permit| self.place(permit, now)))
+    }
+
+    /// A place after a wait, which the caller ends at `deadline`.
+    pub(crate) async fn wait(
+        self: &Arc<Self>,
+        priority: Priority,
+        deadline: Moment,
+        now: Moment,
+    ) -> Result<Place, Failure> {
         let permit = self.machines.bulkhead.acquire(deadline, priority, now).await;
         Ok(self.place(permit.map_err(|full| self.full(full))?, Moment::now()))
     }
@@ -328,10 +330,8 @@ mod tests {
         let low = guards.of("GET /export", &web, &rule(Priority::Low), None);
         let critical = guards.of("POST /pay", &web, &rule(Priority::Critical), None);
         let now = Moment::now();
-        let enter = |guarded: &Arc<Guarded>, priority| {
-            let entering = guarded.enter(priority, now + Duration::from_secs(1), now);
-            futures_util::FutureExt::now_or_never(entering).unwrap()
-        };
+        let enter =
+            |guarded: &Arc<Guarded>, priority| guarded.enter(priority, now).map(|place| place.unwrap());
         let places: Vec<_> = (0..5).map(|_| enter(&critical, Priority::Critical).unwrap()).collect();
         assert_eq!(enter(&low, Priority::Low).unwrap_err().kind, Kind::Shed);
         let more: Vec<_> = (0..5).map(|_| enter(&critical, Priority::Critical).unwrap()).collect();

@@ -13,7 +13,7 @@
 //! - [`table`], `router`: which route takes it;
 //! - [`filter`]: what stands between a route and its service, or in its place;
 //! - [`policy`]: breaker, bulkhead, limits, balance and the like, as machines without a clock;
-//! - `retry`, `balance`, `pool`, `upload`: attempts on instances;
+//! - `retry`, `balance`, `pool`, `upload`, `alarms`: attempts on instances, and how long they may take;
 //! - [`failure`], `respond`: what can go wrong, and the one place where that becomes an answer;
 //! - `outgoing`, `tunnel`, `record`, [`access`]: the answer's way out and what is known in the end;
 //! - [`signals`]: counts and latencies per route, and the channel on which records leave as spans;
@@ -22,6 +22,7 @@
 //! `docs/life-of-a-request.md` tells it as a story.
 
 pub mod access;
+mod alarms;
 mod attempt;
 mod balance;
 pub mod body;

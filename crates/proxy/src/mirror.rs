@@ -3,7 +3,7 @@
 //! leaves when the request has.
 
 use std::cell::Cell;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -134,7 +134,7 @@ async fn ask(
     let upload = Upload::new(body);
     let (began, phase) = (Instant::now(), Cell::new(Phase::Answer));
     let tried = attempt(thread, asked, lease, target.wire, &upload, &phase, deadline.left(began));
-    let outcome = in_time(tried, None, deadline, &upload, &thread.limits).await;
+    let outcome = in_time(thread, pin!(tried), None, deadline, &upload).await;
     let outcome = outcome.unwrap_or_else(|| Err(Failure::new(Kind::AnswerTimeout, "")));
     learn(target, &endpoint, &outcome, pass, began.elapsed(), Moment::now());
     let (reply, lease) = outcome.ok()?;

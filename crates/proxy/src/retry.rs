@@ -1,6 +1,7 @@
 //! For each try that is allowed: breaker, balance, connect, send. Ends with an answer's head or a failure.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -56,12 +57,18 @@ impl Call<'_> {
         // Refused before it takes or waits for a place. A pass that is no probe is asked for again below: the
         // breaker may have opened during the wait.
         let mut probe = target.guarded.admit(now)?.filter(Pass::is_probe);
-        let entering = target.guarded.enter(rule.priority, Moment::of(deadline.at().into_std()), now);
-        let entered = tokio::time::timeout_at(deadline.at(), entering).await;
-        let place = entered.unwrap_or_else(|_| {
-            let detail = format!("no place at `{}` came free in time", target.upstream.service());
-            Err(Failure::new(Kind::BulkheadFull, detail))
-        })?;
+        let place = match target.guarded.enter(rule.priority, now)? {
+            Some(place) => place,
+            None => {
+                let waiting = target.guarded.wait(rule.priority, Moment::of(deadline.at().into_std()), now);
+                let entered = tokio::time::timeout_at(deadline.at(), waiting).await;
+                now = Moment::now();
+                entered.unwrap_or_else(|_| {
+                    let detail = format!("no place at `{}` came free in time", target.upstream.service());
+                    Err(Failure::new(Kind::BulkheadFull, detail))
+                })?
+            }
+        };
         exchange.record.hold(place);
         target.guarded.budget().deposit(now);
         let harmless = rule.retry.any_method || exchange.method().is_idempotent();
@@ -180,7 +187,7 @@ impl Call<'_> {
         // What the instance is told: it need not work for longer than this try is waited for.
         let left = deadline.left(began).min(per_try.unwrap_or(Duration::MAX));
         let attempt = attempt(thread, &exchange.asked, lease, target.wire, upload, &phase, left);
-        let outcome = in_time(attempt, per_try, deadline, upload, &thread.limits).await;
+        let outcome = in_time(thread, pin!(attempt), per_try, deadline, upload).await;
         let outcome = outcome.unwrap_or_else(|| Err(self.too_late(phase.get(), per_try)));
         let ended = Instant::now();
         // The service's time begins when it has all of the request.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::AccessSink;
+use crate::alarms::Alarms;
 use crate::balance::Waiting;
 use crate::connection::{Connection, Wish};
 use crate::engine::h2::{Links, Workers};
@@ -75,6 +76,7 @@ pub(crate) struct Thread {
     pub(crate) workers: Workers,
     pub(crate) waiting: Rc<Waiting>,
     pub(crate) dice: Dice,
+    pub(crate) alarms: Alarms,
     /// Copies of requests under way.
     pub(crate) mirrors: Cell<u32>,
     pub(crate) tls: tls::Terms,
@@ -113,6 +115,7 @@ impl Thread {
             workers: Workers::default(),
             waiting: Rc::default(),
             dice: Dice::new(rand::random()),
+            alarms: Alarms::default(),
             mirrors: Cell::new(0),
             tls: tls::Terms::new(&shared.tls, &limits),
             signals: Desk::new(shared.access.lane()),
