@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -43,6 +44,8 @@ pub struct Exchange {
     pub(crate) body: Body,
     pub(crate) upgrade: Option<Upgrade>,
     pub(crate) record: Box<Recorder>,
+    /// When it came, or a filter let go of it: the time for all that decides about it at once.
+    pub(crate) now: Instant,
     /// Break the answer off after so many bytes, on purpose.
     pub(crate) cut: Option<u64>,
 }
@@ -257,9 +260,9 @@ pub(crate) async fn run(thread: &Rc<Thread>, exchange: &mut Exchange) -> Answer 
         }
     }
     respond::name_request(&mut answer, &exchange.asked.request_id);
-    let own = exchange.record.answered(answer.status);
+    exchange.record.answered(answer.status);
     if table.server_timing && *exchange.asked.entrance == Entrance::Gateway {
-        answer.fields.push(b"Server-Timing", Timing::new(own).value());
+        answer.fields.push(b"Server-Timing", Timing::new(exchange.record.own()).value());
     }
     answer
 }
@@ -312,6 +315,7 @@ async fn act<'a>(
         let mut verdict = filter.request(exchange);
         while let Verdict::Later(later) = verdict {
             verdict = later.await;
+            exchange.now = Instant::now();
         }
         match verdict {
             Verdict::Answer(answer) => return Ok((route, answer)),

@@ -34,8 +34,7 @@ impl Forward {
     pub(crate) async fn run(&self, thread: &Rc<Thread>, exchange: &mut Exchange) -> Result<Answer, Failure> {
         let start = Instant::from_std(exchange.record.started());
         let deadline = Deadline::new(start, self.rule.timeout, deadline::asked(&exchange.asked.head.fields));
-        // A filter may have held it up since it came.
-        let now = Instant::now();
+        let now = Instant::from_std(exchange.now);
         if deadline.at() <= now {
             let detail = "whoever called has stopped waiting already";
             return Err(Failure::new(Kind::DeadlineExceeded, detail));

@@ -56,6 +56,8 @@ struct Progress {
     endpoint: RefCell<Option<Arc<Endpoint>>>,
     place: RefCell<Option<Place>>,
     waited: Cell<Duration>,
+    /// When the head of the answer that is given came from an instance.
+    came: Cell<Option<Instant>>,
 }
 
 impl Recorder {
@@ -119,6 +121,7 @@ impl Recorder {
     pub(crate) fn attempt(&self, endpoint: &Arc<Endpoint>) {
         *self.progress.endpoint.borrow_mut() = Some(Arc::clone(endpoint));
         self.progress.attempts.set(self.progress.attempts.get() + 1);
+        self.progress.came.set(None);
     }
 
     /// An instance has been waited for.
@@ -137,8 +140,9 @@ impl Recorder {
         self.progress.hedges.set(self.progress.hedges.get() + 1);
     }
 
-    /// Whose answer it is.
-    pub(crate) fn answers(&self, endpoint: &Arc<Endpoint>) {
+    /// Whose answer it is, and when its head came.
+    pub(crate) fn answers(&self, endpoint: &Arc<Endpoint>, came: Instant) {
+        self.progress.came.set(Some(came));
         let mut last = self.progress.endpoint.borrow_mut();
         if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, endpoint)) {
             *last = Some(Arc::clone(endpoint));
@@ -186,14 +190,17 @@ impl Recorder {
         self.error.get_or_insert(kind);
     }
 
-    /// The head of the answer is there. Says how much of the time so far was the platform's own: not spent on
-    /// waiting for instances.
-    pub(crate) fn answered(&mut self, status: StatusCode) -> Duration {
-        let took = self.started.elapsed();
+    /// The head of the answer is there.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        let came = self.progress.came.take().unwrap_or_else(Instant::now);
         self.status = status.as_u16();
-        self.first_byte = Some(took);
+        self.first_byte = Some(came.saturating_duration_since(self.started));
         self.connection.answering();
-        took.saturating_sub(self.progress.waited.get())
+    }
+
+    /// How much of the time so far was the platform's own: not spent on waiting for instances.
+    pub(crate) fn own(&self) -> Duration {
+        self.started.elapsed().saturating_sub(self.progress.waited.get())
     }
 
     /// Some of the answer's body was passed on.

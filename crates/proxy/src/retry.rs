@@ -46,6 +46,7 @@ pub(crate) struct Call<'a> {
 struct Tried {
     /// Who was asked, if it came to that.
     endpoint: Option<Arc<Endpoint>>,
+    ended: Instant,
     outcome: Result<(Reply, Lease), Failure>,
 }
 
@@ -90,11 +91,11 @@ impl Call<'_> {
             };
             let Some(pause) = pause else {
                 let (reply, lease) = tried.outcome?;
-                return self.answer(reply, lease);
+                return self.answer(reply, lease, tried.ended);
             };
             exchange.record.retried();
             // The connection of an answer that is not wanted closes, its lease is given back.
-            let Tried { endpoint, outcome } = tried;
+            let Tried { endpoint, outcome, .. } = tried;
             drop(outcome);
             avoid = endpoint.map(|endpoint| endpoint.id().clone()).or(avoid);
             if !pause.is_zero() {
@@ -176,7 +177,7 @@ impl Call<'_> {
                     began = Instant::now();
                     match picked.unwrap_or_else(|_| Err(self.too_late(Phase::Instance, None))) {
                         Ok(lease) => lease,
-                        Err(failure) => return Tried { endpoint: None, outcome: Err(failure) },
+                        Err(failure) => return Tried { endpoint: None, ended: began, outcome: Err(failure) },
                     }
                 }
             };
@@ -202,7 +203,7 @@ impl Call<'_> {
         } else {
             learn(target, &endpoint, &outcome, pass, took, now);
         }
-        Tried { endpoint: Some(endpoint), outcome }
+        Tried { endpoint: Some(endpoint), ended, outcome }
     }
 
     fn too_late(&self, phase: Phase, per_try: Option<Duration>) -> Failure {
@@ -223,10 +224,10 @@ impl Call<'_> {
     }
 
     /// The reply as an answer: its body, or its bare connection, holds the lease from here.
-    fn answer(&self, mut reply: Reply, lease: Lease) -> Result<Answer, Failure> {
+    fn answer(&self, mut reply: Reply, lease: Lease, came: Instant) -> Result<Answer, Failure> {
         let Self { thread, exchange, target, .. } = self;
         let switching = reply.status == StatusCode::SWITCHING_PROTOCOLS;
-        exchange.record.answers(lease.endpoint());
+        exchange.record.answers(lease.endpoint(), came.into_std());
         let mut answer = Answer::new(reply.status);
         answer.fields = std::mem::take(&mut reply.fields);
         head::forward::from_upstream(&mut answer.fields, switching);

@@ -27,5 +27,6 @@ pub(super) fn begin(
     let peer = connection.peer();
     let record = Box::new(Recorder::new(thread, connection, &head, request_id, trace));
     let asked = Asked { head, peer, entrance, request_id, trace, subject: None };
-    Exchange { asked, body, upgrade, record, cut: None }
+    let now = record.started();
+    Exchange { asked, body, upgrade, record, now, cut: None }
 }

@@ -47,7 +47,7 @@ impl Filter for Limit {
                 None => client(exchange, &mut room),
             },
         };
-        match self.table.check(self.table.key(self.scope, who), &self.rate, Moment::now()) {
+        match self.table.check(self.table.key(self.scope, who), &self.rate, Moment::of(exchange.now)) {
             Ok(_) => Verdict::Continue,
             Err(limited) => {
                 let failure = Failure::new(Kind::RateLimited, &*self.told);
