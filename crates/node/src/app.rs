@@ -47,6 +47,16 @@ pub(crate) struct Applier {
     turn: watch::Sender<Turn>,
 }
 
+/// What a wish is put in force with.
+pub(crate) struct Parts {
+    pub(crate) directory: Directory,
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) proxy: proxy::Handle,
+    pub(crate) certificates: Certificates,
+    pub(crate) edges: Edges,
+    pub(crate) broker: Arc<Broker>,
+}
+
 /// What is in force.
 #[derive(Default)]
 struct InForce {
@@ -137,16 +147,8 @@ impl Explain for ApplyError {
 }
 
 impl Applier {
-    pub(crate) fn new(
-        state: StateDir,
-        detached: bool,
-        directory: Directory,
-        ports: Arc<Ports>,
-        proxy: proxy::Handle,
-        certificates: Certificates,
-        edges: Edges,
-        broker: Arc<Broker>,
-    ) -> Self {
+    pub(crate) fn new(state: StateDir, detached: bool, parts: Parts) -> Self {
+        let Parts { directory, ports, proxy, certificates, edges, broker } = parts;
         let addresses = Addresses::read(&state);
         let in_force = Mutex::new(InForce { addresses, ..InForce::default() });
         let turn = watch::Sender::new(Turn::Ours);
@@ -612,16 +614,10 @@ mod tests {
         let certificates = Certificates::new(proxy.certificates().clone(), dir.join("ca"), Arc::new(|_| ()));
         let edges = Edges::new(Arc::new(|_| ()));
         let broker = Broker::new("x", dir, kit::SystemClock::new(), Arc::new(|_| ()));
-        Applier::new(
-            StateDir::open(dir).unwrap(),
-            true,
-            Directory::default(),
-            ports,
-            proxy,
-            certificates,
-            edges,
-            Arc::new(broker),
-        )
+        let broker = Arc::new(broker);
+        let directory = Directory::default();
+        let parts = Parts { directory, ports, proxy, certificates, edges, broker };
+        Applier::new(StateDir::open(dir).unwrap(), true, parts)
     }
 
     fn wish(services: &str) -> Apply {

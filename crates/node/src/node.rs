@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessLog;
 use crate::admin::{self, Admin};
-use crate::app::{Applier, ApplyError, Keeping};
+use crate::app::{self, Applier, ApplyError, Keeping};
 use crate::broker::Broker;
 use crate::certificates::Certificates;
 use crate::edge::Edges;
@@ -260,16 +260,15 @@ impl Parts {
         let watched = certificates.clone();
         tasks.spawn("node.certificates", OnError::Log, |stop| watched.watch(stop));
         let broker = Broker::new(&options.app, &options.state_dir, clock.clone(), tell.clone());
-        let applier = Arc::new(Applier::new(
-            state,
-            options.detached,
+        let parts = app::Parts {
             directory,
-            ports.clone(),
-            proxy.clone(),
+            ports: ports.clone(),
+            proxy: proxy.clone(),
             certificates,
             edges,
-            Arc::new(broker),
-        ));
+            broker: Arc::new(broker),
+        };
+        let applier = Arc::new(Applier::new(state, options.detached, parts));
         let (guarded, told) = (applier.clone(), tell.clone());
         tasks.spawn("node.guards", OnError::Log, |stop| guards::watch(guarded, told, stop));
         let keeping = if taking.is_some() { Keeping::Later } else { Keeping::Now };

@@ -12,13 +12,13 @@ pub mod spaces;
 pub mod topic;
 
 pub use error::{
-    BadSettings, CreateError, MoveError, OpenError, PipeError, PurgeError, ReceiptError, ReceiveError, SendError,
-    SetError,
+    BadSettings, CreateError, MoveError, OpenError, PipeError, PurgeError, ReceiptError, ReceiveError,
+    SendError, SetError,
 };
 pub use name::{BadName, QueueName, TopicName};
-pub use shell::Queue;
 pub use queue::message::{Attribute, AttributeValue, Delivery, Outgoing, Sent};
 pub use queue::receipt::Receipt;
 pub use queue::settings::{DeadLetter, DeadLettersFrom, Fifo, Settings};
+pub use shell::Queue;
 pub use shell::{Counts, Created, Declared, Limits, MoveId, MoveState, MoveTask, Options, Pipes, Receive};
 pub use spaces::SPACES;

@@ -80,7 +80,9 @@ impl QueueName {
 
 /// A text that names nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` cannot name a {what}: 1 to {most} letters, digits, `-` and `_`, with `.fifo` at the end of one that keeps order")]
+#[error(
+    "`{text}` cannot name a {what}: 1 to {most} letters, digits, `-` and `_`, with `.fifo` at the end of one that keeps order"
+)]
 pub struct BadName {
     what: &'static str,
     most: usize,

@@ -28,7 +28,7 @@ pub(crate) async fn declare(pipes: &Pipes, topics: &Topics, wanted: &spec::Pipes
     Ok(())
 }
 
-fn failed(what: &'static str, name: impl ToString, error: &(dyn Error + 'static)) -> BrokerError {
+fn failed(what: &'static str, name: &impl ToString, error: &(dyn Error + 'static)) -> BrokerError {
     BrokerError::Declare { what, name: name.to_string(), why: kit::report::chain(error) }
 }
 
