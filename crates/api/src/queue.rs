@@ -24,11 +24,11 @@ pub struct Queue {
     pub delayed: u64,
     /// When the oldest message was sent.
     pub oldest_sent_at: Option<Timestamp>,
-    /// Messages sent since the node started.
+    /// Messages sent since the queue was made; the last second before a crash may be missing.
     pub sent: u64,
-    /// Messages received since the node started.
+    /// Messages received since the queue was made; the last second before a crash may be missing.
     pub received: u64,
-    /// Messages deleted since the node started.
+    /// Messages deleted since the queue was made; the last second before a crash may be missing.
     pub deleted: u64,
     /// Where messages go that are received too often, and after how many times.
     pub dead_letter: Option<(String, u32)>,
