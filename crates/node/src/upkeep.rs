@@ -19,9 +19,16 @@ pub fn restore(backup: &Path, state_dir: &Path, engine: EngineKind) -> Result<Ba
 /// Opens a damaged store with all that can be read of it, so that it can be used again. What is lost is lost: see what
 /// [`verify`] says before.
 pub fn salvage(state_dir: &Path) -> Result<VerifyReport, OpenError> {
-    let before = verify(state_dir).map(|report| report.engine).unwrap_or(EngineKind::Fjall);
-    let mut options = store::Options::new(state_dir.join(STORE), SPACES).engine(before);
-    options.salvage = true;
-    drop(store::open(options)?); // closes it, whole
+    let open = |engine| {
+        let mut options = store::Options::new(state_dir.join(STORE), SPACES).engine(engine);
+        options.salvage = true;
+        store::open(options)
+    };
+    // What is damaged may not even be verified: then the store itself says what made it.
+    let opened = match open(EngineKind::Fjall) {
+        Err(OpenError::Engine { .. }) => open(EngineKind::Redb)?,
+        other => other?,
+    };
+    drop(opened); // closes it, whole
     verify(state_dir)
 }

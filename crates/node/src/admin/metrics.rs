@@ -30,7 +30,7 @@ pub(crate) async fn metrics(State(admin): Shared, headers: HeaderMap) -> Respons
     if let Some(pipes) = admin.applier.broker.pipes() {
         queues::write(&mut text, &pipes, admin.applier.broker.now());
     }
-    if let Some(store) = admin.applier.broker.store().await {
+    if let Some(store) = admin.applier.broker.store() {
         queues::store(&mut text, &store.stats());
     }
     node(&mut text, &admin);

@@ -13,7 +13,7 @@ pub(crate) async fn backup(
     wish: Result<Json<api::BackupStore>, JsonRejection>,
 ) -> Answer<api::StoreBackup> {
     let api::BackupStore { directory } = body(wish)?;
-    let store = admin.applier.broker.store().await.ok_or_else(problem::no_store)?;
+    let store = admin.applier.broker.store().ok_or_else(problem::no_store)?;
     detached(async move {
         let to = PathBuf::from(directory);
         let report = store.backup(&to).await.map_err(|error| problem::no_backup(&error))?;

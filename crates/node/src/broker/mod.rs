@@ -110,8 +110,13 @@ pub(crate) struct Broker {
     clock: SystemClock,
     door: OnceLock<(Arc<KeyBook>, Arc<Gate>)>,
     running: Mutex<Option<Running>>,
-    /// For those who only look; empty while nothing runs.
-    pipes: ArcSwapOption<Pipes>,
+    /// For those who only look, who must not wait for a store that is being opened; empty while nothing runs.
+    seen: ArcSwapOption<Seen>,
+}
+
+struct Seen {
+    pipes: Arc<Pipes>,
+    store: Arc<dyn Store>,
 }
 
 struct Running {
@@ -147,7 +152,7 @@ impl Broker {
             clock,
             door: OnceLock::new(),
             running: Mutex::default(),
-            pipes: ArcSwapOption::empty(),
+            seen: ArcSwapOption::empty(),
         }
     }
 
@@ -162,7 +167,7 @@ impl Broker {
 
     /// The queues, while there are any.
     pub(crate) fn pipes(&self) -> Option<Arc<Pipes>> {
-        self.pipes.load_full()
+        self.seen.load().as_ref().map(|seen| Arc::clone(&seen.pipes))
     }
 
     /// The time, as queues count it.
@@ -171,8 +176,8 @@ impl Broker {
     }
 
     /// How the store is, while there is one.
-    pub(crate) async fn store(&self) -> Option<Arc<dyn Store>> {
-        self.running.lock().await.as_ref().map(|running| Arc::clone(&running.store))
+    pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
+        self.seen.load().as_ref().map(|seen| Arc::clone(&seen.store))
     }
 
     /// Opens, sets up and closes what is needed for the file to hold. What is on disk stays there, also when the file
@@ -188,7 +193,7 @@ impl Broker {
         let mut running = self.running.lock().await;
         let Some(address) = address else {
             if let Some(running) = running.take() {
-                self.pipes.store(None);
+                self.seen.store(None);
                 running.close().await;
             }
             return Ok(());
@@ -205,13 +210,14 @@ impl Broker {
         gate.put(wanted.clone());
         running.listen(address)?;
         running.push(wanted, mesh);
-        self.pipes.store(Some(Arc::new(running.pipes.clone())));
+        let (pipes, store) = (Arc::new(running.pipes.clone()), Arc::clone(&running.store));
+        self.seen.store(Some(Arc::new(Seen { pipes, store })));
         Ok(())
     }
 
     /// Ends everything: requests under way are answered, the store is closed.
     pub(crate) async fn close(&self) {
-        self.pipes.store(None);
+        self.seen.store(None);
         if let Some(running) = self.running.lock().await.take() {
             running.close().await;
         }

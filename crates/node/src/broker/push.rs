@@ -115,7 +115,7 @@ impl Pusher {
     async fn put_back(&self, messages: &[Delivery], asked: Option<Duration>) -> Result<(), pipes::PipeError> {
         let hidden = |message: &Delivery| {
             let pause = asked.unwrap_or_else(|| AGAIN.draw(message.receives)).min(AGAIN.max);
-            (message.receipt, u32::try_from(pause.as_secs()).unwrap_or(u32::MAX))
+            (message.receipt, whole_seconds(pause))
         };
         self.queue.change_visibility(messages.iter().map(hidden).collect()).await.map(|_| ())
     }
@@ -163,6 +163,11 @@ impl Pusher {
     }
 }
 
+/// Queues count in seconds. Rounded up: a pause is never none because it was short.
+fn whole_seconds(pause: Duration) -> u32 {
+    u32::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
 /// What a message says that its body is; else JSON if it looks like it.
 fn kind_of(message: &Delivery) -> HeaderValue {
     let said = message.message.attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(KIND));
@@ -186,4 +191,19 @@ fn is_ours(headers: &HeaderMap, status: StatusCode) -> bool {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: u32 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_never_comes_back_at_once() {
+        for (millis, seconds) in [(0, 0), (1, 1), (500, 1), (1000, 1), (1001, 2), (300_000, 300)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds, "{millis}");
+        }
+        for receives in 1..20 {
+            assert!(whole_seconds(AGAIN.draw(receives)) >= 1);
+        }
+    }
 }
