@@ -23,6 +23,10 @@ use crate::queue::{
     BackupStore, Message, MoveMessages, Queue, QueueDetail, ReceiveMessages, SendMessage, SentMessage,
     StoreBackup,
 };
+use crate::telemetry::{
+    DecideError, ErrorDetail, ErrorGroup, ErrorQuery, Graph, Latency, LatencyQuery, LogQuery, LogRecord,
+    Metric, MetricQuery, Range, Series, TelemetryStats, Trace, TraceQuery, TraceSummary,
+};
 use crate::types::{
     AppFile, Apply, Done, Event, LogLine, Node, Plan, Problem, Restart, Route, Scale, Status, Stop, Usage,
 };
@@ -103,11 +107,15 @@ impl Explain for ClientError {
     }
 }
 
-/// Names of queues have no character that means anything in a path; what somebody typed may.
 fn queue_path(name: &str, rest: &str) -> String {
+    named("/v1/queues/", name) + rest
+}
+
+/// Names and ids have no character that means anything in a path; what somebody typed may.
+fn named(path: &str, name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let name: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
-    format!("/v1/queues/{name}{rest}")
+    let name = name.chars().map(|c| if plain(c) { c } else { '_' });
+    path.chars().chain(name).collect()
 }
 
 /// Codes are static text; one that came over the wire is leaked once per failed command.
@@ -276,6 +284,61 @@ impl Client {
         self.send(Method::POST, &queue_path(name, "/move"), wish).await
     }
 
+    /// Traces, the newest first.
+    pub async fn traces(&self, query: &TraceQuery) -> Result<Vec<TraceSummary>, ClientError> {
+        self.send(Method::POST, "/v1/traces", query).await
+    }
+
+    /// One trace, whole.
+    pub async fn trace(&self, id: &str) -> Result<Trace, ClientError> {
+        self.get(&named("/v1/traces/", id)).await
+    }
+
+    /// Log records as they are found, and with `follow` as they come.
+    pub async fn records(&self, query: &LogQuery) -> Result<Lines<LogRecord>, ClientError> {
+        self.lines_of(Method::POST, "/v1/records", query).await
+    }
+
+    /// Every metric.
+    pub async fn metrics(&self) -> Result<Vec<Metric>, ClientError> {
+        self.get("/v1/metrics").await
+    }
+
+    /// The series of a metric.
+    pub async fn series(&self, query: &MetricQuery) -> Result<Vec<Series>, ClientError> {
+        self.send(Method::POST, "/v1/metrics", query).await
+    }
+
+    /// How long requests took, by service and minute.
+    pub async fn latency(&self, query: &LatencyQuery) -> Result<Vec<Latency>, ClientError> {
+        self.send(Method::POST, "/v1/latency", query).await
+    }
+
+    /// Who calls whom.
+    pub async fn graph(&self, range: &Range) -> Result<Graph, ClientError> {
+        self.send(Method::POST, "/v1/graph", range).await
+    }
+
+    /// Groups of errors, the last seen first.
+    pub async fn errors(&self, query: &ErrorQuery) -> Result<Vec<ErrorGroup>, ClientError> {
+        self.send(Method::POST, "/v1/errors", query).await
+    }
+
+    /// One group of errors.
+    pub async fn error(&self, id: &str) -> Result<ErrorDetail, ClientError> {
+        self.get(&named("/v1/errors/", id)).await
+    }
+
+    /// Decides about a group of errors.
+    pub async fn decide_error(&self, id: &str, decision: &DecideError) -> Result<ErrorDetail, ClientError> {
+        self.send(Method::POST, &named("/v1/errors/", id), decision).await
+    }
+
+    /// What telemetry holds and costs.
+    pub async fn telemetry(&self) -> Result<TelemetryStats, ClientError> {
+        self.get("/v1/telemetry").await
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.call(Method::GET, path, Bytes::new()).await
     }
@@ -305,7 +368,26 @@ impl Client {
     }
 
     async fn lines<T: DeserializeOwned>(&self, path: &str) -> Result<Lines<T>, ClientError> {
-        let (status, answer) = self.open(Method::GET, path, Bytes::new()).await?;
+        self.stream(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn lines_of<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<Lines<T>, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|source| unreadable(&method, path, source))?;
+        self.stream(method, path, body.into()).await
+    }
+
+    async fn stream<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Lines<T>, ClientError> {
+        let (status, answer) = self.open(method, path, body).await?;
         if !status.is_success() {
             return Err(refused(status, &whole(answer).await?));
         }

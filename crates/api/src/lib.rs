@@ -27,6 +27,17 @@
 //! | `POST /v1/queues/NAME/purge` | | [`QueueDetail`] |
 //! | `POST /v1/queues/NAME/move` | [`MoveMessages`] | [`QueueDetail`] |
 //! | `POST /v1/store/backup` | [`BackupStore`] | [`StoreBackup`] |
+//! | `POST /v1/traces` | [`TraceQuery`] | list of [`TraceSummary`], the newest first |
+//! | `GET /v1/traces/ID` | | [`Trace`] |
+//! | `POST /v1/records` | [`LogQuery`] | [`LogRecord`] a line: the newest first; with `follow` the oldest first and on |
+//! | `GET /v1/metrics` | | list of [`Metric`] |
+//! | `POST /v1/metrics` | [`MetricQuery`] | list of [`Series`] |
+//! | `POST /v1/latency` | [`LatencyQuery`] | list of [`Latency`] |
+//! | `POST /v1/graph` | [`Range`] | [`Graph`] |
+//! | `POST /v1/errors` | [`ErrorQuery`] | list of [`ErrorGroup`] |
+//! | `GET /v1/errors/ID` | | [`ErrorDetail`] |
+//! | `POST /v1/errors/ID` | [`DecideError`] | [`ErrorDetail`] |
+//! | `GET /v1/telemetry` | | [`TelemetryStats`] |
 //! | `GET /livez`, `/readyz`, `/metrics` | | text |
 //!
 //! An error is a [`Problem`] (RFC 9457) with its status.
@@ -34,9 +45,11 @@
 mod client;
 mod guard;
 mod queue;
+mod telemetry;
 mod types;
 
 pub use client::{Client, ClientError, Lines, SOCKET};
 pub use guard::*;
 pub use queue::*;
+pub use telemetry::*;
 pub use types::*;
