@@ -19,6 +19,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// What the store frees at once, a hundred megabytes of one thread's, must not hold up whoever allocates on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The hidden command that keeps one instance. It must run before this process has a second thread.
 const KEEP: &str = "__keep";
 

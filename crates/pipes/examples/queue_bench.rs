@@ -18,6 +18,10 @@ const BODY: usize = 1024;
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
 const QUEUES: usize = 100_000;
 
+/// As in the binary: freed memtables must not hold up whoever allocates.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let scratch = tempfile::tempdir().unwrap();

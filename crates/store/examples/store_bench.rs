@@ -21,6 +21,10 @@ const META_BYTES: usize = 32;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+/// As in the binary: freed memtables must not hold up whoever allocates.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let directory = arguments.next().map_or_else(|| std::env::temp_dir().join("store-bench"), PathBuf::from);

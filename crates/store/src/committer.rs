@@ -14,7 +14,7 @@ use kit::Clock;
 use tokio::sync::oneshot;
 
 use crate::admission::Admission;
-use crate::draft::Draft;
+use crate::draft::{Draft, Index};
 use crate::engine::{Engine, EngineError};
 use crate::error::CommitError;
 use crate::lease::Held;
@@ -213,6 +213,7 @@ struct Committer {
     jobs: VecDeque<Job>,
     answers: Vec<Answer>,
     admissions: Vec<Admission>,
+    index: Index,
 }
 
 impl Committer {
@@ -226,6 +227,7 @@ impl Committer {
             jobs: VecDeque::new(),
             answers: Vec::new(),
             admissions: Vec::new(),
+            index: Index::default(),
         }
     }
 
@@ -251,7 +253,8 @@ impl Committer {
             thread::sleep(pause);
         }
         self.turn_bucket();
-        let mut draft = Draft::new(&*shared.engine, &shared.leases, self.bucket, self.version);
+        let mut draft =
+            Draft::new(&*shared.engine, &shared.leases, &mut self.index, self.bucket, self.version);
         while let Some(job) = self.jobs.pop_front() {
             match job {
                 Job::Commit { admission, txn, answer, .. } => {

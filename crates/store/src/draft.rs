@@ -1,10 +1,13 @@
 //! One batch in the making: transactions are taken one after the other, each seeing what those before it have done.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::engine::{Batch, Between, Engine, EngineError, View, Write};
 use crate::error::CommitError;
@@ -25,15 +28,68 @@ pub(crate) struct Draft<'a> {
     began: Version,
     version: Version,
     batch: Batch,
-    /// By space: which write is the last of a key.
-    last: BTreeMap<u8, BTreeMap<Bytes, usize>>,
+    index: &'a mut Index,
     /// Set while a transaction is taken that may turn out to be invalid: what its writes have covered.
-    undo: Option<Vec<(u8, Bytes, Option<usize>)>>,
+    undo: Option<Vec<(u64, Option<usize>)>>,
+}
+
+/// Where the last write of each key is, by the digest of space and key; writes of the same digest are linked. Kept from one
+/// batch to the next for its memory.
+#[derive(Default)]
+pub(crate) struct Index {
+    last: HashMap<u64, usize, BuildHasherDefault<Digested>>,
+    /// For each write, the one before it of the same digest.
+    before: Vec<Option<usize>>,
+}
+
+/// Digests are spread already.
+#[derive(Default)]
+struct Digested(u64);
+
+impl Hasher for Digested {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+    fn write_u64(&mut self, word: u64) {
+        self.0 = word;
+    }
+}
+
+/// Keys come from clients: whoever knows the seed could choose keys of one digest.
+static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+
+impl Index {
+    fn digest(space: u8, key: &[u8]) -> u64 {
+        xxh3_64_with_seed(key, SEED.wrapping_add(u64::from(space)))
+    }
+
+    /// The last write of a key.
+    fn find(&self, writes: &[Write], digest: u64, space: u8, key: &[u8]) -> Option<usize> {
+        let mut at = self.last.get(&digest).copied();
+        while let Some(place) = at {
+            if writes[place].space == space && writes[place].key == key {
+                break;
+            }
+            at = self.before[place];
+        }
+        at
+    }
 }
 
 impl<'a> Draft<'a> {
     /// An empty batch behind `version`.
-    pub(crate) fn new(engine: &'a dyn Engine, leases: &'a Held, bucket: u64, version: Version) -> Self {
+    pub(crate) fn new(
+        engine: &'a dyn Engine,
+        leases: &'a Held,
+        index: &'a mut Index,
+        bucket: u64,
+        version: Version,
+    ) -> Self {
+        index.last.clear();
+        index.before.clear();
         Self {
             engine,
             view: None,
@@ -42,7 +98,7 @@ impl<'a> Draft<'a> {
             began: version,
             version,
             batch: Batch::default(),
-            last: BTreeMap::new(),
+            index,
             undo: None,
         }
     }
@@ -128,9 +184,17 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The last write of a key in this batch.
+    fn written(&self, space: u8, key: &[u8]) -> Option<usize> {
+        if self.batch.writes.is_empty() {
+            return None;
+        }
+        self.index.find(&self.batch.writes, Index::digest(space, key), space, key)
+    }
+
     fn get(&mut self, space: u8, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        match self.last.get(&space).and_then(|keys| keys.get(key)) {
-            Some(at) => Ok(self.batch.writes[*at].value.clone()),
+        match self.written(space, key) {
+            Some(at) => Ok(self.batch.writes[at].value.clone()),
             None => self.view()?.get(space, key),
         }
     }
@@ -150,15 +214,15 @@ impl<'a> Draft<'a> {
             return Ok(true);
         }
         let view = Arc::clone(self.view()?);
-        let written = self.last.get(&space);
-        let mut here = written.into_iter().flat_map(|keys| keys.range::<[u8], _>(range.bounds()));
-        if here.any(|(_, at)| self.batch.writes[*at].value.is_some()) {
+        // A batch is short, and hardly anybody asks this.
+        let mut here = self.batch.last_writes().filter(|write| write.space == space);
+        if here.any(|write| write.value.is_some() && from <= &*write.key && &*write.key < to) {
             return Ok(false);
         }
         let mut empty = true;
         view.scan(space, range, &mut |key, _| {
             // What this batch has written in the range, it has removed.
-            if written.is_some_and(|keys| keys.contains_key(&key)) {
+            if self.written(space, &key).is_some() {
                 return ControlFlow::Continue(());
             }
             empty = false;
@@ -198,33 +262,35 @@ impl<'a> Draft<'a> {
     }
 
     fn delete(&mut self, space: Space, key: Bytes) {
-        // A weak removal answers to exactly one put below it: not to one that this batch covers.
-        let covered = self.last.get(&space.id()).is_some_and(|keys| keys.contains_key(&key));
-        self.write(space.id(), key, None, space.kind() == SpaceKind::WriteOnce && !covered);
+        self.write(space.id(), key, None, space.kind() == SpaceKind::WriteOnce);
     }
 
     fn write(&mut self, space: u8, key: Bytes, value: Option<Bytes>, weak: bool) {
         let at = self.batch.writes.len();
-        let covered = self.last.entry(space).or_default().insert(key.clone(), at);
+        let digest = Index::digest(space, &key);
+        let covered = self.index.find(&self.batch.writes, digest, space, &key);
         if let Some(covered) = covered {
             self.batch.writes[covered].last = false;
         }
+        let before = self.index.last.insert(digest, at);
+        self.index.before.push(before);
         if let Some(undo) = &mut self.undo {
-            undo.push((space, key.clone(), covered));
+            undo.push((digest, covered));
         }
         self.batch.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        // A weak removal answers to exactly one put below it: not to one that this batch covers.
+        let weak = weak && covered.is_none();
         self.batch.writes.push(Write { version: self.version, space, key, value, weak, last: true });
     }
 
     fn roll_back(&mut self, (version, writes, bytes): (Version, usize, usize)) {
-        for (space, key, covered) in self.undo.take().into_iter().flatten().rev() {
-            let keys = self.last.entry(space).or_default();
-            match covered {
-                None => drop(keys.remove(&key)),
-                Some(at) => {
-                    self.batch.writes[at].last = true;
-                    keys.insert(key, at);
-                }
+        for (digest, covered) in self.undo.take().into_iter().flatten().rev() {
+            match self.index.before.pop().flatten() {
+                Some(before) => self.index.last.insert(digest, before),
+                None => self.index.last.remove(&digest),
+            };
+            if let Some(covered) = covered {
+                self.batch.writes[covered].last = true;
             }
         }
         self.batch.writes.truncate(writes);

@@ -12,7 +12,7 @@ use crate::txn::Version;
 
 /// Bytes of keys and values of the last batches that are kept, so that a watch may begin a little before now: at the
 /// version of a snapshot that was just read.
-const KEPT_BYTES: usize = 4 * 1024 * 1024;
+const KEPT_BYTES: usize = 1024 * 1024;
 /// Batches that are kept.
 const KEPT_BATCHES: usize = 1024;
 

@@ -1,9 +1,13 @@
 //! The default engine: a log-structured tree per space behind one journal.
 
+mod compactor;
+mod reaper;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice};
@@ -13,26 +17,40 @@ use super::{Batch, Between, Engine, EngineError, View, Visitor};
 use crate::share::Share;
 use crate::space::SpaceKind;
 
-/// Threads that flush and compact.
-const WORKERS: usize = 2;
-/// Bytes of all journals before a space that holds up the oldest is flushed.
-const JOURNAL_BYTES: u64 = 1024 * 1024 * 1024;
+use compactor::Compactor;
+use reaper::{Memtable, Reaper};
+
+/// Threads that flush. With a second one they would compact too, and the first would spin meanwhile: see [`compactor`].
+const WORKERS: usize = 1;
+/// Bytes of sealed journals before a space that holds up the oldest is flushed. All of them are read at the next opening.
+const JOURNAL_BYTES: u64 = 384 * 1024 * 1024;
+/// Bytes that are written between two looks at memtables and tables: each look takes a lock of every space.
+const LOOK_BYTES: u64 = 1024 * 1024;
 /// The engine stops for tenths of a second at four sealed memtables of a space, and spins from twenty runs on: wait a little
 /// earlier instead, and more the nearer it is.
 const SEALED_BEFORE_PACE: usize = 1;
 const RUNS_BEFORE_PACE: usize = 10;
 
 pub(crate) struct Fjall {
+    compactor: Compactor,
+    reaper: Reaper,
     database: Database,
     /// By number.
-    spaces: Arc<BTreeMap<u8, Opened>>,
+    spaces: Arc<BTreeMap<u8, Arc<Opened>>>,
     share: Share,
+    /// Bytes written since the last look.
+    unseen: AtomicU64,
+    /// What the next batch had better wait, in microseconds, as of the last look.
+    pause: AtomicU64,
 }
 
-#[derive(Clone)]
 struct Opened {
     keyspace: Keyspace,
     memtable_bytes: u64,
+    /// Tables at the last look: others are there since something was flushed or merged.
+    tables: AtomicUsize,
+    /// What was written to at the last look.
+    active: Mutex<Memtable>,
 }
 
 impl Fjall {
@@ -46,11 +64,45 @@ impl Fjall {
             .manual_journal_persist(true)
             .open()
             .map_err(|error| EngineError::new("open the database", describe(&error)))?;
-        Ok(Self { database, spaces: Arc::default(), share })
+        Ok(Self {
+            compactor: Compactor::start(&database)?,
+            reaper: Reaper::start()?,
+            database,
+            spaces: Arc::default(),
+            share,
+            unseen: AtomicU64::new(0),
+            pause: AtomicU64::new(0),
+        })
     }
 
     fn keyspace(&self, id: u8) -> Result<&Opened, EngineError> {
-        self.spaces.get(&id).ok_or_else(|| EngineError::no_space(id))
+        self.spaces.get(&id).map(|space| &**space).ok_or_else(|| EngineError::no_space(id))
+    }
+
+    /// Looks after memtables and tables, once there is something to see.
+    fn look(&self, written: u64) -> Result<(), EngineError> {
+        let unseen = self.unseen.fetch_add(written, Ordering::Relaxed) + written;
+        if unseen < LOOK_BYTES && self.pause.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        self.unseen.store(0, Ordering::Relaxed);
+        self.seal()?;
+        let mut pause = Duration::ZERO;
+        for space in self.spaces.values() {
+            let tables = space.keyspace.table_count();
+            if space.tables.swap(tables, Ordering::Relaxed) != tables {
+                self.compactor.look_through(&space.keyspace)?;
+            }
+            pause = pause.max(space.pause());
+            let active: Memtable = space.keyspace.tree.active_memtable();
+            let mut before = space.active.lock().unwrap_or_else(PoisonError::into_inner);
+            if !Arc::ptr_eq(&before, &active) {
+                self.reaper.hold(std::mem::replace(&mut before, active));
+            }
+        }
+        self.reaper.free();
+        self.pause.store(u64::try_from(pause.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Seals memtables that are larger than the share of memory allows. What the engine itself goes by was fixed when the
@@ -73,6 +125,16 @@ impl Fjall {
 }
 
 impl Opened {
+    /// How long a batch had better wait for what is flushed and compacted.
+    fn pause(&self) -> Duration {
+        let sealed = self.keyspace.sealed_memtable_count().saturating_sub(SEALED_BEFORE_PACE);
+        // 2, 8, 32 ms.
+        let flush =
+            if sealed > 0 { Duration::from_micros(500 << (2 * sealed.min(4))) } else { Duration::ZERO };
+        let runs = self.keyspace.tree.l0_run_count().saturating_sub(RUNS_BEFORE_PACE);
+        flush.max(Duration::from_micros(200) * u32::try_from(runs).unwrap_or(u32::MAX))
+    }
+
     fn seal(&self) -> Result<(), EngineError> {
         self.keyspace
             .rotate_memtable()
@@ -91,6 +153,7 @@ impl Engine for Fjall {
         let settings = || {
             let settings = KeyspaceCreateOptions::default()
                 .manual_journal_persist(true)
+                .compaction_strategy(compactor::idle())
                 // `seal` goes by the share of memory; this is only what no machine exceeds.
                 .max_memtable_size(Share::MOST_MEMTABLE_BYTES);
             match kind {
@@ -104,7 +167,11 @@ impl Engine for Fjall {
             .keyspace(&format!("s{id}"), settings)
             .map_err(|error| EngineError::new("open a space", describe(&error)))?;
         let mut spaces = BTreeMap::clone(&self.spaces);
-        spaces.insert(id, Opened { keyspace, memtable_bytes });
+        // What an earlier life has left to be compacted is looked through at the first look.
+        let tables = AtomicUsize::new(0);
+        let active: Memtable = keyspace.tree.active_memtable();
+        let active = Mutex::new(active);
+        spaces.insert(id, Arc::new(Opened { keyspace, memtable_bytes, tables, active }));
         self.spaces = Arc::new(spaces);
         Ok(())
     }
@@ -123,7 +190,7 @@ impl Engine for Fjall {
             }
         }
         writes.commit().map_err(|error| EngineError::new("write a batch", describe(&error)))?;
-        self.seal()
+        self.look(batch.bytes as u64)
     }
 
     fn view(&self) -> Result<Arc<dyn View>, EngineError> {
@@ -131,17 +198,7 @@ impl Engine for Fjall {
     }
 
     fn pace(&self) -> Duration {
-        let mut pause = Duration::ZERO;
-        for space in self.spaces.values() {
-            let sealed = space.keyspace.sealed_memtable_count().saturating_sub(SEALED_BEFORE_PACE);
-            // 2, 8, 32 ms.
-            if sealed > 0 {
-                pause = pause.max(Duration::from_micros(500 << (2 * sealed.min(4))));
-            }
-            let runs = space.keyspace.tree.l0_run_count().saturating_sub(RUNS_BEFORE_PACE);
-            pause = pause.max(Duration::from_micros(200) * u32::try_from(runs).unwrap_or(u32::MAX));
-        }
-        pause
+        Duration::from_micros(self.pause.load(Ordering::Relaxed))
     }
 
     fn disk_bytes(&self) -> u64 {
@@ -151,7 +208,7 @@ impl Engine for Fjall {
 
 struct Seen {
     snapshot: ::fjall::Snapshot,
-    spaces: Arc<BTreeMap<u8, Opened>>,
+    spaces: Arc<BTreeMap<u8, Arc<Opened>>>,
 }
 
 impl Seen {
