@@ -1,0 +1,42 @@
+//! Takes in, keeps and answers traces, logs, metrics and errors. It has never heard of the node, of sockets or of who asks.
+//!
+//! In this order: [`model`] (what it is about), [`Options`], [`Telemetry`] (the whole, opened and closed), [`Intake`] (how
+//! things come in; never waits), [`Query`] and `filter` (what can be asked). Decoders of what services send: `otlp`,
+//! `sentry`, `loglines`; they make records of the model, and whoever listens offers those.
+//!
+//! Inside: `admission` (limits) → `intake` (a queue bounded in bytes) → `indexer` (the one thread that works on it:
+//! `sampling`, `rollup`, `groups`) → `lane` (records of one kind: open ones in memory, sealed ones in blocks).
+
+#![allow(dead_code)] // what the files of blocks need is written before they are
+
+pub mod model;
+
+mod admission;
+mod bytes;
+mod catalog;
+mod counters;
+mod filter;
+mod groups;
+mod indexer;
+mod intake;
+mod lane;
+mod options;
+mod query;
+mod rollup;
+mod shared;
+mod sketch;
+mod tail;
+mod telemetry;
+mod words;
+
+pub use admission::{CUT_MARK, LEFT_OUT, NO_NAME, NO_SERVICE, SAID_TIME};
+pub use catalog::MetricInfo;
+pub use counters::Reason;
+pub use filter::{ErrorFilter, LatencyFilter, LogFilter, MetricFilter, TimeRange, TraceFilter};
+pub use intake::{Intake, Offered};
+pub use options::{Limits, Options, Sampling, Slow};
+pub use query::{Edge, ErrorDetail, Latency, Query, Series, Stats, Trace, TraceSummary};
+pub use rollup::PEER_SERVICE;
+pub use sketch::Sketch;
+pub use tail::{Tail, TailItem};
+pub use telemetry::{OpenError, Telemetry};

@@ -1,0 +1,83 @@
+//! What is answered from roll-ups: how long work took, and who calls whom.
+
+use std::collections::BTreeMap;
+
+use super::Query;
+use crate::filter::{LatencyFilter, TimeRange};
+use crate::model::Text;
+use crate::rollup::{Calls, Minutes, minute_of, start_of};
+use crate::sketch::Sketch;
+
+/// How long the work of a service took within one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latency {
+    /// The service.
+    pub service: Text,
+    /// The beginning of the step, in nanoseconds since the Unix epoch.
+    pub start_ns: u64,
+    /// Spans that failed.
+    pub errors: u64,
+    /// How long they took; its count is the number of spans that served somebody.
+    pub sketch: Sketch,
+}
+
+/// Calls from one to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edge {
+    /// Who calls.
+    pub from: Text,
+    /// Who is called.
+    pub to: Text,
+    /// Calls that failed.
+    pub errors: u64,
+    /// How long they took; its count is the number of calls.
+    pub sketch: Sketch,
+}
+
+impl Query {
+    /// How long the work of services took, by service and step, the oldest first.
+    pub fn latency(&self, filter: &LatencyFilter) -> Vec<Latency> {
+        let step = u64::from(filter.step_minutes.max(1));
+        let mut steps: BTreeMap<(u64, Text), Calls> = BTreeMap::new();
+        for (minute, counted) in self.minutes(filter.range) {
+            for (service, calls) in &counted.services {
+                if filter.service.as_deref().is_none_or(|wanted| *service == wanted) {
+                    steps.entry((minute - minute % step, service.clone())).or_default().merge(calls);
+                }
+            }
+        }
+        let latency = |((minute, service), calls): ((u64, Text), Calls)| Latency {
+            service,
+            start_ns: start_of(minute),
+            errors: calls.errors,
+            sketch: calls.sketch,
+        };
+        steps.into_iter().map(latency).collect()
+    }
+
+    /// Who calls whom.
+    pub fn graph(&self, range: TimeRange) -> Vec<Edge> {
+        let mut edges: BTreeMap<(Text, Text), Calls> = BTreeMap::new();
+        for counted in self.minutes(range).values() {
+            for (edge, calls) in &counted.edges {
+                edges.entry(edge.clone()).or_default().merge(calls);
+            }
+        }
+        let edge = |((from, to), calls): ((Text, Text), Calls)| Edge {
+            from,
+            to,
+            errors: calls.errors,
+            sketch: calls.sketch,
+        };
+        edges.into_iter().map(edge).collect()
+    }
+
+    fn minutes(&self, range: TimeRange) -> Minutes {
+        let (first, last) = (minute_of(range.from_ns), minute_of(range.until_ns));
+        if first > last {
+            return Minutes::new();
+        }
+        let kept = self.shared.kept();
+        kept.minutes.range(first..=last).map(|(minute, counted)| (*minute, counted.clone())).collect()
+    }
+}

@@ -1,0 +1,89 @@
+//! What telemetry holds and costs.
+
+use std::collections::BTreeMap;
+
+use super::Query;
+use crate::counters::Reason;
+use crate::lane::{Lane, Record};
+use crate::rollup::Minute;
+
+/// What telemetry holds and costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Spans kept.
+    pub spans: u64,
+    /// Log records kept.
+    pub logs: u64,
+    /// Points of metrics kept.
+    pub points: u64,
+    /// Errors kept.
+    pub errors: u64,
+    /// Series of metrics today.
+    pub series: usize,
+    /// Groups of errors.
+    pub error_groups: usize,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Bytes in memory, by its own account: what waits, what is open, filters of blocks, roll-ups.
+    pub memory_bytes: usize,
+    /// The oldest record that is kept, in nanoseconds since the Unix epoch.
+    pub oldest_ns: Option<u64>,
+    /// What was not kept since the start, by reason.
+    pub dropped: BTreeMap<Reason, u64>,
+    /// Records that were cut to the limits since the start.
+    pub cut: u64,
+    /// Records that were too far ahead of our clock since the start.
+    pub moved: u64,
+    /// Records of services beyond the limit since the start.
+    pub merged_services: u64,
+    /// Files that were found damaged when opening, and what was done about it.
+    pub notes: Vec<String>,
+}
+
+impl Query {
+    /// What telemetry holds and costs.
+    pub fn stats(&self) -> Stats {
+        let waiting = self.shared.waiting().bytes;
+        let (cut, moved, merged_services) = self.shared.counters.mended();
+        let (series, error_groups) = (self.shared.catalog().series(), self.shared.groups().len());
+        let kept = self.shared.kept();
+        let lanes = [of(&kept.spans), of(&kept.logs), of(&kept.points), of(&kept.errors)];
+        let rollups: usize = kept.minutes.values().map(memory_of).sum();
+        Stats {
+            spans: lanes[0].records,
+            logs: lanes[1].records,
+            points: lanes[2].records,
+            errors: lanes[3].records,
+            series,
+            error_groups,
+            disk_bytes: 0,
+            memory_bytes: waiting + rollups + lanes.iter().map(|lane| lane.memory).sum::<usize>(),
+            oldest_ns: lanes.iter().filter_map(|lane| lane.oldest_ns).min(),
+            dropped: self.shared.counters.by_reason(),
+            cut,
+            moved,
+            merged_services,
+            notes: Vec::new(),
+        }
+    }
+}
+
+struct LaneStats {
+    records: u64,
+    memory: usize,
+    oldest_ns: Option<u64>,
+}
+
+fn of<R: Record>(lane: &Lane<R>) -> LaneStats {
+    LaneStats {
+        records: lane.open_rows as u64,
+        memory: lane.open_memory,
+        oldest_ns: lane.open.iter().map(|chunk| chunk.min_ns).min(),
+    }
+}
+
+fn memory_of(minute: &Minute) -> usize {
+    let services: usize = minute.services.values().map(|calls| calls.sketch.memory() + 64).sum();
+    let edges: usize = minute.edges.values().map(|calls| calls.sketch.memory() + 96).sum();
+    services + edges
+}

@@ -1,0 +1,241 @@
+//! What is left of spans when they are gone: how long the work of a service took, and who calls whom, minute by minute.
+//! Every span is counted here, also those that sampling does not keep. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::{Span, SpanId, SpanKind, Text, TraceId, Value};
+use crate::sketch::Sketch;
+
+/// The attribute of a client's span that names who is called.
+pub const PEER_SERVICE: &str = "peer.service";
+
+const MINUTE_NS: u64 = 60_000_000_000;
+/// Calls of which one side has been seen, in each of two generations.
+const MOST_HALVES: usize = 32_768;
+/// Callers and callees of which a minute knows.
+const MOST_EDGES: usize = 4_096;
+
+/// The minute of a moment.
+pub(crate) const fn minute_of(ns: u64) -> u64 {
+    ns / MINUTE_NS
+}
+
+/// When a minute begins, in nanoseconds since the Unix epoch.
+pub(crate) const fn start_of(minute: u64) -> u64 {
+    minute.saturating_mul(MINUTE_NS)
+}
+
+/// Calls of one minute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Calls {
+    pub(crate) errors: u64,
+    pub(crate) sketch: Sketch,
+}
+
+impl Calls {
+    fn add(&mut self, duration_ns: u64, failed: bool) {
+        self.sketch.add(duration_ns);
+        self.errors += u64::from(failed);
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.sketch.merge(&other.sketch);
+        self.errors = self.errors.saturating_add(other.errors);
+    }
+}
+
+/// What happened in a minute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Minute {
+    /// Work that was done for somebody, by who did it.
+    pub(crate) services: HashMap<Text, Calls>,
+    /// Calls, by who calls and who is called.
+    pub(crate) edges: HashMap<(Text, Text), Calls>,
+}
+
+impl Minute {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (service, calls) in &other.services {
+            self.services.entry(service.clone()).or_default().merge(calls);
+        }
+        for (edge, calls) in &other.edges {
+            self.edges.entry(edge.clone()).or_default().merge(calls);
+        }
+    }
+}
+
+/// Minutes by their number.
+pub(crate) type Minutes = BTreeMap<u64, Minute>;
+
+/// One side of a call whose other side has not been seen yet.
+#[derive(Clone, Debug)]
+struct Half {
+    caller: bool,
+    service: Text,
+    duration_ns: u64,
+    failed: bool,
+}
+
+/// Counts spans.
+#[derive(Debug, Default)]
+pub(crate) struct Rollup {
+    /// What was counted since it was last taken.
+    fresh: Minutes,
+    halves: HashMap<u64, Half>,
+    older_halves: HashMap<u64, Half>,
+}
+
+impl Rollup {
+    /// Counts a span.
+    pub(crate) fn add(&mut self, span: &Span) {
+        let failed = span.status.failed();
+        if span.kind.serves() {
+            let minute = self.fresh.entry(minute_of(span.start_ns)).or_default();
+            minute.services.entry(span.service.clone()).or_default().add(span.duration_ns, failed);
+        }
+        match span.kind {
+            SpanKind::Client | SpanKind::Producer => {
+                let peer = span.attributes.iter().find(|(key, _)| *key == PEER_SERVICE);
+                if let Some((_, Value::Text(peer))) = peer {
+                    self.edge(span.start_ns, &span.service, peer, span.duration_ns, failed);
+                } else {
+                    self.meet(span, key(span.trace, span.span), true);
+                }
+            }
+            SpanKind::Server | SpanKind::Consumer => {
+                if let Some(parent) = span.parent {
+                    self.meet(span, key(span.trace, parent), false);
+                }
+            }
+            SpanKind::Internal => {}
+        }
+    }
+
+    /// Finds the other side of a call, or waits for it.
+    fn meet(&mut self, span: &Span, key: u64, caller: bool) {
+        let failed = span.status.failed();
+        let other = self
+            .halves
+            .get(&key)
+            .or_else(|| self.older_halves.get(&key))
+            .filter(|half| half.caller != caller);
+        if let Some(other) = other.cloned() {
+            // A caller can have several answers (a message that many work on): it stays, an answer does not.
+            if !other.caller {
+                self.halves.remove(&key);
+                self.older_halves.remove(&key);
+            }
+            let (from, to) =
+                if caller { (&span.service, &other.service) } else { (&other.service, &span.service) };
+            let served_ns = if caller { other.duration_ns } else { span.duration_ns };
+            if from != to {
+                self.edge(span.start_ns, from, to, served_ns, failed || other.failed);
+            }
+            if !caller {
+                return;
+            }
+        }
+        if self.halves.len() >= MOST_HALVES {
+            self.age();
+        }
+        let half = Half { caller, service: span.service.clone(), duration_ns: span.duration_ns, failed };
+        self.halves.insert(key, half);
+    }
+
+    /// Forgets the sides that have waited longest. To be called now and then.
+    pub(crate) fn age(&mut self) {
+        self.older_halves = std::mem::take(&mut self.halves);
+    }
+
+    fn edge(&mut self, start_ns: u64, from: &Text, to: &Text, duration_ns: u64, failed: bool) {
+        let minute = self.fresh.entry(minute_of(start_ns)).or_default();
+        if minute.edges.len() >= MOST_EDGES && !minute.edges.contains_key(&(from.clone(), to.clone())) {
+            return;
+        }
+        minute.edges.entry((from.clone(), to.clone())).or_default().add(duration_ns, failed);
+    }
+
+    /// What was counted since this was last asked.
+    pub(crate) fn take(&mut self) -> Minutes {
+        std::mem::take(&mut self.fresh)
+    }
+}
+
+fn key(trace: TraceId, span: SpanId) -> u64 {
+    xxh3_64(&trace.0) ^ u64::from_le_bytes(span.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Status;
+
+    fn span(service: &str, kind: SpanKind, id: u8, parent: Option<u8>) -> Span {
+        Span {
+            trace: TraceId([7; 16]),
+            span: SpanId([id; 8]),
+            parent: parent.map(|id| SpanId([id; 8])),
+            service: service.into(),
+            name: "work".into(),
+            kind,
+            start_ns: MINUTE_NS,
+            duration_ns: 1_000_000,
+            status: Status::Unset,
+            attributes: Vec::new(),
+            events: Vec::new(),
+            links: Vec::new(),
+        }
+    }
+
+    fn edges(spans: &[Span]) -> Vec<(String, String, u64)> {
+        let mut rollup = Rollup::default();
+        spans.iter().for_each(|span| rollup.add(span));
+        let minutes = rollup.take();
+        let mut edges: Vec<_> = minutes
+            .values()
+            .flat_map(|minute| &minute.edges)
+            .map(|((from, to), calls)| (from.to_string(), to.to_string(), calls.sketch.count()))
+            .collect();
+        edges.sort();
+        edges
+    }
+
+    #[test]
+    fn a_call_is_an_edge_whichever_side_is_told_first() {
+        let caller = span("shop", SpanKind::Client, 1, None);
+        let callee = span("orders", SpanKind::Server, 2, Some(1));
+        let edge = vec![("shop".to_owned(), "orders".to_owned(), 1)];
+        assert_eq!(edges(&[caller.clone(), callee.clone()]), edge);
+        assert_eq!(edges(&[callee, caller]), edge);
+    }
+
+    #[test]
+    fn a_message_that_two_work_on_is_two_edges() {
+        let sent = span("shop", SpanKind::Producer, 1, None);
+        let one = span("mail", SpanKind::Consumer, 2, Some(1));
+        let two = span("stock", SpanKind::Consumer, 3, Some(1));
+        let told =
+            [("shop", "mail", 1), ("shop", "stock", 1)].map(|(a, b, n)| (a.to_owned(), b.to_owned(), n));
+        assert_eq!(edges(&[sent, one, two]), told);
+    }
+
+    #[test]
+    fn a_client_that_names_its_peer_needs_no_answer() {
+        let mut caller = span("shop", SpanKind::Client, 1, None);
+        caller.attributes.push((Text::from_static(PEER_SERVICE), Value::from("bank")));
+        assert_eq!(edges(&[caller]), [("shop".to_owned(), "bank".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn what_waits_for_its_other_side_is_bounded() {
+        let mut rollup = Rollup::default();
+        for n in 0..200_000u32 {
+            let mut one = span("shop", SpanKind::Client, 1, None);
+            one.span = SpanId([n.to_le_bytes(), [1; 4]].concat().try_into().unwrap());
+            rollup.add(&one);
+        }
+        assert!(rollup.halves.len() + rollup.older_halves.len() <= 2 * MOST_HALVES);
+    }
+}
