@@ -92,8 +92,18 @@ pub(crate) struct Detached {
 impl Detached {
     /// Starts the app at `place` on ports of its own; returns once the command does.
     pub(crate) fn up(place: &Path, state: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+        Self::up_with(place, state, flags, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn up_with(
+        place: &Path,
+        state: &Path,
+        flags: &[&str],
+        environment: &[(&str, &Path)],
+    ) -> anyhow::Result<Self> {
         let mut up = command("up", state);
-        up.arg(place).args(["-d", "--isolated"]).args(flags);
+        up.arg(place).args(["-d", "--isolated"]).args(flags).envs(environment.iter().copied());
         // Made first: whatever fails from here on, what has started is stopped.
         let mut app = Self { state: state.to_owned(), pid: None };
         succeed(up)?;
@@ -104,6 +114,20 @@ impl Detached {
     /// The node's process.
     pub(crate) fn pid(&self) -> anyhow::Result<u32> {
         self.pid.context("the node does not tell its process id")
+    }
+
+    /// Kills the node with `SIGKILL`; what it ran lives on. The app can be started again.
+    pub(crate) fn kill(self) -> anyhow::Result<()> {
+        let pid = self.pid()?;
+        let raw = Pid::from_raw(pid.cast_signed()).context("the node's process id")?;
+        kill_process(raw, Signal::KILL).context("kill the node")?;
+        let give_up = Instant::now() + STOP_PATIENCE;
+        while is_alive(pid) {
+            ensure!(Instant::now() < give_up, "the node (process {pid}) does not die");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::mem::forget(self); // there is nothing to stop: whoever starts the app again does that
+        Ok(())
     }
 
     /// Where its state is.

@@ -21,6 +21,9 @@ const USAGE: &str = "\
 usage: cargo xtask bench [WHAT…] [--runs N] [--rate N]
        cargo xtask bench gateway [--quick] [--only GROUP,…] [--rounds N] [--profile]
                                  [--no-build] [--format json] [--output FILE]
+       cargo xtask bench queues [--quick] [--only GROUP,…] [--rounds N] [--peers NAME,…] [--install]
+                                [--long] [--messages N] [--directory DIR]
+                                [--no-build] [--format json] [--output FILE]
        cargo xtask schema [--check]
 
 bench prints measured figures beside their goals and asserts nothing. WHAT is any of
@@ -40,6 +43,14 @@ they are installed; see docs/benchmarks.md. GROUP is h1, tls, h2, grpc, latency,
   --profile  where Atoll spends its time, by `perf`; builds a binary with symbols
   --no-build the binary that is there is measured
   --format json, --output FILE   figures as JSON, too (default target/bench-gateway.json)
+
+bench queues compares queues with Redis, NATS, RabbitMQ, PostgreSQL and moto, as far as they are
+installed; see docs/benchmarks.md. GROUP is alone, wire, polls, many, slow or long; the flags above, and
+  --peers    some of redis, nats, rabbitmq, postgresql, moto; or none
+  --install  installs the peers that are missing (Debian packages as root; moto under target/)
+  --long     millions of messages too: cycles, a backlog, a restart after SIGKILL
+  --messages how many these are (default 5000000)
+  --directory where data goes while it runs: the disk that is measured (default target/)
 
 schema writes docs/atoll.schema.json from the types; with --check it only compares.";
 

@@ -1,13 +1,16 @@
 //! How many messages a second queues take and give over the default engine, every answer after its sync.
 //!
 //! ```text
-//! cargo run --release -p pipes --example queue_bench [-- DIRECTORY [SECONDS]]
+//! cargo run --release -p pipes --example queue_bench [-- [--json] DIRECTORY [SECONDS]]
 //! ```
+//!
+//! With `--json` each figure is an object on a line of its own: for `cargo xtask bench queues`.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a measurement that cannot go on ends
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kit::{SystemClock, Tasks};
@@ -22,8 +25,14 @@ const QUEUES: usize = 100_000;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Whether figures are for programs.
+static JSON: AtomicBool = AtomicBool::new(false);
+
 fn main() {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|argument| argument == "--json").is_some() {
+        JSON.store(true, Ordering::Relaxed);
+    }
     let scratch = tempfile::tempdir().unwrap();
     let directory = arguments.next().map_or_else(|| scratch.path().join("store"), PathBuf::from);
     let seconds = arguments.next().map_or(5, |seconds| seconds.parse().unwrap());
@@ -92,7 +101,12 @@ async fn measure(directory: PathBuf, time: Duration) {
     let (before, tasks) = (resident(), Tasks::new());
     let pipes = open(&store, &tasks).await;
     let bytes = resident().0.saturating_sub(before.0) / QUEUES;
-    println!("opened {QUEUES} queues in {:.1?}, {bytes} bytes each", before.1.elapsed());
+    let opening = before.1.elapsed();
+    println!("opened {QUEUES} queues in {opening:.1?}, {bytes} bytes each");
+    if JSON.load(Ordering::Relaxed) {
+        let ms = opening.as_secs_f64() * 1000.0;
+        println!(r#"{{"what":"open queues","queues":{QUEUES},"open_ms":{ms:.1},"bytes_each":{bytes}}}"#);
+    }
     drop(pipes);
 }
 
@@ -173,15 +187,17 @@ async fn run<F>(
         let at = ((micros.len() as f64 * share) as usize).min(micros.len().saturating_sub(1));
         micros.get(at).map_or(0.0, |micros| f64::from(*micros) / 1000.0)
     };
-    println!(
-        "{:<22}{:>10.0}{:>10.2}{:>10.2}{:>10.2}{:>12.1}",
-        format!("{what}, {in_flight}"),
-        micros.len() as f64 / elapsed.as_secs_f64(),
-        of(0.5),
-        of(0.99),
-        of(1.0),
-        cpu.as_secs_f64() * 1e6 / micros.len().max(1) as f64,
-    );
+    let rate = micros.len() as f64 / elapsed.as_secs_f64();
+    let each = cpu.as_secs_f64() * 1e6 / micros.len().max(1) as f64;
+    let (p50, p99, max) = (of(0.5), of(0.99), of(1.0));
+    if JSON.load(Ordering::Relaxed) {
+        println!(
+            r#"{{"what":"{what}","in_flight":{in_flight},"per_s":{rate:.1},"p50_ms":{p50},"p99_ms":{p99},"max_ms":{max},"cpu_us":{each:.2}}}"#
+        );
+        return;
+    }
+    let name = format!("{what}, {in_flight}");
+    println!("{name:<22}{rate:>10.0}{p50:>10.2}{p99:>10.2}{max:>10.2}{each:>12.1}");
 }
 
 /// The time of the processor that this process has used.

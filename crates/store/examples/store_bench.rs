@@ -1,7 +1,9 @@
-//! How fast a store takes messages: `cargo run --release -p store --example store_bench [DIRECTORY [fjall|redb|memory [SECONDS]]]`.
+//! How fast a store takes messages: `cargo run --release -p store --example store_bench [-- [--json] [DIRECTORY [fjall|redb|memory
+//! [SECONDS]]]]`.
 //!
 //! A send is one transaction with a body of 1 KB and a meta record of 32 bytes, as a queue makes it; each client waits for the
 //! answer, which comes after the sync. Then pairs: a receive rewrites the meta record, a delete removes both.
+//! With `--json` each figure is an object on a line of its own: for `cargo xtask bench queues`.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -26,7 +28,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    let json = arguments.next_if(|argument| argument == "--json").is_some();
     let directory = arguments.next().map_or_else(|| std::env::temp_dir().join("store-bench"), PathBuf::from);
     let engine = match arguments.next().as_deref() {
         None | Some("fjall") => EngineKind::Fjall,
@@ -48,9 +51,9 @@ fn main() -> Result<(), Failure> {
     let work = Arc::new(Work { store: Arc::clone(&store), next: AtomicU64::new(0) });
     for clients in [1, 16, 256] {
         let sends = runtime.block_on(run(&work, clients, time, Kind::Send))?;
-        sends.print(&format!("send {clients}"));
+        sends.print("send", clients, json);
         let pairs = runtime.block_on(run(&work, clients, time, Kind::Pair))?;
-        pairs.print(&format!("pair {clients}"));
+        pairs.print("pair", clients, json);
     }
     let stats = store.stats();
     println!("{} bytes on disk, {} commits, {} syncs", stats.disk_bytes, stats.commits, stats.syncs);
@@ -149,21 +152,26 @@ fn cpu() -> Duration {
 }
 
 impl Outcome {
-    fn print(&self, name: &str) {
+    fn print(&self, what: &str, clients: usize, json: bool) {
         let count = self.latencies.len().max(1);
         let at = |part: f64| {
             let place = ((count as f64 * part) as usize).min(count - 1);
             f64::from(self.latencies.get(place).copied().unwrap_or_default()) / 1000.0
         };
+        let rate = count as f64 / self.seconds;
+        let cpu = self.cpu.as_micros() as f64 / count as f64;
+        let (p50, p99, max) = (at(0.5), at(0.99), at(1.0));
+        if json {
+            println!(
+                r#"{{"what":"{what}","in_flight":{clients},"per_s":{rate:.1},"p50_ms":{p50},"p99_ms":{p99},"max_ms":{max},"cpu_us":{cpu:.2}}}"#
+            );
+            return;
+        }
         println!(
-            "{name:<10} {:>9.0} {:>9.3} {:>9.3} {:>9.3} {:>9.3} {:>11.1} {:>9.1}",
-            count as f64 / self.seconds,
-            at(0.5),
-            at(0.99),
+            "{:<10} {rate:>9.0} {p50:>9.3} {p99:>9.3} {:>9.3} {max:>9.3} {:>11.1} {cpu:>9.1}",
+            format!("{what} {clients}"),
             at(0.999),
-            at(1.0),
             count as f64 / self.syncs.max(1) as f64,
-            self.cpu.as_micros() as f64 / count as f64,
         );
     }
 }

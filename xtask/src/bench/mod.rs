@@ -4,6 +4,7 @@
 mod fleet;
 mod gateway;
 mod memory;
+mod queues;
 mod restarts;
 mod size;
 mod startup;
@@ -23,6 +24,7 @@ pub(crate) struct Options {
     runs: Option<usize>,
     rate: f64,
     gateway: Option<gateway::Options>,
+    queues: Option<queues::Options>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +46,20 @@ const RATE: f64 = 500.0;
 impl Options {
     /// From the words after `bench`.
     pub(crate) fn parse(words: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { what: Vec::new(), runs: None, rate: RATE, gateway: None };
+        let mut options = Self { what: Vec::new(), runs: None, rate: RATE, gateway: None, queues: None };
         if let Some(place) = words.iter().position(|word| word == "gateway") {
             // It takes minutes and has flags of its own: it runs alone.
             if place > 0 {
                 bail!("`bench gateway` is measured by itself");
             }
             options.gateway = Some(gateway::Options::parse(&words[1..])?);
+            return Ok(options);
+        }
+        if let Some(place) = words.iter().position(|word| word == "queues") {
+            if place > 0 {
+                bail!("`bench queues` is measured by itself");
+            }
+            options.queues = Some(queues::Options::parse(&words[1..])?);
             return Ok(options);
         }
         let mut words = words.iter().map(String::as_str);
@@ -88,6 +97,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("{}\n", machine());
     if let Some(gateway) = &options.gateway {
         return gateway::run(gateway, &machine());
+    }
+    if let Some(queues) = &options.queues {
+        return queues::run(queues, &machine());
     }
     if options.what.iter().any(|what| *what != What::Build) {
         atoll::build(&["cli"])?;

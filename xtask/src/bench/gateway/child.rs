@@ -27,10 +27,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a command on one core, in a process group of its own so that Ctrl-C reaches it through us alone.
-    pub(crate) fn start(name: &str, mut command: Command, core: usize) -> anyhow::Result<Self> {
+    /// Starts a command on one core.
+    pub(crate) fn start(name: &str, command: Command, core: usize) -> anyhow::Result<Self> {
+        machine::on_core(core, || Self::start_anywhere(name, command))
+    }
+
+    /// Starts a command, in a process group of its own so that Ctrl-C reaches it through us alone.
+    pub(crate) fn start_anywhere(name: &str, mut command: Command) -> anyhow::Result<Self> {
         command.stdin(Stdio::null()).process_group(0);
-        let child = machine::on_core(core, || command.spawn().with_context(|| format!("start {name}")))?;
+        let child = command.spawn().with_context(|| format!("start {name}"))?;
         Ok(Self { name: name.to_owned(), child })
     }
 
@@ -41,13 +46,22 @@ impl Process {
 
     /// Waits until somebody listens at `address`.
     pub(crate) fn wait_listening(&mut self, address: SocketAddr) -> anyhow::Result<()> {
-        let give_up = Instant::now() + START_PATIENCE;
+        self.wait_listening_within(address, START_PATIENCE)
+    }
+
+    /// The same, for one that takes its time.
+    pub(crate) fn wait_listening_within(
+        &mut self,
+        address: SocketAddr,
+        patience: Duration,
+    ) -> anyhow::Result<()> {
+        let give_up = Instant::now() + patience;
         while TcpStream::connect(address).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended at its start: {status}", self.name);
             }
             if Instant::now() > give_up {
-                bail!("{} does not listen at {address} within {START_PATIENCE:?}", self.name);
+                bail!("{} does not listen at {address} within {patience:?}", self.name);
             }
             go_on()?;
             std::thread::sleep(LOOK);

@@ -215,7 +215,8 @@ pub(crate) fn progress_done() {
     }
 }
 
-fn order(count: usize, round: usize) -> Vec<usize> {
+/// Which goes when in a round: every other one runs backwards.
+pub(crate) fn order(count: usize, round: usize) -> Vec<usize> {
     let forth = 0..count;
     if round.is_multiple_of(2) { forth.collect() } else { forth.rev().collect() }
 }
@@ -369,7 +370,7 @@ impl fmt::Display for Block {
 }
 
 /// The first column to the left, the others to the right.
-fn write_aligned(f: &mut fmt::Formatter<'_>, table: &[Vec<String>]) -> fmt::Result {
+pub(crate) fn write_aligned(f: &mut fmt::Formatter<'_>, table: &[Vec<String>]) -> fmt::Result {
     let columns = table.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |column: usize| table.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();

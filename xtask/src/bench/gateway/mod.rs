@@ -6,12 +6,12 @@
 
 mod app;
 mod certificate;
-mod child;
-mod figures;
+pub(crate) mod child;
+pub(crate) mod figures;
 pub(crate) mod floor;
 mod groups;
 mod load;
-mod machine;
+pub(crate) mod machine;
 mod peers;
 mod profile;
 mod system;
@@ -249,7 +249,7 @@ pub(crate) fn run(options: &Options, machine: &str) -> anyhow::Result<()> {
 }
 
 /// Builds the binary under comparison, showing what cargo does.
-fn build(profile: &str) -> anyhow::Result<()> {
+pub(crate) fn build(profile: &str) -> anyhow::Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--package", "cli", "--profile", profile]).current_dir(schema::root());
     let status = cargo.status().context("run cargo")?;
