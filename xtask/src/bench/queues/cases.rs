@@ -132,12 +132,14 @@ fn both(
         Err(error) => return unmeasured(&error).map(|round| (round.clone(), round)),
     };
     let send = of_load(&sent);
-    // Some systems give faster than they take.
-    let filled = load::run(system, Work::Send(BATCH), FILLING.min(system.most), setting.filling(), None);
-    let there = match filled {
-        Ok(more) => sent.total + more.total,
-        Err(error) => return unmeasured(&error).map(|round| (send, round)),
-    };
+    let mut there = sent.total;
+    // Some systems give faster than they take; the slow ones do not, and give the slower the more they have.
+    if system.most >= FULL {
+        match load::run(system, Work::Send(BATCH), FILLING, setting.filling(), None) {
+            Ok(more) => there += more.total,
+            Err(error) => return unmeasured(&error).map(|round| (send, round)),
+        }
+    }
     let times = load::Times { warm: setting.times.warm / 4, ..setting.times };
     let taken = load::run(system, Work::Take(batch), in_flight, times, Some(there));
     let take = taken.map(|taken| of_load(&taken)).or_else(|error| unmeasured(&error))?;
