@@ -1,15 +1,18 @@
 //! Takes in, keeps and answers traces, logs, metrics and errors. It has never heard of the node, of sockets or of who asks.
 //!
 //! In this order: [`model`] (what it is about), [`Options`], [`Telemetry`] (the whole, opened and closed), [`Intake`] (how
-//! things come in; never waits), [`Query`] and `filter` (what can be asked). Decoders of what services send: `otlp`,
-//! `sentry`, `loglines`; they make records of the model, and whoever listens offers those.
+//! things come in; never waits), [`Query`] and `filter` (what can be asked). Decoders of what services send: [`otlp`],
+//! [`sentry`], [`loglines`]; they make records of the model, and whoever listens offers those.
 //!
 //! Inside: `admission` (limits) → `intake` (a queue bounded in bytes) → `indexer` (the one thread that works on it:
 //! `sampling`, `rollup`, `groups`) → `lane` (records of one kind: open ones in memory, sealed ones in blocks).
 
 #![allow(dead_code)] // what the files of blocks need is written before they are
 
+pub mod loglines;
 pub mod model;
+pub mod otlp;
+pub mod sentry;
 
 mod admission;
 mod bytes;
