@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::guard::{BreakerOrder, Guard};
+use crate::key::{CreateKey, CreatedKey, Key, RevokeKey};
 use crate::queue::{
     BackupStore, Message, MoveMessages, Queue, QueueDetail, ReceiveMessages, SendMessage, SentMessage,
     StoreBackup,
@@ -272,6 +273,21 @@ impl Client {
     /// Deletes every message of a queue.
     pub async fn purge(&self, name: &str) -> Result<QueueDetail, ClientError> {
         self.send(Method::POST, &queue_path(name, "/purge"), &()).await
+    }
+
+    /// Every access key for the outside.
+    pub async fn keys(&self) -> Result<Vec<Key>, ClientError> {
+        self.get("/v1/keys").await
+    }
+
+    /// Makes an access key.
+    pub async fn create_key(&self, wish: &CreateKey) -> Result<CreatedKey, ClientError> {
+        self.send(Method::POST, "/v1/keys", wish).await
+    }
+
+    /// Lets a key in no longer.
+    pub async fn revoke_key(&self, wish: &RevokeKey) -> Result<Key, ClientError> {
+        self.send(Method::POST, "/v1/keys/revoke", wish).await
     }
 
     /// Copies the store into an empty directory.

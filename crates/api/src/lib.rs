@@ -26,6 +26,9 @@
 //! | `POST /v1/queues/NAME/receive` | [`ReceiveMessages`] | list of [`Message`] |
 //! | `POST /v1/queues/NAME/purge` | | [`QueueDetail`] |
 //! | `POST /v1/queues/NAME/move` | [`MoveMessages`] | [`QueueDetail`] |
+//! | `GET /v1/keys` | | list of [`Key`] |
+//! | `POST /v1/keys` | [`CreateKey`] | [`CreatedKey`]: the secret is told this once |
+//! | `POST /v1/keys/revoke` | [`RevokeKey`] | [`Key`], which lets nobody in any more |
 //! | `POST /v1/store/backup` | [`BackupStore`] | [`StoreBackup`] |
 //! | `POST /v1/traces` | [`TraceQuery`] | list of [`TraceSummary`], the newest first |
 //! | `GET /v1/traces/ID` | | [`Trace`] |
@@ -44,12 +47,14 @@
 
 mod client;
 mod guard;
+mod key;
 mod queue;
 mod telemetry;
 mod types;
 
 pub use client::{Client, ClientError, Lines, SOCKET};
 pub use guard::*;
+pub use key::*;
 pub use queue::*;
 pub use telemetry::*;
 pub use types::*;

@@ -129,7 +129,8 @@ pub enum Need {
     Verb(Verb),
     /// To be the owner or to be named for anything: asks for attributes, changes nothing.
     Look,
-    /// To make it: whoever is known may, if it is not there; what is there has to be theirs to look at.
+    /// To make it: whoever is known may, if it is not there; what is there has to be theirs to look at. A key for
+    /// the outside has to be made for [`Verb::Manage`].
     Create,
     /// To be known: asks for names of all pipes.
     List,
@@ -270,6 +271,8 @@ fn granted(principal: &Principal, need: Need, grants: &Grants) -> Option<Why> {
     match need {
         Need::Verb(verb) => verbs.giving(verb).map(Why::Named),
         Need::Look => (verbs != Verbs::default()).then_some(Why::NamedAtAll),
+        // A key has what it was made for and no more.
+        Need::Create if matches!(principal, Principal::Key(_)) => verbs.giving(Verb::Manage).map(Why::Named),
         Need::Create if grants.owner.is_none() => Some(Why::Known),
         Need::Create => (verbs != Verbs::default()).then_some(Why::NamedAtAll),
         Need::List => Some(Why::Known),

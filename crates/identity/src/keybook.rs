@@ -15,6 +15,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::credentials::{AccessKey, Credentials, Principal, Secret, SessionToken};
+use crate::grant::Grant;
 use crate::record::KeyRecord;
 use crate::sessions::{Session, Sessions};
 use crate::sigv4::{Found, KeyError, KeySource};
@@ -52,6 +53,9 @@ pub enum BookError {
     /// As many keys as there may be.
     #[error("there are {} keys, which is the most", KeyBook::MOST_KEYS)]
     TooManyKeys,
+    /// A key that may be used for nothing, or too much to be looked through.
+    #[error("a key is made for 1 to {} things", KeyBook::MOST_GRANTS)]
+    BadGrants,
     /// A record that was changed, or was made under another node secret.
     #[error("the record of key `{0}` cannot be opened: it was changed, or belongs to another node")]
     Sealed(String),
@@ -86,6 +90,8 @@ struct Known {
     secret: Secret,
     principal: Principal,
     expires: Option<Timestamp>,
+    /// What a key for the outside may be used for.
+    allow: Arc<[Grant]>,
 }
 
 const TOKEN_VERSION: u8 = 1;
@@ -99,6 +105,8 @@ const SECRET: usize = 30;
 impl KeyBook {
     /// The most keys for the outside.
     pub const MOST_KEYS: usize = 10_000;
+    /// The most grants of a key.
+    pub const MOST_GRANTS: usize = 100;
     /// The longest session.
     pub const MOST_SESSION: Duration = Duration::from_secs(36 * 3600);
     /// The longest token that is looked at.
@@ -128,7 +136,12 @@ impl KeyBook {
     /// Lets somebody in, with credentials that are the same every time.
     pub fn declare(&self, principal: &Principal) -> Credentials {
         let credentials = self.lasting(principal);
-        let known = Known { secret: credentials.secret.clone(), principal: principal.clone(), expires: None };
+        let known = Known {
+            secret: credentials.secret.clone(),
+            principal: principal.clone(),
+            expires: None,
+            allow: Arc::default(),
+        };
         self.table.rcu(|table| {
             let mut table = Table::clone(table);
             table.keys.insert(credentials.access_key, known.clone());
@@ -199,18 +212,28 @@ impl KeyBook {
         Secret::new(base64(&hmac::sign(&self.session_secrets, payload).as_ref()[..SECRET]))
     }
 
+    /// What the key of this name may be used for; `None`: nobody has one.
+    pub fn allowed(&self, name: &str) -> Option<Arc<[Grant]>> {
+        let of_name = |known: &&Known| matches!(&known.principal, Principal::Key(own) if **own == *name);
+        self.table.load().keys.values().find(of_name).map(|known| Arc::clone(&known.allow))
+    }
+
     /// Makes a key for somebody outside, who is let in at once. The record is to be stored; the credentials are
     /// to be shown once.
     ///
     /// # Errors
-    /// When the name is taken or none, or there are too many keys.
+    /// When the name is taken or none, when it may be used for too much or nothing, or there are too many keys.
     pub fn create_key(
         &self,
         name: &str,
+        allow: Vec<Grant>,
         now: Timestamp,
         expires: Option<Timestamp>,
     ) -> Result<(KeyRecord, Credentials), BookError> {
         check_name(name)?;
+        if allow.is_empty() || allow.len() > Self::MOST_GRANTS {
+            return Err(BookError::BadGrants);
+        }
         let id: [u8; NONCE] = self.random()?;
         let secret = Secret::new(base64(&self.random::<SECRET>()?));
         let access_key = access_key(AccessKey::LASTING, &id);
@@ -219,6 +242,7 @@ impl KeyBook {
             name: name.to_owned(),
             access_key: access_key.to_string(),
             sealed: String::new(),
+            allow,
             created: now,
             expires,
         };
@@ -269,7 +293,8 @@ impl KeyBook {
 
     fn insert(&self, access_key: AccessKey, record: &KeyRecord, secret: Secret) -> Result<(), BookError> {
         let principal = Principal::Key(record.name.as_str().into());
-        let known = Known { secret, principal: principal.clone(), expires: record.expires };
+        let allow = record.allow.as_slice().into();
+        let known = Known { secret, principal: principal.clone(), expires: record.expires, allow };
         let mut outcome = Ok(());
         self.table.rcu(|table| {
             let is_other =

@@ -8,6 +8,10 @@ fn book(byte: u8, app: &str) -> KeyBook {
     KeyBook::new(&NodeSecret::new([byte; 32]), app)
 }
 
+fn allow() -> Vec<Grant> {
+    vec!["jobs:send".parse().unwrap()]
+}
+
 fn orders() -> Principal {
     Principal::Service("orders".into())
 }
@@ -90,7 +94,7 @@ fn a_session_ends_with_its_time_and_with_its_principal() {
 fn a_key_for_the_outside_is_stored_sealed_and_can_be_revoked() {
     let ours = book(1, "shop");
     let until = NOW + HOUR;
-    let (record, credentials) = ours.create_key("ci@work", NOW, Some(until)).unwrap();
+    let (record, credentials) = ours.create_key("ci@work", allow(), NOW, Some(until)).unwrap();
     let key = Principal::Key("ci@work".into());
     assert_eq!(find(&ours, &credentials, NOW), Ok(key.clone()));
     assert_eq!(find(&ours, &credentials, until), Err(KeyError::Expired));
@@ -103,21 +107,33 @@ fn a_key_for_the_outside_is_stored_sealed_and_can_be_revoked() {
     restarted.load_key(&read).unwrap(); // again says the same
     assert_eq!(find(&restarted, &credentials, NOW), Ok(key));
 
+    assert_eq!(*restarted.allowed("ci@work").unwrap(), *allow());
+    assert_eq!(restarted.allowed("other"), None);
+    for allow in [vec![], vec![allow()[0].clone(); 101]] {
+        assert_eq!(ours.create_key("other", allow, NOW, None).unwrap_err(), BookError::BadGrants);
+    }
+
     assert!(restarted.revoke_key("ci@work"));
+    assert_eq!(restarted.allowed("ci@work"), None);
     assert!(!restarted.revoke_key("ci@work"));
     assert_eq!(find(&restarted, &credentials, NOW), Err(KeyError::Unknown));
-    assert_eq!(ours.create_key("ci@work", NOW, None).unwrap_err(), BookError::NameTaken("ci@work".into()));
+    assert_eq!(
+        ours.create_key("ci@work", allow(), NOW, None).unwrap_err(),
+        BookError::NameTaken("ci@work".into())
+    );
     for bad in ["", "a b", "ä", &"n".repeat(129)] {
-        assert!(matches!(ours.create_key(bad, NOW, None), Err(BookError::BadName(_))), "{bad}");
+        assert!(matches!(ours.create_key(bad, allow(), NOW, None), Err(BookError::BadName(_))), "{bad}");
     }
 }
 
 #[test]
 fn a_record_that_was_changed_is_of_no_use() {
     type Harm = fn(&mut KeyRecord);
-    let harms: [Harm; 7] = [
+    let harms: [Harm; 9] = [
         |record| record.name = "root".into(),
         |record| record.expires = None,
+        |record| record.allow = vec!["*:*".parse().unwrap()],
+        |record| record.allow.clear(),
         |record| record.expires = Some(NOW + HOUR * 2),
         |record| record.created = NOW + HOUR,
         |record| record.access_key = "AKIA234567ABCDEFGHIJ".into(),
@@ -128,13 +144,13 @@ fn a_record_that_was_changed_is_of_no_use() {
         |record| record.sealed.truncate(10),
     ];
     for harm in harms {
-        let (mut record, _) = book(1, "shop").create_key("ci", NOW, Some(NOW + HOUR)).unwrap();
+        let (mut record, _) = book(1, "shop").create_key("ci", allow(), NOW, Some(NOW + HOUR)).unwrap();
         let untouched = record.clone();
         harm(&mut record);
         assert_ne!(record, untouched);
         assert_eq!(book(1, "shop").load_key(&record), Err(BookError::Sealed(record.name.clone())));
     }
-    let (record, _) = book(1, "shop").create_key("ci", NOW, None).unwrap();
+    let (record, _) = book(1, "shop").create_key("ci", allow(), NOW, None).unwrap();
     for (byte, app) in [(2, "shop"), (1, "bank")] {
         assert_eq!(book(byte, app).load_key(&record), Err(BookError::Sealed("ci".into())));
     }

@@ -8,6 +8,7 @@
 //! - [`development`]: the authority, its files, the certificates it issues;
 //! - [`names`]: for whom it may vouch;
 //! - [`credentials`]: access keys, secrets, principals;
+//! - [`grant`]: what a key for the outside may do;
 //! - [`keybook`]: who has which key; [`record`]: keys for the outside as they are stored;
 //! - [`sigv4`]: whether a request is from whom it says;
 //! - [`policy`]: who may do what, in the JSON grammar of IAM;
@@ -16,6 +17,7 @@
 pub mod access;
 pub mod credentials;
 pub mod development;
+pub mod grant;
 pub mod keybook;
 pub mod names;
 pub mod policy;
@@ -27,6 +29,7 @@ mod text;
 pub use access::{Access, Grants, Mode, Verb, Verbs, decide};
 pub use credentials::{AccessKey, Credentials, Principal, Secret};
 pub use development::{Certificate, DevelopmentAuthority, OpenError};
+pub use grant::{BadGrant, Grant, PipeKind};
 pub use keybook::{KeyBook, NodeSecret};
 pub use names::{BadName, Name};
 pub use policy::{Caller, Policy};

@@ -3,6 +3,8 @@
 use kit::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::grant::Grant;
+
 /// A key for the outside as it is stored. Who reads it without the secret of the node learns no secret, and
 /// who changes it makes it useless.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,8 @@ pub struct KeyRecord {
     pub access_key: String,
     /// Its secret, sealed (AES-256-GCM), in base 64.
     pub sealed: String,
+    /// What it may be used for.
+    pub allow: Vec<Grant>,
     /// When it was made.
     pub created: Timestamp,
     /// Until when it is good.
@@ -35,7 +39,11 @@ impl KeyRecord {
         bytes.extend_from_slice(&expires.to_be_bytes());
         bytes.push(u8::from(self.expires.is_some()));
         bytes.extend_from_slice(self.access_key.as_bytes()); // 20 bytes, always
-        bytes.extend_from_slice(self.name.as_bytes());
+        for text in std::iter::once(self.name.as_str()).chain(self.allow.iter().map(Grant::as_str)) {
+            // Each with its length: no two records read the same.
+            bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
         bytes
     }
 }

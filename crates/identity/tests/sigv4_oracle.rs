@@ -304,7 +304,7 @@ proptest! {
         let now = Timestamp::from_micros(plan.at * 1_000_000);
         let lasting = book.declare(&orders);
         let session = book.session(&orders, now, Duration::from_secs(3600)).unwrap();
-        let (_, outside) = book.create_key("ci", now, None).unwrap();
+        let (_, outside) = book.create_key("ci", vec!["jobs:send".parse().unwrap()], now, None).unwrap();
         for (ours, principal) in [(&lasting, &orders), (&session, &orders), (&outside, &Principal::Key("ci".into()))] {
             let token = ours.session_token.as_ref().map(|token| token.expose().to_owned());
             let theirs = Credentials::new(ours.access_key.as_str(), ours.secret.expose(), token, None, "test");

@@ -59,6 +59,9 @@ pub enum Denied {
     /// Nobody has this key.
     #[error("the security token included in the request is invalid")]
     UnknownKey,
+    /// The credentials were good once.
+    #[error("the security token included in the request is expired")]
+    ExpiredToken,
     /// The signature is not that of this key for this request.
     #[error("{0}")]
     WrongSignature(String),

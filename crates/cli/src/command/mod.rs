@@ -9,6 +9,7 @@ mod down;
 mod events;
 mod explain;
 mod init;
+mod key;
 mod logs;
 mod plan;
 mod ps;
@@ -67,6 +68,7 @@ pub(crate) enum Command {
     Routes(routes::RoutesArgs),
     Breaker(breaker::BreakerArgs),
     Queue(queue::QueueArgs),
+    Key(key::KeyArgs),
     Store(store::StoreArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
@@ -118,6 +120,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Routes(args) => routes::run(args, &context),
         Command::Breaker(args) => breaker::run(args, &context),
         Command::Queue(args) => queue::run(args, &context),
+        Command::Key(args) => key::run(args, &context),
         Command::Store(args) => store::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Config(args) => config::run(args, &context),

@@ -9,6 +9,7 @@
 pub(crate) mod board;
 pub(crate) mod clean;
 pub(crate) mod guards;
+pub(crate) mod keys;
 pub(crate) mod line;
 pub(crate) mod listing;
 pub(crate) mod live;

@@ -6,6 +6,7 @@ mod detached;
 mod faults;
 mod foreground;
 mod guards;
+mod keys;
 mod load;
 mod queues;
 mod serving;

@@ -51,7 +51,7 @@ fn noted(world: &World) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn until(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !done() {
         assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}");

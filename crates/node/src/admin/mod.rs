@@ -1,6 +1,7 @@
 //! The admin API's server: decode, call, encode. What it means is in `api`.
 
 mod breakers;
+mod keys;
 mod logs;
 mod metrics;
 mod problem;
@@ -82,6 +83,8 @@ pub(crate) async fn serve(admin: Admin, listener: UnixListener, stop: Cancellati
         .route("/v1/queues/{name}/receive", post(queues::receive))
         .route("/v1/queues/{name}/purge", post(queues::purge))
         .route("/v1/queues/{name}/move", post(queues::begin_move))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/revoke", post(keys::revoke))
         .route("/v1/store/backup", post(store::backup))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

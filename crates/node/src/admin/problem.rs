@@ -8,6 +8,7 @@ use control::RestartError;
 use kit::Explain;
 
 use crate::app::ApplyError;
+use crate::broker::{BrokerError, KeysError};
 
 /// A refused call.
 pub(crate) struct Refusal(Box<Problem>);
@@ -112,6 +113,29 @@ pub(crate) fn pipe(error: &pipes::PipeError) -> Refusal {
             "see that the disk has room and works, then `atoll down` and `atoll up`",
         ),
     }
+}
+
+/// A key is not made, listed or revoked.
+pub(crate) fn keys(error: &KeysError) -> Refusal {
+    let status = match error {
+        KeysError::Unreadable { .. } => StatusCode::CONFLICT,
+        KeysError::NoSuchKey(_) => StatusCode::NOT_FOUND,
+        KeysError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        KeysError::Unwritable { .. } => StatusCode::INSUFFICIENT_STORAGE,
+    };
+    let help = error.help();
+    Refusal::new(status, error.to_string(), help.code.as_str(), &help.hint.unwrap_or_default())
+}
+
+/// What a key is to be made for is nothing.
+pub(crate) fn no_grant(error: &identity::BadGrant) -> Refusal {
+    let hint = "for example `orders:send`, `queue/jobs:receive`, `topic/*:publish`";
+    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string(), "A0672", hint)
+}
+
+/// Nobody can be let in.
+pub(crate) fn no_door(error: BrokerError) -> Refusal {
+    ApplyError::from(error).into()
 }
 
 /// The app has no store that is open.

@@ -8,7 +8,7 @@ use identity::{KeyBook, Principal};
 use manifest::spec::{App, PipeName, ServiceName};
 
 /// The region that everything is in.
-const REGION: &str = "us-east-1";
+pub(crate) const REGION: &str = "us-east-1";
 /// The account that everything belongs to.
 const ACCOUNT: &str = identity::credentials::ACCOUNT;
 

@@ -9,11 +9,12 @@ use control::{Happening, Level};
 use identity::access::{self, Grants, Verb};
 use identity::policy::{self, Context, Policy, PolicyKind};
 use identity::sigv4::{Body, Scope, SignatureError, Verifier, View};
-use identity::{KeyBook, Principal};
+use identity::{KeyBook, PipeKind, Principal};
 use kit::{Clock, SystemClock};
 use manifest::spec::{self, Access, ServiceName};
 use wire::{Caller, Denied, Gatekeeper, RequestView, Resource};
 
+use super::keys::Keys;
 use crate::edge::Tell;
 
 /// Distinct refusals that are told. Beyond that they are only answered.
@@ -26,6 +27,7 @@ const ANYBODY: &str = "anonymous";
 /// The gate of one node.
 pub(crate) struct Gate {
     book: Arc<KeyBook>,
+    keys: Arc<Keys>,
     verifier: Verifier,
     clock: SystemClock,
     wanted: ArcSwap<spec::Pipes>,
@@ -34,9 +36,9 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(book: Arc<KeyBook>, clock: SystemClock, tell: Tell) -> Self {
+    pub(crate) fn new(book: Arc<KeyBook>, keys: Arc<Keys>, clock: SystemClock, tell: Tell) -> Self {
         let (verifier, wanted, told) = (Verifier::new(), ArcSwap::default(), Mutex::default());
-        Self { book, verifier, clock, wanted, told, tell }
+        Self { book, keys, verifier, clock, wanted, told, tell }
     }
 
     /// The file in force says who may do what.
@@ -65,6 +67,9 @@ impl Gate {
             Principal::Service(name) | Principal::Function(name) | Principal::Key(name) => Arc::clone(name),
             Principal::Root => "root".into(),
         };
+        if let Principal::Key(name) = &verified.principal {
+            self.keys.was_used(name, self.clock.now());
+        }
         // Who it is is known by the key from here on: two principals of one name are two callers.
         let key = match &verified.principal {
             Principal::Service(_) => "service",
@@ -80,14 +85,12 @@ impl Gate {
         let principal = principal(caller);
         let who = principal.as_ref().map_or(policy::Caller::Anonymous, policy::Caller::Principal);
         let arn = resource.arn();
-        let grants = self.grants(resource).unwrap_or_else(|| {
+        let grants = match &principal {
+            Some(Principal::Key(name)) => self.grants_with_key(name, resource),
             // What the file does not name was made at run time: it belongs to whoever has credentials of the app.
-            principal.clone().map(Grants::of).unwrap_or_default()
-        });
-        let grants = match principal {
-            // Made by whoever runs the node, for whatever they need.
-            Some(Principal::Key(_)) => principal.clone().map(Grants::of).unwrap_or_default(),
-            _ => grants,
+            _ => {
+                self.grants(resource).unwrap_or_else(|| principal.clone().map(Grants::of).unwrap_or_default())
+            }
         };
         let policy = match resource.policy.map(|text| Policy::parse(text, PolicyKind::Resource)) {
             Some(Err(error)) => {
@@ -121,6 +124,15 @@ impl Gate {
         let service = |name: &ServiceName| Principal::Service(name.as_str().into());
         let named = allow.iter().map(|(name, verbs)| (service(name), verbs.iter().flat_map(verbs_of)));
         Some(named.fold(Grants::of(service(owner)), |grants, (who, verbs)| grants.naming(who, verbs)))
+    }
+
+    /// What a key for the outside may do, which is what it was made for: nothing at run time makes something its own.
+    fn grants_with_key(&self, key: &Arc<str>, resource: &Resource<'_>) -> Grants {
+        let kind = if resource.service == "sqs" { PipeKind::Queue } else { PipeKind::Topic };
+        let allowed = self.book.allowed(key).unwrap_or_default();
+        let about = allowed.iter().filter(|grant| grant.is_about(kind, resource.name));
+        let verbs = about.flat_map(|grant| grant.verbs().iter());
+        self.grants(resource).unwrap_or_default().naming(Principal::Key(Arc::clone(key)), verbs)
     }
 
     /// Tells `what` unless it was told before, by what `same` names.
@@ -160,6 +172,7 @@ impl Gatekeeper for Gate {
             return Err(denied);
         }
         let same = match &denied {
+            Denied::ExpiredToken => "expired-token",
             Denied::Expired(_) => "expired", // the text has times in it
             Denied::Malformed(_) => "malformed",
             Denied::WrongSignature(_) => "wrong",
@@ -183,12 +196,11 @@ impl Gatekeeper for Gate {
         if self.enforces() {
             return Err(Denied::Forbidden(answer));
         }
-        self.told(
-            &told,
-            &format!("would be refused: {told}"),
-            "pipes.forbidden",
-            "name it under `allow` of the queue or topic; `pipes.access: enforce` refuses it",
-        );
+        let hint = match &*caller.key {
+            "key" => "make a key that may, with `atoll key create`; `pipes.access: enforce` refuses it",
+            _ => "name it under `allow` of the queue or topic; `pipes.access: enforce` refuses it",
+        };
+        self.told(&told, &format!("would be refused: {told}"), "pipes.forbidden", hint);
         Ok(())
     }
 }
@@ -207,7 +219,8 @@ fn is_confirmation(request: &RequestView<'_>) -> bool {
 fn denied(error: &SignatureError) -> Denied {
     match error {
         SignatureError::MissingAuthenticationToken => Denied::Unsigned,
-        SignatureError::UnknownKey | SignatureError::ExpiredToken => Denied::UnknownKey,
+        SignatureError::UnknownKey => Denied::UnknownKey,
+        SignatureError::ExpiredToken => Denied::ExpiredToken,
         SignatureError::WrongScope(_) | SignatureError::DoesNotMatch => {
             Denied::WrongSignature(error.to_string())
         }
@@ -255,7 +268,11 @@ mod tests {
 
     fn gate(access: Access) -> Gate {
         let book = Arc::new(KeyBook::new(&identity::NodeSecret::new([7; 32]), "shop"));
-        let gate = Gate::new(book, SystemClock::new(), Arc::new(|_| ()));
+        let allow = ["settle:send,receive", "queue/ours*:*"].map(|text| text.parse().unwrap()).into();
+        let now = kit::Timestamp::from_micros(1);
+        book.create_key("ops", allow, now, None).unwrap();
+        let keys = Arc::new(Keys::new(Arc::clone(&book), std::path::Path::new("/nowhere")));
+        let gate = Gate::new(book, keys, SystemClock::new(), Arc::new(|_| ()));
         let settle: spec::PipeName = "settle".parse().unwrap();
         let mut queue = spec::Queue::new(settle.clone(), "settlement".parse().unwrap());
         queue.allow.insert("orders".parse().unwrap(), [spec::Verb::Send].into());
@@ -277,7 +294,6 @@ mod tests {
         let (owner, orders) = (caller("service", "settlement"), caller("service", "orders"));
         for action in ["sqs:SendMessage", "sqs:DeleteMessageBatch", "sqs:PurgeQueue"] {
             assert!(may(&owner, action, "settle"), "{action}");
-            assert!(may(&caller("key", "ops"), action, "settle"), "{action}");
             assert!(!may(&caller("", ANYBODY), action, "settle"), "{action}");
             assert!(may(&orders, action, "made-by-an-sdk"), "{action}");
         }
@@ -287,6 +303,25 @@ mod tests {
             assert!(!may(&orders, action, "settle"), "{action}");
         }
         assert!(!may(&caller("function", "settlement"), "sqs:SendMessage", "settle"));
+    }
+
+    #[test]
+    fn a_key_does_what_it_was_made_for_and_a_revoked_one_nothing() {
+        let gate = gate(Access::Enforce);
+        let ops = caller("key", "ops");
+        let may =
+            |service, action, name| gate.may(&ops, action, &Resource { service, name, policy: None }).is_ok();
+        for action in ["sqs:SendMessage", "sqs:DeleteMessageBatch", "sqs:GetQueueAttributes"] {
+            assert!(may("sqs", action, "settle"), "{action}");
+            assert!(!may("sqs", action, "made-by-an-sdk"), "{action}");
+            assert!(may("sqs", action, "ours.fifo"), "{action}");
+        }
+        assert!(!may("sqs", "sqs:PurgeQueue", "settle") && !may("sqs", "sqs:CreateQueue", "settle"));
+        assert!(may("sqs", "sqs:PurgeQueue", "ours-1") && may("sqs", "sqs:CreateQueue", "ours-1"));
+        assert!(!may("sqs", "sqs:CreateQueue", "theirs") && may("sqs", "sqs:ListQueues", "*"));
+        assert!(!may("sns", "sns:Publish", "ours-1"), "it names queues");
+        assert!(gate.book.revoke_key("ops"));
+        assert!(!may("sqs", "sqs:SendMessage", "settle"));
     }
 
     #[test]

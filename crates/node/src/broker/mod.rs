@@ -2,16 +2,19 @@
 //! They begin with the first file that asks for them.
 //!
 //! Read in this order: [`Broker`], `declare` with `settings` (what the file wants), `environment` (what services find), `gate`
-//! (who may do what), `push` and `envelope` (queues that are handed to a service), `courier` (topics to addresses), `secret`.
+//! (who may do what), `keys` (for
+//! who is outside), `push` and `envelope` (queues that are handed to a service), `courier` (topics to addresses), `secret`.
 
 mod courier;
 mod declare;
 mod envelope;
 mod environment;
 mod gate;
+mod keys;
 mod push;
 mod secret;
 mod settings;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -34,7 +37,8 @@ use crate::port_holder;
 
 use gate::Gate;
 
-pub(crate) use environment::{endpoint, queue_url};
+pub(crate) use environment::{REGION, endpoint, queue_url};
+pub(crate) use keys::{Keys, KeysError, ShownKey};
 
 /// What is kept in the store.
 pub(crate) static SPACES: &[Space] = &SPACES_OF_BOTH;
@@ -108,14 +112,22 @@ pub(crate) struct Broker {
     state_dir: PathBuf,
     tell: Tell,
     clock: SystemClock,
-    door: OnceLock<(Arc<KeyBook>, Arc<Gate>)>,
+    door: OnceLock<Door>,
     running: Mutex<Option<Running>>,
     /// For those who only look, who must not wait for a store that is being opened; empty while nothing runs.
     seen: ArcSwapOption<Seen>,
 }
 
+/// Who comes in.
+struct Door {
+    book: Arc<KeyBook>,
+    keys: Arc<Keys>,
+    gate: Arc<Gate>,
+}
+
 struct Seen {
     pipes: Arc<Pipes>,
+    topics: Topics,
     store: Arc<dyn Store>,
 }
 
@@ -162,12 +174,17 @@ impl Broker {
         app: &App,
         address: SocketAddr,
     ) -> Result<BTreeMap<ServiceName, BTreeMap<String, String>>, BrokerError> {
-        Ok(environment::given(app, address, &self.door()?.0))
+        Ok(environment::given(app, address, &self.door()?.book))
     }
 
     /// The queues, while there are any.
     pub(crate) fn pipes(&self) -> Option<Arc<Pipes>> {
         self.seen.load().as_ref().map(|seen| Arc::clone(&seen.pipes))
+    }
+
+    /// The topics, while there are any.
+    pub(crate) fn topics(&self) -> Option<Topics> {
+        self.seen.load().as_ref().map(|seen| seen.topics.clone())
     }
 
     /// The time, as queues count it.
@@ -198,7 +215,7 @@ impl Broker {
             }
             return Ok(());
         };
-        let (_, gate) = self.door()?;
+        let gate = &self.door()?.gate;
         if running.is_none() {
             *running = Some(self.open(wanted.engine, address, Arc::clone(gate)).await?);
         }
@@ -211,7 +228,8 @@ impl Broker {
         running.listen(address)?;
         running.push(wanted, mesh);
         let (pipes, store) = (Arc::new(running.pipes.clone()), Arc::clone(&running.store));
-        self.seen.store(Some(Arc::new(Seen { pipes, store })));
+        let topics = running.topics.clone();
+        self.seen.store(Some(Arc::new(Seen { pipes, topics, store })));
         Ok(())
     }
 
@@ -223,15 +241,22 @@ impl Broker {
         }
     }
 
-    fn door(&self) -> Result<&(Arc<KeyBook>, Arc<Gate>), BrokerError> {
+    /// The keys of who is outside.
+    pub(crate) fn keys(&self) -> Result<&Keys, BrokerError> {
+        Ok(&self.door()?.keys)
+    }
+
+    fn door(&self) -> Result<&Door, BrokerError> {
         if let Some(door) = self.door.get() {
             return Ok(door);
         }
         let secret = secret::of(&self.state_dir)
             .map_err(|source| BrokerError::Secret { path: self.state_dir.join("secret"), source })?;
         let book = Arc::new(KeyBook::new(&secret, &self.app));
-        let gate = Arc::new(Gate::new(Arc::clone(&book), self.clock.clone(), Arc::clone(&self.tell)));
-        Ok(self.door.get_or_init(|| (book, gate)))
+        let keys = Arc::new(Keys::new(Arc::clone(&book), &self.state_dir));
+        let tell = Arc::clone(&self.tell);
+        let gate = Arc::new(Gate::new(Arc::clone(&book), Arc::clone(&keys), self.clock.clone(), tell));
+        Ok(self.door.get_or_init(|| Door { book, keys, gate }))
     }
 
     async fn open(
@@ -248,6 +273,13 @@ impl Broker {
             .map_err(BrokerError::Threads)?;
         let store = self.open_store(engine).await?;
         let tasks = Tasks::new();
+        let keys = Arc::clone(&self.door()?.keys);
+        // Only now: until it let go of the store, the node before this one may have written them.
+        keys.read_again(&self.tell);
+        {
+            let _on = runtime.enter();
+            tasks.spawn("broker.keys", OnError::Log, |stop| keys.keep_uses(stop));
+        }
         let options = pipes::Options {
             store: Arc::clone(&store),
             clock: Arc::new(self.clock.clone()),

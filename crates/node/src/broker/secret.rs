@@ -1,8 +1,7 @@
 //! The node's secret: what the credentials of services are derived from, kept in the state directory.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 
 use identity::NodeSecret;
@@ -20,13 +19,7 @@ pub(crate) fn of(state_dir: &Path) -> io::Result<NodeSecret> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes);
     // Whole or not at all: another secret would lock out every service that runs.
-    let beside = state_dir.join(format!("{FILE}.new"));
-    let _ = fs::remove_file(&beside); // of a start that was killed here
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, &path)?;
-    fs::File::open(state_dir)?.sync_all()?;
+    super::whole::write(state_dir, FILE, &bytes)?;
     Ok(NodeSecret::new(bytes))
 }
 

@@ -60,6 +60,7 @@ codes! {
     MissingAction "MissingAction" 400;
     MissingToken "MissingAuthenticationToken" 403;
     UnknownKey "InvalidClientTokenId" 403;
+    ExpiredToken "ExpiredToken" 403;
     WrongSignature "SignatureDoesNotMatch" 403;
     Expired "RequestExpired" 400;
     IncompleteSignature "IncompleteSignature" 400;
@@ -172,6 +173,7 @@ impl From<Denied> for SnsError {
         let code = match denied {
             Denied::Unsigned => Code::MissingToken,
             Denied::UnknownKey => Code::UnknownKey,
+            Denied::ExpiredToken => Code::ExpiredToken,
             Denied::WrongSignature(_) => Code::WrongSignature,
             Denied::Expired(_) => Code::Expired,
             Denied::Malformed(_) => Code::IncompleteSignature,

@@ -89,6 +89,7 @@ codes! {
     AccessDenied "com.amazon.coral.service#AccessDeniedException" "AccessDenied" 403 Sender;
     MissingToken "com.amazon.coral.service#MissingAuthenticationTokenException" "MissingAuthenticationToken" 403 Sender;
     UnknownKey "com.amazon.coral.service#UnrecognizedClientException" "InvalidClientTokenId" 403 Sender;
+    ExpiredToken "com.amazon.coral.service#ExpiredTokenException" "ExpiredToken" 403 Sender;
     WrongSignature "com.amazon.coral.service#InvalidSignatureException" "SignatureDoesNotMatch" 403 Sender;
     Expired "com.amazon.coral.service#RequestExpired" "RequestExpired" 400 Sender;
     IncompleteSignature "com.amazon.coral.service#IncompleteSignatureException" "IncompleteSignature" 400 Sender;
@@ -346,6 +347,9 @@ impl From<Denied> for SqsError {
             Denied::Unsigned => Self::new(Code::MissingToken, "Request is missing Authentication Token"),
             Denied::UnknownKey => {
                 Self::new(Code::UnknownKey, "The security token included in the request is invalid.")
+            }
+            Denied::ExpiredToken => {
+                Self::new(Code::ExpiredToken, "The security token included in the request is expired")
             }
             Denied::WrongSignature(why) => Self::new(Code::WrongSignature, why),
             Denied::Expired(why) => Self::new(Code::Expired, why),
