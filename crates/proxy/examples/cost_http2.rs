@@ -53,7 +53,7 @@ async fn measure(kind: &str, time: Duration) {
     let (cpu, took) = (cpu_of_proxy() - cpu, start.elapsed().as_secs_f64());
     let each = cpu.as_secs_f64() * 1e6 / requests as f64;
     println!(
-        "{kind:5} {:9.0} requests/s  {each:6.2} CPU-us of the proxy per request",
+        "{kind:5} {requests:8} requests {:9.0}/s  {each:6.2} CPU-us of the proxy per request",
         requests as f64 / took
     );
     proxy.shutdown(Duration::from_secs(1)).await;

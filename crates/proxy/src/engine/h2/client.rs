@@ -24,7 +24,6 @@ use crate::body::{BodyError, Pause};
 use crate::engine::{Broken, Cause, INTERIM_MAX, Reply, Source};
 use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
-use crate::fields::Fields;
 use crate::head::forward::Attempt;
 use crate::limits::Limits;
 use crate::upload::Sending;
@@ -38,12 +37,15 @@ pub(crate) fn request(asked: &Asked, attempt: &Attempt, limits: &Limits) -> Resu
 /// Dropping the future resets the stream: that is how an exchange is cancelled.
 pub(crate) async fn send(
     place: Place,
-    request: Request<()>,
+    mut request: Request<()>,
     body: Sending,
     go: Option<Arc<AtomicBool>>,
     tasks: &TaskTracker,
 ) -> Result<Reply, Broken> {
     let written = place.link.moved.borrow().written.get();
+    if !place.reused {
+        message::introduce(request.headers_mut());
+    }
     let ends = body.is_end_stream();
     let (mut answer, stream) = place.send(request, ends).map_err(|error| {
         Broken::Unsent(error.map_or_else(|| Cause::from("the connection has just been closed"), Cause::from))
@@ -79,8 +81,9 @@ pub(crate) async fn send(
         return Err(Broken::Malformed("status 101 does not exist in HTTP/2".into()));
     }
     let receive = Receive::new(incoming, message::length_of(&parts.headers));
+    let fields = message::fields_of(parts.headers);
     let rest = Rest { receive, place, upload: pump.map(|pump| Uploading::start(pump, tasks)) };
-    Ok(Reply { status: parts.status, fields: Fields::from(&parts.headers), source: Source::Http2(rest) })
+    Ok(Reply { status: parts.status, fields, source: Source::Http2(rest) })
 }
 
 /// What became of a request that has no answer. `written`: bytes of its connection before it was sent.

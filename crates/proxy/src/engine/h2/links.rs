@@ -3,7 +3,7 @@
 //! nothing from the others that wait for it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ const STREAMS_UNTIL_TOLD: usize = 100;
 pub(crate) struct Links {
     /// By the address of the endpoint, which the bundle keeps alive: an instance that comes back on the
     /// same port is another endpoint.
-    bundles: RefCell<HashMap<usize, Rc<Bundle>>>,
+    bundles: RefCell<BTreeMap<usize, Rc<Bundle>>>,
     draining: Cell<bool>,
 }
 

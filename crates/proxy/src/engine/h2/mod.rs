@@ -1,5 +1,5 @@
 //! HTTP/2 on the `h2` crate, without anything between: [`server`] for clients, [`client`] for instances, whose
-//! connections [`links`] keeps. [`message`] turns heads into ours and back, [`stream`] moves bodies with their
+//! connections [`links`] keeps. [`message`] turns heads into ours and back with what is [`recent`], [`stream`] moves bodies with their
 //! flow control, [`calm`] tells a busy peer from a hostile one by what
 //! [`frames`] has counted. The crate itself refuses what breaks
 //! RFC 9113 in frames, header compression, pseudo headers and lengths.
@@ -10,6 +10,7 @@ mod frames;
 mod io;
 pub(crate) mod links;
 mod message;
+mod recent;
 pub(crate) mod server;
 mod stream;
 mod workers;

@@ -98,6 +98,8 @@ struct Peer {
     calm: RefCell<Calm>,
     /// Streams whose task has not ended.
     streams: Cell<u32>,
+    /// An answer was sent.
+    answered: Cell<bool>,
     /// Whom to wake when a stream was reset.
     connection: RefCell<Option<Waker>>,
     resets: Cell<bool>,
@@ -167,6 +169,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
         let peer = Peer {
             calm: RefCell::new(Calm::new(now)),
             streams: Cell::new(0),
+            answered: Cell::new(false),
             connection: RefCell::default(),
             resets: Cell::new(false),
         };
@@ -419,6 +422,9 @@ async fn send(
     let Exchange { asked: Asked { head, .. }, body: unread, record, .. } = exchange;
     let Answer { status, fields, body, .. } = answer;
     let mut response = message::response_of(status, &fields);
+    if !peer.answered.replace(true) {
+        message::introduce(response.headers_mut());
+    }
     buffers::give_fields(fields);
     let to_head = head.method == Method::HEAD;
     buffers::give_request(head);

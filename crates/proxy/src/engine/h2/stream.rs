@@ -1,6 +1,7 @@
 //! Bodies on streams of HTTP/2: what comes in gives its window back as it is passed on, what goes out waits
 //! for the peer's.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,12 +19,12 @@ pub(super) struct Receive {
     stream: RecvStream,
     /// Bytes still to come, where the head said how many; h2 holds the peer to it.
     left: Option<u64>,
-    ended: bool,
+    ended: Cell<bool>,
 }
 
 impl Receive {
     pub(super) fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        Self { stream, left: length, ended: false }
+        Self { stream, left: length, ended: Cell::new(false) }
     }
 
     /// The next frame. Its bytes may come again from the peer at once: whoever asks for one has room for it.
@@ -31,7 +32,7 @@ impl Receive {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        while !self.ended {
+        while !self.ended.get() {
             match std::task::ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
@@ -41,12 +42,12 @@ impl Receive {
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => {
-                    self.ended = true;
+                    self.ended.set(true);
                     return Poll::Ready(Some(Err(error)));
                 }
                 None => {
                     let trailers = std::task::ready!(self.stream.poll_trailers(cx));
-                    self.ended = true;
+                    self.ended.set(true);
                     match trailers {
                         Ok(Some(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                         Ok(None) => return Poll::Ready(None),
@@ -59,7 +60,9 @@ impl Receive {
     }
 
     pub(super) fn is_end(&self) -> bool {
-        self.ended || self.stream.is_end_stream()
+        let ended = self.ended.get() || self.stream.is_end_stream();
+        self.ended.set(ended); // h2 is asked no more
+        ended
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
