@@ -8,12 +8,12 @@ use kit::Clock;
 
 use crate::catalog::Catalog;
 use crate::counters::Reason;
-use crate::groups::Groups;
-use crate::lane::Lane;
+use crate::disk::Disk;
 use crate::model::{ErrorEvent, LogRecord, MetricPoint, Span, TakenError, Text};
 use crate::options::Options;
-use crate::rollup::{Minutes, Rollup};
-use crate::shared::{Batch, Kept, Shared, Waiting};
+use crate::rollup::Rollup;
+use crate::sampling::Sampler;
+use crate::shared::{Batch, Shared, Waiting};
 use crate::telemetry::OpenError;
 
 /// How often what is open is written down, and what is old is let go.
@@ -22,7 +22,10 @@ const DAY_NS: u64 = 24 * 3_600 * 1_000_000_000;
 
 pub(crate) struct Indexer {
     shared: Arc<Shared>,
+    disk: Disk,
     rollup: Rollup,
+    sampler: Sampler,
+    ticks: u64,
 }
 
 impl Indexer {
@@ -31,17 +34,11 @@ impl Indexer {
         options: Options,
         clock: Arc<dyn Clock>,
     ) -> Result<(Arc<Shared>, Self), OpenError> {
-        std::fs::create_dir_all(directory)
-            .map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
-        let kept = Kept {
-            spans: Lane::new(),
-            logs: Lane::new(),
-            points: Lane::new(),
-            errors: Lane::new(),
-            minutes: Minutes::new(),
-        };
-        let shared = Arc::new(Shared::new(options, clock, kept, Groups::default(), Catalog::default()));
-        let indexer = Self { shared: Arc::clone(&shared), rollup: Rollup::default() };
+        let sampler = Sampler::new(options.sampling.clone());
+        let (shared, disk) = Disk::open(directory, options, clock)?;
+        let shared = Arc::new(shared);
+        let indexer =
+            Self { shared: Arc::clone(&shared), disk, rollup: Rollup::default(), sampler, ticks: 0 };
         Ok((shared, indexer))
     }
 
@@ -55,15 +52,23 @@ impl Indexer {
                 let wait = self.shared.more.wait_timeout(waiting, patience);
                 waiting = wait.unwrap_or_else(std::sync::PoisonError::into_inner).0;
             }
-            let Waiting { batches, closed, .. } = std::mem::take(&mut *waiting);
-            waiting.closed = closed;
+            // One batch after the other: what has not been worked on counts against the limit of what waits.
+            let batch = waiting.batches.pop_front();
+            let Waiting { closed, .. } = *waiting;
             drop(waiting);
-            if closed && batches.is_empty() {
-                self.tick();
-                return;
-            }
-            for batch in batches {
-                self.work(batch);
+            match batch {
+                Some((bytes, batch)) => {
+                    self.work(batch);
+                    let mut waiting = self.shared.waiting();
+                    waiting.bytes = waiting.bytes.saturating_sub(bytes);
+                }
+                None if closed => {
+                    let left = self.sampler.all();
+                    self.keep_spans(left);
+                    self.tick();
+                    return;
+                }
+                None => {}
             }
             if Instant::now() >= due {
                 self.tick();
@@ -88,14 +93,24 @@ impl Indexer {
     fn spans(&mut self, mut spans: Vec<Span>) {
         let limits = &self.shared.options.limits;
         let mut catalog = self.shared.catalog();
+        let (mut service, mut name) = (Text::default(), Text::default());
         for span in &mut spans {
             self.named(&mut catalog, &mut span.service);
-            catalog.operation(&span.service, &span.name, limits);
+            if span.service != service || span.name != name {
+                (service, name) = (span.service.clone(), span.name.clone());
+                catalog.operation(&service, &name, limits);
+            }
             self.rollup.add(span);
         }
         drop(catalog);
         self.merge_rollup();
-        self.shared.change().spans.push(spans);
+        let spans = self.sampler.add(spans, self.shared.now_ns());
+        self.keep_spans(spans);
+    }
+
+    fn keep_spans(&mut self, spans: Vec<Span>) {
+        self.shared.counters.dropped(Reason::Sampled, self.sampler.take_dropped());
+        self.disk.put_spans(&self.shared, spans);
     }
 
     fn logs(&mut self, mut records: Vec<LogRecord>) {
@@ -104,10 +119,7 @@ impl Indexer {
             self.named(&mut catalog, &mut record.service);
         }
         drop(catalog);
-        let chunk = self.shared.change().logs.push(records);
-        if let Some(chunk) = chunk {
-            self.shared.tails.tell(&chunk);
-        }
+        self.disk.put_logs(&self.shared, records);
     }
 
     fn points(&mut self, mut points: Vec<MetricPoint>) {
@@ -118,7 +130,7 @@ impl Indexer {
         points.retain(|point| catalog.point(point, limits));
         drop(catalog);
         self.shared.counters.dropped(Reason::TooManySeries, before - points.len());
-        self.shared.change().points.push(points);
+        self.disk.put_points(&self.shared, points);
     }
 
     fn errors(&mut self, events: Vec<ErrorEvent>) {
@@ -131,7 +143,7 @@ impl Indexer {
             taken.push(TakenError { group, event });
         }
         drop((catalog, groups));
-        self.shared.change().errors.push(taken);
+        self.disk.put_errors(&self.shared, taken);
     }
 
     fn named(&self, catalog: &mut Catalog, service: &mut Text) {
@@ -143,13 +155,18 @@ impl Indexer {
 
     fn merge_rollup(&mut self) {
         let fresh = self.rollup.take();
-        let mut kept = self.shared.change();
-        for (minute, counted) in &fresh {
-            kept.minutes.entry(*minute).or_default().merge(counted);
+        if !fresh.is_empty() {
+            self.disk.count(&self.shared, &fresh);
         }
     }
 
     fn tick(&mut self) {
-        self.rollup.age();
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(30) {
+            self.rollup.age();
+        }
+        let decided = self.sampler.decided(self.shared.now_ns());
+        self.keep_spans(decided);
+        self.disk.tick(&self.shared);
     }
 }

@@ -76,7 +76,7 @@ impl Intake {
             return Offered { taken: 0, refused, full: taken };
         }
         waiting.bytes += bytes;
-        waiting.batches.push_back(R::batch(records));
+        waiting.batches.push_back((bytes, R::batch(records)));
         drop(waiting);
         shared.more.notify_one();
         Offered { taken, refused, full: 0 }

@@ -1,7 +1,8 @@
-//! Records of one kind: open ones in memory.
+//! Records of one kind: sealed ones in blocks on disk, open ones in memory.
 
 use std::sync::Arc;
 
+use crate::files::segment::Block;
 use crate::model::{LogRecord, MetricPoint, Span, TakenError};
 
 /// A kind of record.
@@ -76,38 +77,46 @@ impl<R: Record> Chunk<R> {
     }
 }
 
-/// Records of one kind. Copying it copies what points to them.
+/// Records of one kind. Copying it copies what points to them, so that questions hold nothing up.
 #[derive(Clone, Debug)]
 pub(crate) struct Lane<R> {
+    /// By the numbers of their records.
+    pub(crate) sealed: Arc<Vec<Arc<Block>>>,
     pub(crate) open: Vec<Chunk<R>>,
     pub(crate) open_rows: usize,
     pub(crate) open_memory: usize,
     next: u64,
 }
 
-/// Open records of a kind at most.
-const MOST_OPEN: usize = 65_536;
-
 impl<R: Record> Lane<R> {
-    pub(crate) const fn new() -> Self {
-        Self { open: Vec::new(), open_rows: 0, open_memory: 0, next: 0 }
+    /// What was found on disk. The next record is numbered `next`.
+    pub(crate) fn restored(sealed: Vec<Arc<Block>>, open: Vec<(u64, Vec<R>)>, next: u64) -> Self {
+        let mut lane =
+            Self { sealed: Arc::new(sealed), open: Vec::new(), open_rows: 0, open_memory: 0, next };
+        for (first, rows) in open {
+            lane.add(Chunk::new(first, rows));
+        }
+        lane
     }
 
     /// Puts in records. Tells what they were numbered as.
-    pub(crate) fn push(&mut self, rows: Vec<R>) -> Option<Chunk<R>> {
-        if rows.is_empty() {
-            return None;
-        }
+    pub(crate) fn push(&mut self, rows: Vec<R>) -> Chunk<R> {
         let chunk = Chunk::new(self.next, rows);
         self.next += chunk.rows.len() as u64;
+        self.add(chunk.clone());
+        chunk
+    }
+
+    fn add(&mut self, chunk: Chunk<R>) {
         self.open_rows += chunk.rows.len();
         self.open_memory += chunk.memory;
-        self.open.push(chunk.clone());
-        while self.open_rows > MOST_OPEN && self.open.len() > 1 {
-            let gone = self.open.remove(0);
-            self.open_rows -= gone.rows.len();
-            self.open_memory -= gone.memory;
-        }
-        Some(chunk)
+        self.open.push(chunk);
+    }
+
+    /// What was open is in this block, or given up.
+    pub(crate) fn seal(&mut self, block: Option<Arc<Block>>) {
+        Arc::make_mut(&mut self.sealed).extend(block);
+        self.open.clear();
+        (self.open_rows, self.open_memory) = (0, 0);
     }
 }

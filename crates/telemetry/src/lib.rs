@@ -5,9 +5,8 @@
 //! [`sentry`], [`loglines`]; they make records of the model, and whoever listens offers those.
 //!
 //! Inside: `admission` (limits) → `intake` (a queue bounded in bytes) → `indexer` (the one thread that works on it:
-//! `sampling`, `rollup`, `groups`) → `lane` (records of one kind: open ones in memory, sealed ones in blocks).
-
-#![allow(dead_code)] // what the files of blocks need is written before they are
+//! `sampling`, `rollup`, `groups`) → `lane` (records of one kind: open ones in memory, sealed ones in blocks); `block` is the
+//! form of a block, `files` are those on disk, `disk` is what the thread does with them.
 
 pub mod loglines;
 pub mod model;
@@ -15,9 +14,12 @@ pub mod otlp;
 pub mod sentry;
 
 mod admission;
+mod block;
 mod bytes;
 mod catalog;
 mod counters;
+mod disk;
+mod files;
 mod filter;
 mod groups;
 mod indexer;
@@ -26,6 +28,7 @@ mod lane;
 mod options;
 mod query;
 mod rollup;
+mod sampling;
 mod shared;
 mod sketch;
 mod tail;

@@ -1,6 +1,7 @@
 //! What the intake, the indexing thread and queries have in common.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -16,13 +17,16 @@ use crate::rollup::Minutes;
 use crate::tail::Tails;
 
 pub(crate) struct Shared {
+    pub(crate) directory: PathBuf,
+    /// What was found damaged when opening.
+    pub(crate) notes: Vec<String>,
     pub(crate) options: Options,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Counters,
     pub(crate) tails: Tails,
     pub(crate) more: Condvar,
     waiting: Mutex<Waiting>,
-    kept: RwLock<Kept>,
+    kept: RwLock<Holdings>,
     groups: Mutex<Groups>,
     catalog: Mutex<Catalog>,
 }
@@ -30,7 +34,7 @@ pub(crate) struct Shared {
 /// What waits to be indexed.
 #[derive(Default)]
 pub(crate) struct Waiting {
-    pub(crate) batches: VecDeque<Batch>,
+    pub(crate) batches: VecDeque<(usize, Batch)>,
     pub(crate) bytes: usize,
     pub(crate) closed: bool,
 }
@@ -46,23 +50,30 @@ pub(crate) enum Batch {
 }
 
 /// What is kept.
-pub(crate) struct Kept {
+pub(crate) struct Holdings {
     pub(crate) spans: Lane<Span>,
     pub(crate) logs: Lane<LogRecord>,
     pub(crate) points: Lane<MetricPoint>,
     pub(crate) errors: Lane<TakenError>,
-    pub(crate) minutes: Minutes,
+    /// Roll-ups by the hour in which they were counted: of this hour and the one before.
+    pub(crate) minutes: BTreeMap<u64, Minutes>,
+    /// Bytes on disk.
+    pub(crate) disk_bytes: u64,
 }
 
 impl Shared {
     pub(crate) fn new(
+        directory: PathBuf,
+        notes: Vec<String>,
         options: Options,
         clock: Arc<dyn Clock>,
-        kept: Kept,
+        kept: Holdings,
         groups: Groups,
         catalog: Catalog,
     ) -> Self {
         Self {
+            directory,
+            notes,
             options,
             clock,
             counters: Counters::default(),
@@ -85,11 +96,11 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn kept(&self) -> RwLockReadGuard<'_, Kept> {
+    pub(crate) fn kept(&self) -> RwLockReadGuard<'_, Holdings> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn change(&self) -> RwLockWriteGuard<'_, Kept> {
+    pub(crate) fn change(&self) -> RwLockWriteGuard<'_, Holdings> {
         self.kept.write().unwrap_or_else(PoisonError::into_inner)
     }
 

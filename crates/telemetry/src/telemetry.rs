@@ -87,7 +87,7 @@ impl Telemetry {
         if waiting.closed {
             return;
         }
-        waiting.batches.push_back(Batch::Flush(done));
+        waiting.batches.push_back((0, Batch::Flush(done)));
         drop(waiting);
         self.shared.more.notify_one();
         wait.recv().unwrap_or_default(); // the thread is gone, and nothing more will be written

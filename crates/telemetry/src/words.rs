@@ -62,8 +62,7 @@ pub(crate) struct Phrase {
     starts_word: bool,
     ends_word: bool,
     length: usize,
-    /// The hashes of the words in it.
-    pub(crate) hashes: Vec<u64>,
+    hashes: Vec<u64>,
 }
 
 impl Phrase {
@@ -79,6 +78,11 @@ impl Phrase {
             hashes,
             finder: memchr::memmem::Finder::new(phrase.as_bytes()).into_owned(),
         }
+    }
+
+    /// The hashes of words that text has in which it occurs.
+    pub(crate) fn whole_words(&self) -> impl Iterator<Item = u64> {
+        self.hashes.iter().copied()
     }
 
     /// Where it occurs in `text` (small letters) from `from` on.

@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::ops::ControlFlow;
 
-use super::Query;
-use super::newest::{Part, keep_newest, newest_first};
+use super::newest::{keep_newest, newest_first};
+use super::{Query, Unit, parts};
+use crate::block::Kept;
+use crate::block::bloom::{of_group, of_trace};
 use crate::filter::ErrorFilter;
-use crate::lane::Chunk;
 use crate::model::{ErrorGroup, ErrorState, GroupId, TakenError, TraceId};
 use crate::query::traces::MOST_OF_A_TRACE;
 
@@ -35,7 +36,7 @@ impl Query {
     /// One group of errors.
     pub fn error_group(&self, id: GroupId) -> Option<ErrorDetail> {
         let group = self.shared.groups().get(id).cloned()?;
-        let last = self.errors(LAST, |error| error.group == id);
+        let last = self.errors(LAST, of_group(id.0), |error| error.group == id);
         Some(ErrorDetail { group, last })
     }
 
@@ -47,18 +48,27 @@ impl Query {
 
     /// The errors of a trace, the oldest first.
     pub(super) fn errors_of(&self, trace: TraceId) -> Vec<TakenError> {
-        let mut errors = self.errors(MOST_OF_A_TRACE, |error| error.event.trace == Some(trace));
+        let mut errors =
+            self.errors(MOST_OF_A_TRACE, of_trace(trace), |error| error.event.trace == Some(trace));
         errors.reverse();
         errors
     }
 
-    fn errors(&self, limit: usize, wanted: impl Fn(&TakenError) -> bool) -> Vec<TakenError> {
+    fn errors(&self, limit: usize, key: u64, wanted: impl Fn(&TakenError) -> bool) -> Vec<TakenError> {
         let lane = self.shared.kept().errors.clone();
-        let parts = lane.open.iter().map(|chunk| Part { max_ns: chunk.max_ns, part: chunk }).collect();
-        let scan = |chunk: &&Chunk<TakenError>, limit: usize| {
-            let matching = chunk.numbered().filter(|(_, error)| wanted(error));
-            let mut hits: Vec<_> =
-                matching.map(|(number, error)| ((error.event.time_ns, number), error.clone())).collect();
+        let parts = parts(&lane, |_| true, |_| true);
+        let scan = |unit: &Unit<'_, TakenError>, limit: usize| {
+            let mut hits: Vec<_> = match unit {
+                Unit::Sealed(block) => {
+                    let all = self.in_block(block, &[key], |body| TakenError::read(body, None));
+                    let numbered = (block.header.first..).zip(all).filter(|(_, error)| wanted(error));
+                    numbered.map(|(number, error)| ((error.event.time_ns, number), error)).collect()
+                }
+                Unit::Open(chunk) => {
+                    let numbered = chunk.numbered().filter(|(_, error)| wanted(error));
+                    numbered.map(|(number, error)| ((error.event.time_ns, number), error.clone())).collect()
+                }
+            };
             keep_newest(&mut hits, limit);
             hits
         };

@@ -2,10 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use super::Query;
-use super::newest::{Part, keep_newest, newest_first};
+use super::newest::{keep_newest, newest_first};
+use super::{Query, Unit, parts};
+use crate::block::Kept;
+use crate::block::logs::Search;
 use crate::filter::LogFilter;
-use crate::model::{Cursor, LogHit};
+use crate::model::{Cursor, LogHit, LogRecord};
 
 impl Query {
     /// Log records, the newest first.
@@ -21,24 +23,33 @@ impl Query {
     /// Log records, the newest first, each given to `found` as soon as it is certain that no newer one comes.
     pub fn each_log(&self, filter: &LogFilter, mut found: impl FnMut(LogHit) -> ControlFlow<()>) {
         let lane = self.shared.kept().logs.clone();
-        let latest = filter.range.until_ns.min(filter.before.map_or(u64::MAX, |before| before.time_ns));
-        let parts = lane
-            .open
-            .iter()
-            .filter(|chunk| filter.range.meets(chunk.min_ns, chunk.max_ns) && chunk.min_ns <= latest)
-            .map(|chunk| Part { max_ns: chunk.max_ns, part: chunk })
-            .collect();
-        let scan = |chunk: &&crate::lane::Chunk<_>, limit: usize| {
-            let older = |place: (u64, u64)| {
-                filter.before.is_none_or(|before| place < (before.time_ns, before.number))
-            };
-            let mut hits: Vec<_> = chunk
-                .numbered()
-                .map(|(number, record): (u64, &crate::model::LogRecord)| ((record.time_ns, number), record))
-                .filter(|(place, record)| older(*place) && filter.matches(record))
-                .collect();
-            keep_newest(&mut hits, limit);
-            hits.into_iter().map(|(place, record)| (place, record.clone())).collect()
+        let search = Search::new(filter);
+        let older =
+            |place: (u64, u64)| filter.before.is_none_or(|before| place < (before.time_ns, before.number));
+        let latest = filter.before.map_or(u64::MAX, |before| before.time_ns);
+        let parts = parts(
+            &lane,
+            |block| search.may_be_in(&block.header),
+            |chunk| filter.range.meets(chunk.min_ns, chunk.max_ns) && chunk.min_ns <= latest,
+        );
+        let scan = |unit: &Unit<'_, LogRecord>, limit: usize| match unit {
+            Unit::Sealed(block) => self.in_block(block, search.keys(), |body| {
+                let first = block.header.first;
+                let found = search.scan(body, first)?;
+                let mut hits: Vec<_> =
+                    found.into_iter().map(|(row, time)| ((time, first + row as u64), row)).collect();
+                keep_newest(&mut hits, limit);
+                let places: Vec<usize> = hits.iter().map(|(_, row)| *row).collect();
+                let records = LogRecord::read(body, Some(&places))?;
+                Some(hits.into_iter().map(|(place, _)| place).zip(records).collect())
+            }),
+            Unit::Open(chunk) => {
+                let numbered = chunk.numbered().map(|(number, record)| ((record.time_ns, number), record));
+                let mut hits: Vec<_> =
+                    numbered.filter(|(place, record)| older(*place) && filter.matches(record)).collect();
+                keep_newest(&mut hits, limit);
+                hits.into_iter().map(|(place, record)| (place, record.clone())).collect()
+            }
         };
         newest_first(parts, filter.limit, scan, |(time_ns, number), record| {
             found(LogHit { cursor: Cursor { time_ns, number }, record })

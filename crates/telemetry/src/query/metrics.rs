@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Query;
+use crate::block::Kept;
+use crate::block::points::{of_metric, places_of};
 use crate::filter::{MetricFilter, TimeRange};
 use crate::model::{MetricKind, MetricPoint, MetricValue, Text};
 
@@ -39,8 +41,22 @@ impl Query {
 
     fn points(&self, filter: &MetricFilter) -> Vec<MetricPoint> {
         let lane = self.shared.kept().points.clone();
+        let keys = [of_metric(&filter.name)];
+        let mut points = Vec::new();
+        for block in
+            lane.sealed.iter().filter(|block| filter.range.meets(block.header.min_ns, block.header.max_ns))
+        {
+            let found = self.in_block(block, &keys, |body| {
+                let places = places_of(body, &filter.name)?;
+                if places.is_empty() { Some(Vec::new()) } else { MetricPoint::read(body, Some(&places)) }
+            });
+            points.extend(found.into_iter().filter(|point| filter.matches(point)));
+        }
         let chunks = lane.open.iter().filter(|chunk| filter.range.meets(chunk.min_ns, chunk.max_ns));
-        chunks.flat_map(|chunk| chunk.rows.iter().filter(|point| filter.matches(point)).cloned()).collect()
+        points.extend(
+            chunks.flat_map(|chunk| chunk.rows.iter().filter(|point| filter.matches(point)).cloned()),
+        );
+        points
     }
 }
 

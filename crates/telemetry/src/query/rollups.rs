@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::Query;
+use crate::files::log;
+use crate::files::rollups::{add_entry, rollup_files};
 use crate::filter::{LatencyFilter, TimeRange};
 use crate::model::Text;
 use crate::rollup::{Calls, Minutes, minute_of, start_of};
 use crate::sketch::Sketch;
+
+/// How late a span may come and still be seen in the minute it was in.
+const LATE_HOURS: u64 = 1;
 
 /// How long the work of a service took within one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,12 +77,34 @@ impl Query {
         edges.into_iter().map(edge).collect()
     }
 
+    /// What was counted in these minutes. What came later than [`LATE_HOURS`] after its time is not seen.
     fn minutes(&self, range: TimeRange) -> Minutes {
         let (first, last) = (minute_of(range.from_ns), minute_of(range.until_ns));
-        if first > last {
-            return Minutes::new();
+        let mut minutes = Minutes::new();
+        let mut add = |counted: &Minutes| {
+            if first <= last {
+                for (minute, counted) in counted.range(first..=last) {
+                    minutes.entry(*minute).or_default().merge(counted);
+                }
+            }
+        };
+        let (from_hour, until_hour) = (first / 60, (last / 60).saturating_add(LATE_HOURS));
+        let in_memory: Vec<u64> = {
+            let kept = self.shared.kept();
+            kept.minutes.values().for_each(&mut add);
+            kept.minutes.keys().copied().collect()
+        };
+        for (hour, path) in rollup_files(&self.shared.directory) {
+            if (from_hour..=until_hour).contains(&hour) && !in_memory.contains(&hour) {
+                let mut counted = Minutes::new();
+                for entry in log::read(&path, None) {
+                    if add_entry(&entry, &mut counted).is_none() {
+                        tracing::warn!("telemetry: an entry of `{}` is damaged and left out", path.display());
+                    }
+                }
+                add(&counted);
+            }
         }
-        let kept = self.shared.kept();
-        kept.minutes.range(first..=last).map(|(minute, counted)| (*minute, counted.clone())).collect()
+        minutes
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Query;
 use crate::counters::Reason;
+use crate::files::segment::Block;
 use crate::lane::{Lane, Record};
 use crate::rollup::Minute;
 
@@ -48,7 +49,7 @@ impl Query {
         let (series, error_groups) = (self.shared.catalog().series(), self.shared.groups().len());
         let kept = self.shared.kept();
         let lanes = [of(&kept.spans), of(&kept.logs), of(&kept.points), of(&kept.errors)];
-        let rollups: usize = kept.minutes.values().map(memory_of).sum();
+        let rollups: usize = kept.minutes.values().flat_map(|hour| hour.values()).map(memory_of).sum();
         Stats {
             spans: lanes[0].records,
             logs: lanes[1].records,
@@ -56,14 +57,14 @@ impl Query {
             errors: lanes[3].records,
             series,
             error_groups,
-            disk_bytes: 0,
+            disk_bytes: kept.disk_bytes,
             memory_bytes: waiting + rollups + lanes.iter().map(|lane| lane.memory).sum::<usize>(),
             oldest_ns: lanes.iter().filter_map(|lane| lane.oldest_ns).min(),
             dropped: self.shared.counters.by_reason(),
             cut,
             moved,
             merged_services,
-            notes: Vec::new(),
+            notes: self.shared.notes.clone(),
         }
     }
 }
@@ -75,10 +76,14 @@ struct LaneStats {
 }
 
 fn of<R: Record>(lane: &Lane<R>) -> LaneStats {
+    let sealed = lane.sealed.iter();
+    let oldest_open = lane.open.iter().map(|chunk| chunk.min_ns);
     LaneStats {
-        records: lane.open_rows as u64,
-        memory: lane.open_memory,
-        oldest_ns: lane.open.iter().map(|chunk| chunk.min_ns).min(),
+        records: lane.open_rows as u64
+            + sealed.clone().map(|block| u64::from(block.header.rows)).sum::<u64>(),
+        memory: lane.open_memory
+            + sealed.clone().map(|block| size_of::<Block>() + block.bloom_memory()).sum::<usize>(),
+        oldest_ns: sealed.map(|block| block.header.min_ns).chain(oldest_open).min(),
     }
 }
 

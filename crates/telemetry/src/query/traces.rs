@@ -3,14 +3,19 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
-use super::Query;
-use super::newest::{Part, Place, keep_newest, newest_first};
-use crate::filter::{LogFilter, TraceFilter};
-use crate::lane::Chunk;
+use super::newest::{Place, keep_newest, newest_first};
+use super::{Query, Unit, parts};
+use crate::block::Kept;
+use crate::block::bloom::{may_have, of_trace};
+use crate::block::spans::{Search, places_of};
+use crate::filter::{LogFilter, TimeRange, TraceFilter};
 use crate::model::{LogRecord, Span, TakenError, Text, TraceId};
 
 /// Records of one trace at most, of each kind.
 pub(crate) const MOST_OF_A_TRACE: usize = 20_000;
+
+/// How far from the span that was found other spans of its trace are looked for, for lists: an hour.
+const NEAR_NS: u64 = 3_600 * 1_000_000_000;
 
 /// A trace, whole.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +82,7 @@ impl TraceSummary {
 impl Query {
     /// One trace, whole; none if nothing is kept of it.
     pub fn trace(&self, id: TraceId) -> Option<Trace> {
-        let spans = self.spans_of(&[id]).remove(&id).unwrap_or_default();
+        let spans = self.spans_of(&[id], TimeRange::ALL).remove(&id).unwrap_or_default();
         let filter = LogFilter { trace: Some(id), limit: MOST_OF_A_TRACE, ..LogFilter::default() };
         let mut logs: Vec<_> = self.logs(&filter).into_iter().map(|hit| hit.record).collect();
         logs.reverse();
@@ -88,37 +93,73 @@ impl Query {
 
     /// Traces with a span like this, the one whose span began last first.
     pub fn find_traces(&self, filter: &TraceFilter) -> Vec<TraceSummary> {
-        let ids = self.matching_traces(filter);
-        let mut spans = self.spans_of(&ids);
+        let found = self.matching_traces(filter);
+        let ids: Vec<TraceId> = found.iter().map(|(_, id)| *id).collect();
+        let near = TimeRange {
+            from_ns: found.iter().map(|(start, _)| *start).min().unwrap_or(0).saturating_sub(NEAR_NS),
+            until_ns: found.iter().map(|(start, _)| *start).max().unwrap_or(0).saturating_add(NEAR_NS),
+        };
+        let mut spans = self.spans_of(&ids, near);
         ids.into_iter().filter_map(|id| TraceSummary::of(id, &spans.remove(&id)?)).collect()
     }
 
-    fn matching_traces(&self, filter: &TraceFilter) -> Vec<TraceId> {
+    fn matching_traces(&self, filter: &TraceFilter) -> Vec<(u64, TraceId)> {
         let lane = self.shared.kept().spans.clone();
-        let parts = lane
-            .open
-            .iter()
-            .filter(|chunk| filter.range.meets(chunk.min_ns, chunk.max_ns))
-            .map(|chunk| Part { max_ns: chunk.max_ns, part: chunk })
-            .collect();
-        let scan = |chunk: &&Chunk<Span>, _: usize| {
-            let matching = chunk.numbered().filter(|(_, span)| filter.matches(span));
-            newest_of_each(matching.map(|(number, span)| ((span.start_ns, number), span.trace)), filter.limit)
+        let search = Search::new(filter);
+        let parts = parts(
+            &lane,
+            |block| search.may_be_in(&block.header),
+            |chunk| filter.range.meets(chunk.min_ns, chunk.max_ns),
+        );
+        let scan = |unit: &Unit<'_, Span>, _: usize| match unit {
+            Unit::Sealed(block) => self.in_block(block, search.keys(), |body| {
+                let places = search.scan(body)?.into_iter();
+                let first = block.header.first;
+                let matching = places.map(|(row, start, trace)| ((start, first + row as u64), trace));
+                Some(newest_of_each(matching, filter.limit))
+            }),
+            Unit::Open(chunk) => {
+                let matching = chunk.numbered().filter(|(_, span)| filter.matches(span));
+                newest_of_each(
+                    matching.map(|(number, span)| ((span.start_ns, number), span.trace)),
+                    filter.limit,
+                )
+            }
         };
         let (mut ids, mut seen) = (Vec::new(), HashSet::new());
-        newest_first(parts, usize::MAX, scan, |_, id| {
+        newest_first(parts, usize::MAX, scan, |(start, _), id| {
             if ids.len() < filter.limit && seen.insert(id) {
-                ids.push(id);
+                ids.push((start, id));
             }
             if ids.len() < filter.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         ids
     }
 
-    /// The spans of some traces, each by the time they began.
-    fn spans_of(&self, ids: &[TraceId]) -> HashMap<TraceId, Vec<Span>> {
+    /// The spans of some traces, each by the time they began. A trace is looked for only near `near`, if that is said.
+    fn spans_of(&self, ids: &[TraceId], near: TimeRange) -> HashMap<TraceId, Vec<Span>> {
         let lane = self.shared.kept().spans.clone();
         let mut found: HashMap<TraceId, Vec<Span>> = HashMap::new();
+        let keys: Vec<u64> = ids.iter().map(|id| of_trace(*id)).collect();
+        for block in lane.sealed.iter().filter(|block| near.meets(block.header.min_ns, block.header.max_ns)) {
+            let Some(bloom) = block.bloom() else { continue };
+            let here: Vec<TraceId> = ids
+                .iter()
+                .zip(&keys)
+                .filter(|(_, key)| may_have(&bloom, &[**key]))
+                .map(|(id, _)| *id)
+                .collect();
+            if here.is_empty() {
+                continue;
+            }
+            let spans = self.in_block(block, &[], |body| {
+                let places = places_of(body, &here)?;
+                if places.is_empty() { Some(Vec::new()) } else { Span::read(body, Some(&places)) }
+            });
+            for span in spans {
+                found.entry(span.trace).or_default().push(span);
+            }
+        }
         for chunk in &lane.open {
             for span in chunk.rows.iter().filter(|span| ids.contains(&span.trace)) {
                 found.entry(span.trace).or_default().push(span.clone());

@@ -1,0 +1,325 @@
+//! What telemetry costs: `cargo run --release -p telemetry --example telemetry_bench -- [spans] [lines]`, against its goals.
+//!
+//! Spans of three hours, 20 services, 200 operations, random ids, five attributes of which one has 100,000 values; lines of about
+//! 65 bytes. Rates are per second of processor time of the whole process without making the records; times of questions are
+//! processor time of the thread that asks, the median of five, and the first.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // a tool for people who work on this
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kit::{Clock, SteppedClock, Timestamp};
+use telemetry::model::{LogRecord, Severity, Span, SpanId, SpanKind, Status, Text, TraceId, Value};
+use telemetry::{LatencyFilter, LogFilter, Options, Telemetry, TimeRange, TraceFilter};
+
+const START_NS: u64 = 1_700_000_000_000_000_000 / HOUR_NS * HOUR_NS;
+const HOUR_NS: u64 = 3_600 * 1_000_000_000;
+const HOURS: u64 = 3;
+const BATCH: usize = 512;
+
+fn main() {
+    let mut counts = std::env::args().skip(1).map(|count| count.parse::<u64>().unwrap());
+    let spans = counts.next().unwrap_or(5_000_000);
+    let lines = counts.next().unwrap_or(2_000_000);
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(SteppedClock::new(Timestamp::from_micros(START_NS / 1_000)));
+    let options =
+        Options { keep: Duration::from_secs(24 * 3_600), disk_bytes: 64 << 30, ..Options::default() };
+    let telemetry = Telemetry::open(directory.path(), options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+    println!("resident when idle                     {:>9.1} MB   goal ≤ 10", resident_mb());
+
+    let mut made = Maker::default();
+    let (cost, wall) = fill(
+        &telemetry,
+        &clock,
+        spans,
+        |n| made.span(n, spans),
+        |telemetry, batch| telemetry.intake().offer_spans(batch).taken,
+    );
+    report("spans", spans, cost, wall, bytes_of(directory.path(), "spans-"), 35.0);
+    let clock_now = clock.now();
+    let (cost, wall) = fill(
+        &telemetry,
+        &clock,
+        lines,
+        |n| made.line(n, lines),
+        |telemetry, batch| telemetry.intake().offer_logs(batch).taken,
+    );
+    report("lines", lines, cost, wall, bytes_of(directory.path(), "logs-"), 60.0);
+    println!("resident after that                    {:>9.1} MB   goal ≤ 200", resident_mb());
+    let stats = telemetry.query().stats();
+    println!("memory by its own account              {:>9.1} MB", stats.memory_bytes as f64 / 1e6);
+    assert_eq!((stats.spans, stats.logs), (spans, lines), "dropped: {:?}", stats.dropped);
+
+    let query = telemetry.query();
+    let last_hour = TimeRange { from_ns: START_NS + (HOURS - 1) * HOUR_NS, until_ns: u64::MAX };
+    let ids: Vec<TraceId> = (0..5).map(|n| made.trace_of(spans / 7 * (n + 1))).collect();
+    ask("trace by id", 2.0, |turn| query.trace(ids[turn]).unwrap().spans.len());
+    ask("service, 500, longer than 900 ms, last hour", 60.0, |_| {
+        let attributes = vec![("http.response.status_code".to_owned(), "500".to_owned())];
+        let service = Some("service-7".to_owned());
+        query
+            .find_traces(&TraceFilter {
+                service,
+                attributes,
+                min_ns: Some(900_000_000),
+                range: last_hour,
+                limit: 1_000,
+                ..TraceFilter::default()
+            })
+            .len()
+    });
+    ask("the same, newest 20", 60.0, |_| {
+        let attributes = vec![("http.response.status_code".to_owned(), "500".to_owned())];
+        let service = Some("service-7".to_owned());
+        query
+            .find_traces(&TraceFilter {
+                service,
+                attributes,
+                min_ns: Some(900_000_000),
+                range: last_hour,
+                ..TraceFilter::default()
+            })
+            .len()
+    });
+    let words = |limit| LogFilter {
+        words: vec!["deadline".to_owned(), "exceeded".to_owned()],
+        service: Some("service-7".to_owned()),
+        severity: Some(Severity::Error),
+        range: last_hour,
+        limit,
+        ..LogFilter::default()
+    };
+    ask("logs: two words, service, level, last hour", 80.0, |_| query.logs(&words(1_000_000)).len());
+    ask("logs: the same, first hit", 10.0, |_| {
+        let mut first = 0;
+        query.each_log(&words(100), |_| {
+            first += 1;
+            ControlFlow::Break(())
+        });
+        first
+    });
+    ask("logs: the same, newest 100", 10.0, |_| query.logs(&words(100)).len());
+    ask("logs: one frequent word, whole last hour", 80.0, |_| {
+        let filter = LogFilter {
+            words: vec!["request".to_owned(), "nowhere".to_owned()],
+            range: last_hour,
+            limit: 100,
+            ..LogFilter::default()
+        };
+        query.logs(&filter).len()
+    });
+    ask("p99 by service and minute, last hour", 5.0, |_| {
+        let latency = query.latency(&LatencyFilter { range: last_hour, ..LatencyFilter::default() });
+        latency.iter().map(|one| one.sketch.quantile(0.99)).filter(|ns| *ns > 0).count()
+    });
+    ask("who calls whom, last hour", 5.0, |_| query.graph(last_hour).len());
+
+    let since = Instant::now();
+    let one = Span {
+        start_ns: clock_now.as_micros() * 1_000,
+        trace: TraceId([9; 16]),
+        ..made.span(spans - 1, spans)
+    };
+    telemetry.intake().offer_spans(vec![one]);
+    while query.trace(TraceId([9; 16])).is_none() && since.elapsed() < Duration::from_secs(10) {
+        std::thread::yield_now();
+    }
+    println!(
+        "a new span is found after              {:>9.1} ms   goal ≤ 1000",
+        since.elapsed().as_secs_f64() * 1e3
+    );
+    telemetry.close();
+    let (cpu, since) = (cpu_s("self"), Instant::now());
+    let again =
+        Telemetry::open(directory.path(), Options { disk_bytes: 64 << 30, ..Options::default() }, clock)
+            .unwrap();
+    println!(
+        "opened again: {:.0} ms of processor time, {:.0} ms",
+        (cpu_s("self") - cpu) * 1e3,
+        since.elapsed().as_secs_f64() * 1e3
+    );
+    assert_eq!(again.query().stats().logs, lines);
+}
+
+/// Offers records at the speed at which they are taken. Gives processor seconds without those of making them.
+fn fill<R>(
+    telemetry: &Telemetry,
+    clock: &SteppedClock,
+    count: u64,
+    mut make: impl FnMut(u64) -> R,
+    offer: impl Fn(&Telemetry, Vec<R>) -> usize,
+) -> (f64, f64) {
+    let (mut cost, since) = (0.0, Instant::now());
+    let mut before = cpu_s("self");
+    for start in (0..count).step_by(BATCH) {
+        let making = cpu_s("thread-self");
+        let batch: Vec<R> = (start..(start + BATCH as u64).min(count)).map(&mut make).collect();
+        cost -= cpu_s("thread-self") - making;
+        let target =
+            START_NS + (u128::from(HOURS * HOUR_NS - 1) * u128::from(start) / u128::from(count)) as u64;
+        clock.advance(Duration::from_nanos(target.saturating_sub(clock.now().as_micros() * 1_000)));
+        assert!(offer(telemetry, batch) > 0, "it does not fit");
+        if start / BATCH as u64 % 16 == 15 {
+            telemetry.flush();
+        }
+    }
+    telemetry.flush();
+    before = cpu_s("self") - before;
+    (cost + before, since.elapsed().as_secs_f64())
+}
+
+fn report(what: &str, count: u64, cost: f64, wall: f64, bytes: u64, goal: f64) {
+    let rate = count as f64 / cost;
+    println!(
+        "{what} per second of one core             {rate:>9.0}      goal ≥ 500000   ({wall:.1} s in all)"
+    );
+    println!(
+        "bytes on disk for each of {what}          {:>9.1}      goal ≤ {goal}",
+        bytes as f64 / count as f64
+    );
+}
+
+fn ask(what: &str, goal_ms: f64, mut question: impl FnMut(usize) -> usize) {
+    let mut times = Vec::new();
+    let mut answers = 0;
+    for turn in 0..5 {
+        let before = cpu_s("thread-self");
+        answers = question(turn);
+        times.push((cpu_s("thread-self") - before) * 1e3);
+    }
+    let first = times[0];
+    times.sort_by(f64::total_cmp);
+    println!("{what:<44} {:>9.2} ms   goal ≤ {goal_ms}   (first {first:.2}, {answers} answers)", times[2]);
+}
+
+/// Processor seconds of the process (`self`) or of this thread (`thread-self`), as the scheduler counts them.
+fn cpu_s(whose: &str) -> f64 {
+    let tasks = match whose {
+        "self" => fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path()).collect(),
+        _ => vec![Path::new("/proc/thread-self").to_owned()],
+    };
+    let spent = |task: &std::path::PathBuf| {
+        let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+        text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    tasks.iter().map(spent).sum::<f64>() / 1e9
+}
+
+fn resident_mb() -> f64 {
+    let text = fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1e3
+}
+
+fn bytes_of(directory: &Path, start: &str) -> u64 {
+    let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap());
+    let named = files.filter(|file| file.file_name().to_string_lossy().starts_with(start));
+    named.map(|file| file.metadata().unwrap().len()).sum()
+}
+
+/// Makes records.
+struct Maker {
+    services: Vec<Text>,
+    operations: Vec<Text>,
+    keys: [Text; 5],
+}
+
+impl Default for Maker {
+    fn default() -> Self {
+        Self {
+            services: (0..20).map(|n| format!("service-{n}").into()).collect(),
+            operations: (0..200).map(|n| format!("GET /things/{n}/{{id}}").into()).collect(),
+            keys: ["http.request.method", "http.response.status_code", "http.route", "user.id", "region"]
+                .map(Text::from),
+        }
+    }
+}
+
+/// Spreads a number over 64 bits.
+fn mixed(n: u64) -> u64 {
+    let n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ n >> 31
+}
+
+impl Maker {
+    fn trace_of(&self, n: u64) -> TraceId {
+        let trace = n / 6;
+        TraceId(
+            [mixed(trace + 1).to_le_bytes(), mixed(trace + (1 << 40)).to_le_bytes()]
+                .concat()
+                .try_into()
+                .unwrap(),
+        )
+    }
+
+    fn span(&mut self, n: u64, of: u64) -> Span {
+        let random = mixed(n + (1 << 50));
+        let id = |n: u64| SpanId(mixed(n + (1 << 45)).to_le_bytes());
+        let at = START_NS + (u128::from(HOURS * HOUR_NS) * u128::from(n) / u128::from(of)) as u64;
+        let failed = random.is_multiple_of(50);
+        Span {
+            trace: self.trace_of(n),
+            span: id(n),
+            parent: (!n.is_multiple_of(6)).then(|| id(n - 1)),
+            service: self.services[(random % 20) as usize].clone(),
+            name: self.operations[(random >> 8) as usize % 200].clone(),
+            kind: if n.is_multiple_of(2) { SpanKind::Server } else { SpanKind::Client },
+            start_ns: at + random % 1_000_000,
+            duration_ns: 100_000 + (random >> 20) % 1_000_000_000,
+            status: if failed { Status::Error { message: Text::default() } } else { Status::Unset },
+            attributes: vec![
+                (
+                    self.keys[0].clone(),
+                    Value::Text(Text::from_static(["GET", "POST"][(random >> 3) as usize % 2])),
+                ),
+                (self.keys[1].clone(), Value::Int(if failed { 500 } else { 200 })),
+                (self.keys[2].clone(), Value::Text(self.operations[(random >> 8) as usize % 200].clone())),
+                (self.keys[3].clone(), Value::Text(format!("user-{}", (random >> 30) % 100_000).into())),
+                (
+                    self.keys[4].clone(),
+                    Value::Text(Text::from_static(["eu", "us", "ap"][(random >> 5) as usize % 3])),
+                ),
+            ],
+            events: Vec::new(),
+            links: Vec::new(),
+        }
+    }
+
+    fn line(&mut self, n: u64, of: u64) -> LogRecord {
+        const WHAT: [&str; 8] = [
+            "accepted",
+            "stored",
+            "looked up",
+            "sent",
+            "confirmed",
+            "queued",
+            "charged",
+            "deadline exceeded",
+        ];
+        let random = mixed(n + (1 << 51));
+        let what = (random >> 8) as usize % 8;
+        LogRecord {
+            time_ns: START_NS + (u128::from(HOURS * HOUR_NS) * u128::from(n) / u128::from(of)) as u64,
+            service: self.services[(random % 20) as usize].clone(),
+            instance: self.services[(random % 20) as usize].clone(),
+            severity: if what == 7 { Severity::Error } else { Severity::Info },
+            body: format!(
+                "request {:08x} of user-{} {} in {} ms",
+                random as u32,
+                (random >> 32) % 100_000,
+                WHAT[what],
+                (random >> 40) % 1_000
+            )
+            .into(),
+            attributes: Vec::new(),
+            trace: None,
+            span: None,
+        }
+    }
+}
