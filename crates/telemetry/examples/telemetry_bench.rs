@@ -61,7 +61,7 @@ fn main() {
     ask("trace by id", 2.0, |turn| query.trace(ids[turn]).unwrap().spans.len());
     ask("service, 500, longer than 900 ms, last hour", 60.0, |_| {
         let attributes = vec![("http.response.status_code".to_owned(), "500".to_owned())];
-        let service = Some("service-7".to_owned());
+        let service = Some("service-10".to_owned());
         query
             .find_traces(&TraceFilter {
                 service,
@@ -75,7 +75,7 @@ fn main() {
     });
     ask("the same, newest 20", 60.0, |_| {
         let attributes = vec![("http.response.status_code".to_owned(), "500".to_owned())];
-        let service = Some("service-7".to_owned());
+        let service = Some("service-10".to_owned());
         query
             .find_traces(&TraceFilter {
                 service,

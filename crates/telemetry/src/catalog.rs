@@ -1,9 +1,11 @@
 //! Which services, operations and metrics there are. Bounded: whoever makes names up fills nothing but these bounds.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::BuildHasherDefault;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
+use crate::block::bloom::AsItIs;
 use crate::model::{MetricKind, MetricPoint, Text};
 use crate::options::Limits;
 
@@ -27,6 +29,8 @@ pub struct MetricInfo {
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     services: BTreeMap<Text, BTreeSet<Text>>,
+    /// Operations that need not be looked at again, by the hash of service and name. Bounded as they are.
+    seen: HashSet<u64, BuildHasherDefault<AsItIs>>,
     metrics: BTreeMap<Text, (MetricKind, Text)>,
     series: HashSet<u64>,
     series_of: BTreeMap<Text, usize>,
@@ -49,11 +53,15 @@ impl Catalog {
 
     /// Remembers an operation of a service.
     pub(crate) fn operation(&mut self, service: &Text, operation: &Text, limits: &Limits) {
+        let key = xxh3_64_with_seed(operation.as_bytes(), xxh3_64(service.as_bytes()));
+        if self.seen.contains(&key) {
+            return;
+        }
         if let Some(operations) = self.services.get_mut(service)
             && operations.len() < limits.operations
-            && !operations.contains(operation)
         {
             operations.insert(operation.clone());
+            self.seen.insert(key);
         }
     }
 

@@ -2,9 +2,11 @@
 //! Every span is counted here, also those that sampling does not keep. Pure.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::block::bloom::AsItIs;
 use crate::model::{Span, SpanId, SpanKind, Text, TraceId, Value};
 use crate::sketch::Sketch;
 
@@ -78,13 +80,16 @@ struct Half {
     failed: bool,
 }
 
+/// By the hash of a trace and a span.
+type Halves = HashMap<u64, Half, BuildHasherDefault<AsItIs>>;
+
 /// Counts spans.
 #[derive(Debug, Default)]
 pub(crate) struct Rollup {
     /// What was counted since it was last taken.
     fresh: Minutes,
-    halves: HashMap<u64, Half>,
-    older_halves: HashMap<u64, Half>,
+    halves: Halves,
+    older_halves: Halves,
 }
 
 impl Rollup {
@@ -164,7 +169,7 @@ impl Rollup {
 }
 
 fn key(trace: TraceId, span: SpanId) -> u64 {
-    xxh3_64(&trace.0) ^ u64::from_le_bytes(span.0)
+    xxh3_64(&trace.0) ^ u64::from_le_bytes(span.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]

@@ -45,9 +45,27 @@ impl Sketch {
 
     /// Adds what another has counted.
     pub fn merge(&mut self, other: &Self) {
-        for (size, count) in &other.counts {
-            self.add_size(*size, *count);
+        if self.counts.is_empty() {
+            self.counts.clone_from(&other.counts);
+            return;
         }
+        if other.counts.len() < 4 {
+            other.counts.iter().for_each(|(size, count)| self.add_size(*size, *count));
+            return;
+        }
+        let mine = std::mem::take(&mut self.counts);
+        let (mut mine, mut others) = (mine.into_iter().peekable(), other.counts.iter().copied().peekable());
+        while let (Some((one, _)), Some((two, _))) = (mine.peek(), others.peek()) {
+            let (one, two) = (*one, *two);
+            let from_mine = if one <= two { mine.next() } else { None };
+            let from_others = if two <= one { others.next() } else { None };
+            let count = from_mine
+                .map_or(0, |(_, count)| count)
+                .saturating_add(from_others.map_or(0, |(_, count)| count));
+            self.counts.push((one.min(two), count));
+        }
+        self.counts.extend(mine);
+        self.counts.extend(others);
     }
 
     /// How many durations it has counted.
@@ -128,6 +146,18 @@ mod tests {
             let exact = all[rank];
             let told = sketch.quantile(q);
             prop_assert!(told >= exact && told - exact <= exact / 32 + 1, "{told} for {exact}");
+        }
+
+        #[test]
+        fn sketches_of_parts_add_up(one in prop::collection::vec(any::<u64>(), 0..60), two in prop::collection::vec(any::<u64>(), 0..60)) {
+            let of = |all: &[u64]| {
+                let mut sketch = Sketch::default();
+                all.iter().for_each(|ns| sketch.add(*ns));
+                sketch
+            };
+            let mut sum = of(&one);
+            sum.merge(&of(&two));
+            prop_assert_eq!(sum, of(&[one, two].concat()));
         }
 
         #[test]

@@ -7,7 +7,7 @@ use crate::files::log;
 use crate::files::rollups::{add_entry, rollup_files};
 use crate::filter::{LatencyFilter, TimeRange};
 use crate::model::Text;
-use crate::rollup::{Calls, Minutes, minute_of, start_of};
+use crate::rollup::{Calls, Minute, Minutes, minute_of, start_of};
 use crate::sketch::Sketch;
 
 /// How late a span may come and still be seen in the minute it was in.
@@ -44,13 +44,13 @@ impl Query {
     pub fn latency(&self, filter: &LatencyFilter) -> Vec<Latency> {
         let step = u64::from(filter.step_minutes.max(1));
         let mut steps: BTreeMap<(u64, Text), Calls> = BTreeMap::new();
-        for (minute, counted) in self.minutes(filter.range) {
+        self.each_minute(filter.range, |minute, counted| {
             for (service, calls) in &counted.services {
                 if filter.service.as_deref().is_none_or(|wanted| *service == wanted) {
                     steps.entry((minute - minute % step, service.clone())).or_default().merge(calls);
                 }
             }
-        }
+        });
         let latency = |((minute, service), calls): ((u64, Text), Calls)| Latency {
             service,
             start_ns: start_of(minute),
@@ -63,11 +63,11 @@ impl Query {
     /// Who calls whom.
     pub fn graph(&self, range: TimeRange) -> Vec<Edge> {
         let mut edges: BTreeMap<(Text, Text), Calls> = BTreeMap::new();
-        for counted in self.minutes(range).values() {
+        self.each_minute(range, |_, counted| {
             for (edge, calls) in &counted.edges {
                 edges.entry(edge.clone()).or_default().merge(calls);
             }
-        }
+        });
         let edge = |((from, to), calls): ((Text, Text), Calls)| Edge {
             from,
             to,
@@ -77,14 +77,13 @@ impl Query {
         edges.into_iter().map(edge).collect()
     }
 
-    /// What was counted in these minutes. What came later than [`LATE_HOURS`] after its time is not seen.
-    fn minutes(&self, range: TimeRange) -> Minutes {
+    /// Gives what was counted in these minutes to `each`; a minute can come in several parts. What came later than [`LATE_HOURS`] after its time is not seen.
+    fn each_minute(&self, range: TimeRange, mut each: impl FnMut(u64, &Minute)) {
         let (first, last) = (minute_of(range.from_ns), minute_of(range.until_ns));
-        let mut minutes = Minutes::new();
         let mut add = |counted: &Minutes| {
             if first <= last {
                 for (minute, counted) in counted.range(first..=last) {
-                    minutes.entry(*minute).or_default().merge(counted);
+                    each(*minute, counted);
                 }
             }
         };
@@ -105,6 +104,5 @@ impl Query {
                 add(&counted);
             }
         }
-        minutes
     }
 }
