@@ -11,6 +11,8 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -30,10 +32,7 @@ const READ_BYTES: usize = 1024 * 1024;
 /// Looks at the journals of a database. A damaged end that nothing whole follows is cut off, and kept in `aside`. Damage that
 /// something follows is an error, unless `salvage` asks to leave out what is damaged and to go on with the rest.
 pub(crate) fn check(database: &Path, aside: &Path, salvage: bool) -> Result<(), OpenError> {
-    let mut journals = Vec::new();
-    for path in journal_files(database).map_err(OpenError::io("list", database))? {
-        journals.push(Journal::read(&path).map_err(OpenError::io("read", path))?);
-    }
+    let journals = read_all(&journal_files(database).map_err(OpenError::io("list", database))?)?;
     let Some(first) = journals.iter().position(|journal| journal.damaged) else { return Ok(()) };
     let later: u64 =
         journals[first + 1..].iter().map(|journal| journal.batches + journal.behind.len() as u64).sum();
@@ -55,6 +54,26 @@ pub(crate) fn check(database: &Path, aside: &Path, salvage: bool) -> Result<(), 
         journal.leave_out(aside).map_err(OpenError::io("write", &journal.path))?;
     }
     Ok(())
+}
+
+/// Reads journals, two at a time: it is half the time of an opening after a crash.
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Journal>, OpenError> {
+    let next = AtomicUsize::new(0);
+    let read = || {
+        let mut read = Vec::new();
+        while let Some((at, path)) = paths.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+            read.push((at, Journal::read(path).map_err(OpenError::io("read", path))));
+        }
+        read
+    };
+    let mut journals = thread::scope(|scope| {
+        let beside = scope.spawn(read);
+        let mut journals = read();
+        journals.extend(beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        journals
+    });
+    journals.sort_by_key(|(at, _)| *at);
+    journals.into_iter().map(|(_, journal)| journal).collect()
 }
 
 /// The journals of a database, the oldest first.
