@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use control::{Happening, Level};
 use identity::access::{self, Grants, Verb};
-use identity::policy::{self, Context, Policy, PolicyKind};
+use identity::policy::{self, Context};
 use identity::sigv4::{Body, Scope, SignatureError, Verifier, View};
 use identity::{KeyBook, PipeKind, Principal};
 use kit::{Clock, SystemClock};
@@ -15,6 +15,7 @@ use manifest::spec::{self, Access, ServiceName};
 use wire::{Caller, Denied, Gatekeeper, RequestView, Resource};
 
 use super::keys::Keys;
+use super::policies::Policies;
 use crate::edge::Tell;
 
 /// Distinct refusals that are told. Beyond that they are only answered.
@@ -31,6 +32,7 @@ pub(crate) struct Gate {
     verifier: Verifier,
     clock: SystemClock,
     wanted: ArcSwap<spec::Pipes>,
+    policies: Policies,
     told: Mutex<HashSet<String>>,
     tell: Tell,
 }
@@ -38,7 +40,7 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn new(book: Arc<KeyBook>, keys: Arc<Keys>, clock: SystemClock, tell: Tell) -> Self {
         let (verifier, wanted, told) = (Verifier::new(), ArcSwap::default(), Mutex::default());
-        Self { book, keys, verifier, clock, wanted, told, tell }
+        Self { book, keys, verifier, clock, wanted, policies: Policies::default(), told, tell }
     }
 
     /// The file in force says who may do what.
@@ -92,7 +94,7 @@ impl Gate {
                 self.grants(resource).unwrap_or_else(|| principal.clone().map(Grants::of).unwrap_or_default())
             }
         };
-        let policy = match resource.policy.map(|text| Policy::parse(text, PolicyKind::Resource)) {
+        let policy = match resource.policy.map(|text| self.policies.parse(text)) {
             Some(Err(error)) => {
                 let why = format!("the policy of `{arn}` cannot be read: {error}");
                 return Some(Refused { answer: why.clone(), told: why });
@@ -101,7 +103,7 @@ impl Gate {
             None => None,
         };
         let context = || Context::of(who, self.clock.now(), None, false);
-        let access = access::decide(who, action, &arn, &grants, policy.as_ref(), context);
+        let access = access::decide(who, action, &arn, &grants, policy.as_deref(), context);
         if access.allowed {
             return None;
         }

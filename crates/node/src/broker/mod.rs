@@ -2,8 +2,8 @@
 //! They begin with the first file that asks for them.
 //!
 //! Read in this order: [`Broker`], `declare` with `settings` (what the file wants), `environment` (what services find), `gate`
-//! (who may do what), `keys` (for
-//! who is outside), `push` and `envelope` (queues that are handed to a service), `courier` (topics to addresses), `secret`.
+//! with `policies` (who may do what), `keys` (for who is outside), `push` and `envelope` (queues that are handed to a service),
+//! `courier` (topics to addresses), `secret`.
 
 mod courier;
 mod declare;
@@ -11,6 +11,7 @@ mod envelope;
 mod environment;
 mod gate;
 mod keys;
+mod policies;
 mod push;
 mod secret;
 mod settings;
