@@ -20,6 +20,7 @@ use store::Store;
 const BODY: usize = 1024;
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
 const QUEUES: usize = 100_000;
+const FILLERS: usize = 64;
 
 /// As in the binary: freed memtables must not hold up whoever allocates.
 #[global_allocator]
@@ -35,9 +36,84 @@ fn main() {
     }
     let scratch = tempfile::tempdir().unwrap();
     let directory = arguments.next().map_or_else(|| scratch.path().join("store"), PathBuf::from);
-    let seconds = arguments.next().map_or(5, |seconds| seconds.parse().unwrap());
+    let what = arguments.next();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(measure(directory, Duration::from_secs(seconds)));
+    match what.as_deref() {
+        Some("fill") => runtime.block_on(fill(&directory, arguments.next().unwrap().parse().unwrap())),
+        Some("open") => runtime.block_on(first_message(&directory)),
+        seconds => {
+            let seconds = seconds.map_or(5, |seconds| seconds.parse().unwrap());
+            runtime.block_on(measure(directory, Duration::from_secs(seconds)));
+        }
+    }
+}
+
+/// Sends so many messages in tens, and ends in the middle of everything.
+async fn fill(directory: &Path, messages: usize) {
+    let store = open_store(directory);
+    let pipes = open(&store, &Tasks::new()).await;
+    let name: pipes::QueueName = "bench".parse().unwrap();
+    pipes
+        .create_queue(name.clone(), Settings::default(), BTreeMap::new(), Declared::AtRunTime)
+        .await
+        .unwrap();
+    let queue = pipes.queue(&name).unwrap();
+    let body = bytes::Bytes::from((0..BODY).map(|at| ((at * 167) >> 3) as u8).collect::<Vec<_>>());
+    let (begin, cpu) = (Instant::now(), cpu_time());
+    let tasks: Vec<_> = (0..FILLERS)
+        .map(|_| {
+            let (queue, body) = (queue.clone(), body.clone());
+            tokio::spawn(async move {
+                let mut slowest = Duration::ZERO;
+                for _ in 0..messages / FILLERS / 10 {
+                    let message =
+                        || Outgoing { body: body.clone(), sender: "bench".to_owned(), ..Outgoing::default() };
+                    let asked = Instant::now();
+                    for sent in queue.send((0..10).map(|_| message()).collect()).await.unwrap() {
+                        sent.unwrap();
+                    }
+                    slowest = slowest.max(asked.elapsed());
+                }
+                slowest
+            })
+        })
+        .collect();
+    let mut slowest = Duration::ZERO;
+    for task in tasks {
+        slowest = slowest.max(task.await.unwrap());
+    }
+    let sent = queue.counts().visible;
+    println!(
+        "{sent} messages in {:.1?}, slowest {slowest:.1?}, {:.1} µs of CPU each, {} MB on disk, {} MB resident",
+        begin.elapsed(),
+        (cpu_time().saturating_sub(cpu)).as_secs_f64() * 1e6 / sent as f64,
+        store.stats().disk_bytes >> 20,
+        resident().0 >> 20
+    );
+    std::process::exit(0);
+}
+
+/// Opens what is there and receives one message.
+async fn first_message(directory: &Path) {
+    let (begin, cpu) = (Instant::now(), cpu_time());
+    let store = open_store(directory);
+    println!("opened the store in {:.1?}, {:.1?} of CPU", begin.elapsed(), cpu_time().saturating_sub(cpu));
+    let pipes = open(&store, &Tasks::new()).await;
+    println!(
+        "opened the queues after {:.1?}, {:.1?} of CPU",
+        begin.elapsed(),
+        cpu_time().saturating_sub(cpu)
+    );
+    let queue = pipes.queue(&"bench".parse().unwrap()).unwrap();
+    let want = Receive { max: 1, visibility_seconds: Some(0), wait: Duration::ZERO, attempt: None };
+    let got = queue.receive(want).await.unwrap().len();
+    println!(
+        "received {got} of {} after {:.1?}; {} MB resident",
+        queue.counts().visible,
+        begin.elapsed(),
+        resident().0 >> 20
+    );
+    std::process::exit(0);
 }
 
 async fn measure(directory: PathBuf, time: Duration) {
