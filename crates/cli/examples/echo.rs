@@ -5,6 +5,7 @@
 //! - `/slow/250` answers at once with half of the body, and with the rest after 250 ms; `/late/250` answers
 //!   after 250 ms;
 //! - `/call/NAME/PATH` passes on the answer of `GET PATH` at `<NAME>_URL`;
+//! - `/send/NAME/BODY` sends a message to the queue at `<NAME>_QUEUE_URL`, as a client without any library would;
 //! - `/die/3` ends the process with status 3; `/sick` makes `/healthz` answer 500 from then on;
 //! - `/note/FILE` appends the body of the request to a file as a line, and answers when it is on disk; while `FILE.refuse` is
 //!   there it answers 500 instead;
@@ -105,7 +106,8 @@ fn answer(to: &mut TcpStream, path: &str, head: &str, body: &[u8]) -> std::io::R
             whole(to, "200 OK", "noted\n")
         }
         ("headers", ..) => whole(to, "200 OK", head),
-        ("call", Some(name), rest) => whole(to, "200 OK", &call(name, rest.unwrap_or(""))),
+        ("call", Some(name), rest) => whole(to, "200 OK", &call(name, rest.unwrap_or(""), head)),
+        ("send", Some(name), Some(text)) => whole(to, "200 OK", &send(name, text, head)),
         ("fork", ..) => {
             let child = Command::new("setsid").args(["--fork", "sleep", "1000"]).env_clear().spawn();
             whole(to, "200 OK", &format!("{}\n", child.is_ok()))
@@ -125,12 +127,40 @@ fn who() -> String {
     format!("pid={}\n{}", std::process::id(), lines.concat())
 }
 
-fn call(name: &str, path: &str) -> String {
+/// The trace of a request, as a line for the next one: what every service should do.
+fn trace_of(head: &str) -> String {
+    let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("traceparent:"));
+    line.map(|line| format!("{line}\r\n")).unwrap_or_default()
+}
+
+fn send(name: &str, text: &str, head: &str) -> String {
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    let url = variable(&format!("{}_QUEUE_URL", name.to_uppercase()));
+    let endpoint = variable("AWS_ENDPOINT_URL");
+    let address = endpoint.trim_start_matches("http://");
+    let body = format!(r#"{{"QueueUrl":"{url}","MessageBody":"{text}"}}"#);
+    let sent = TcpStream::connect(address).and_then(|mut stream| {
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nx-amz-target: AmazonSQS.SendMessage\r\n\
+             content-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n{}\r\n{body}",
+            body.len(),
+            trace_of(head)
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    });
+    sent.unwrap_or_else(|error| format!("{endpoint}: {error}\n"))
+}
+
+fn call(name: &str, path: &str, head: &str) -> String {
     let variable = format!("{}_URL", name.to_uppercase());
     let Ok(url) = env::var(&variable) else { return format!("no {variable}\n") };
     let address = url.trim_start_matches("http://").to_owned();
     let answer = TcpStream::connect(&address).and_then(|mut stream| {
-        write!(stream, "GET /{path} HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n")?;
+        let trace = trace_of(head);
+        write!(stream, "GET /{path} HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n{trace}\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         Ok(text)

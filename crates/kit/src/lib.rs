@@ -1,12 +1,14 @@
 //! Batteries the standard library and the async runtime do not ship, and no domain: a noun of the
 //! platform (service, route, queue) has no place here.
 //!
-//! Read in this order: [`report`] (how errors speak), [`units`], [`clock`], [`backoff`], [`tasks`].
+//! Read in this order: [`report`] (how errors speak), [`units`], [`clock`], [`backoff`], [`tasks`],
+//! [`trace`].
 
 pub mod backoff;
 pub mod clock;
 pub mod report;
 pub mod tasks;
+pub mod trace;
 pub mod units;
 
 pub use backoff::Backoff;

@@ -1,86 +1,93 @@
-//! The access log: one line per exchange, in files beside those of the instances, as `gateway` and
-//! `mesh`. The data path leaves its hops on a channel (`proxy::signals`) and never waits; this is its reader,
-//! and would be the one to hand them on to whoever wants spans.
+//! The access log: one line per exchange, in files beside those of the instances, as `gateway` and `mesh`, and one per
+//! operation on queues and topics, as `pipes`. It is the first reader of the node's spans ([`crate::spans`]).
 
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kit::Tasks;
+use kit::trace::{SpanId, Trace};
 use kit::units::Bytes;
-use kit::{OnError, Tasks};
 use manifest::spec::Logging;
 use proxy::AccessSink;
-use proxy::signals::channel::{self, Dropped};
-use proxy::signals::{Hop, HopReader, Hops};
+use proxy::signals::{Hop, Lane};
 use runtime::logs::{RotatingFile, Stream};
+
+use crate::spans::{Operation, Span, SpanReader, Spans, What};
 
 /// How much of each log is kept.
 const KEEP: Logging = Logging { max_size: Bytes(16 << 20), max_files: 3 };
 
-/// The pseudo instances under which exchanges are logged.
+/// The pseudo instances under which exchanges and operations are logged.
 pub(crate) const GATEWAY: &str = "gateway";
 pub(crate) const MESH: &str = "mesh";
+pub(crate) const PIPES: &str = "pipes";
+/// All of them.
+pub(crate) const ALL: [&str; 3] = [GATEWAY, MESH, PIPES];
 
-/// Knows the way on which exchanges come in, and what was lost on it.
-pub(crate) struct AccessLog {
-    hops: Hops,
+/// Where the data path leaves its hops; notes what the file says of the log.
+pub(crate) struct Sink {
+    spans: Spans,
+    wanted: Arc<AtomicBool>,
 }
 
-impl AccessLog {
-    /// Starts the writer.
-    pub(crate) fn start(logs: &Path, tasks: &Tasks) -> Self {
-        let (hops, mut reader) = channel::channel();
-        let mut writer = Writer::new(logs);
-        tasks.spawn("node.access_log", OnError::Log, |stop| async move {
-            loop {
-                tokio::select! {
-                    () = reader.ready() => writer.write(&mut reader),
-                    () = stop.cancelled() => break,
-                }
-            }
-            writer.write(&mut reader); // what came to its end last
-            Ok::<_, String>(())
-        });
-        Self { hops }
+impl AccessSink for Sink {
+    fn lane(&self) -> Box<dyn Lane> {
+        self.spans.hops().lane()
     }
 
-    /// Where the data path leaves its hops.
-    pub(crate) fn sink(&self) -> Arc<dyn AccessSink> {
-        Arc::new(self.hops.clone())
-    }
-
-    /// Exchanges that have no line because they came faster than lines could be written.
-    pub(crate) fn dropped(&self) -> Dropped {
-        self.hops.dropped()
+    fn want_text(&self, wanted: bool) {
+        self.spans.hops().want_text(wanted);
+        self.wanted.store(wanted, Ordering::Relaxed);
     }
 }
 
 /// Writes lines: one write to each file for all that has gathered.
-struct Writer {
+pub(crate) struct AccessLog {
     gateway: RotatingFile,
     mesh: RotatingFile,
+    pipes: RotatingFile,
     line: String,
+    wanted: Arc<AtomicBool>,
 }
 
-impl Writer {
-    fn new(logs: &Path) -> Self {
-        let [gateway, mesh] = [GATEWAY, MESH].map(|name| RotatingFile::new(logs, name, KEEP));
-        Self { gateway, mesh, line: String::new() }
+impl AccessLog {
+    pub(crate) fn new(logs: &Path) -> Self {
+        let [gateway, mesh, pipes] = ALL.map(|name| RotatingFile::new(logs, name, KEEP));
+        Self { gateway, mesh, pipes, line: String::new(), wanted: Arc::new(AtomicBool::new(true)) }
     }
 
-    fn write(&mut self, reader: &mut HopReader) {
-        let Self { gateway, mesh, line } = self;
-        reader.drain(|hop| {
-            if hop.target.is_empty() {
-                return; // the file wants no access log
+    /// Starts the stream of spans with this as its reader.
+    pub(crate) fn start(self, tasks: &Tasks) -> (Spans, Sink) {
+        let wanted = Arc::clone(&self.wanted);
+        let spans = Spans::start(tasks, vec![Box::new(self)]);
+        (spans.clone(), Sink { spans, wanted })
+    }
+}
+
+impl SpanReader for AccessLog {
+    fn read(&mut self, span: Span<'_>) {
+        let Self { gateway, mesh, pipes, line, wanted } = self;
+        line.clear();
+        match span {
+            Span::Hop(hop) if hop.target.is_empty() => {} // the file wants no access log
+            Span::Hop(hop) => {
+                let _ = describe(line, hop); // writing to a String cannot fail
+                let file = if hop.caller().is_none() { gateway } else { mesh };
+                file.add(hop.began, Stream::Out, line.as_bytes());
             }
-            line.clear();
-            let _ = describe(line, hop); // writing to a String cannot fail
-            let file = if hop.caller().is_none() { &mut *gateway } else { &mut *mesh };
-            file.add(hop.began, Stream::Out, line.as_bytes());
-        });
-        for file in [gateway, mesh] {
+            Span::Operation(_) if !wanted.load(Ordering::Relaxed) => {}
+            Span::Operation(operation) => {
+                let _ = describe_operation(line, operation);
+                pipes.add(operation.began, Stream::Out, line.as_bytes());
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        for file in [&mut self.gateway, &mut self.mesh, &mut self.pipes] {
             // A full disk costs lines of the log, not requests.
             let _ = file.flush();
         }
@@ -137,14 +144,56 @@ fn describe(line: &mut String, hop: &Hop<'_>) -> std::fmt::Result {
             line.push_str(name);
         }
     }
-    for word in [" request=", hop.request_id, " trace="] {
+    for word in [" request=", hop.request_id] {
         line.push_str(word);
     }
-    write!(line, "{}", hop.trace.id)?;
+    trace(line, &hop.trace);
     if let Some(error) = hop.error {
         write!(line, " error={}", error.token())?;
     }
     Ok(())
+}
+
+/// The same of something done to messages: how it ended, what it was, and to which queue or topic.
+fn describe_operation(line: &mut String, operation: &Operation) -> std::fmt::Result {
+    let Operation { what, destination, messages, took, .. } = operation;
+    for word in [operation.error.as_deref().unwrap_or("ok"), " ", what.name(), " ", destination, " "] {
+        line.push_str(word);
+    }
+    milliseconds(line, *took, 1);
+    if let What::Redrive { to } = what {
+        write!(line, " to={to}")?;
+    }
+    if let Some(service) = &operation.service {
+        write!(line, " by={service}")?;
+    }
+    write!(line, " messages={messages}")?;
+    if let Some(message) = &operation.message {
+        write!(line, " message={message}")?;
+    }
+    write!(line, " system={} type={}", operation.system, what.kind())?;
+    trace(line, &operation.trace);
+    for (index, link) in operation.links.iter().enumerate() {
+        line.push_str(if index == 0 { " links=" } else { "," });
+        line.push_str(&link.to_w3c().unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Trace, span and parent, as a `traceparent` writes them.
+fn trace(line: &mut String, trace: &Trace) {
+    let mut put = |name: &str, bytes: &[u8]| {
+        let mut digits = [0; 32];
+        let digits = &mut digits[..bytes.len() * 2];
+        kit::trace::hex_into(bytes, digits);
+        line.push_str(name);
+        line.push_str(std::str::from_utf8(digits).unwrap_or_default());
+    };
+    put(" trace=", &trace.id.0);
+    put(" span=", &trace.span.0);
+    if let Some(SpanId(parent)) = &trace.parent {
+        put(" parent=", parent);
+    }
 }
 
 /// `12.3ms`: rounded down, with so many decimals (three at most).
@@ -183,7 +232,7 @@ mod tests {
     use kit::Timestamp;
     use proxy::Entrance;
     use proxy::signals::Label;
-    use proxy::trace::{SpanId, Trace, TraceId};
+    use proxy::trace::TraceId;
     use runtime::logs::{Query, Reader};
 
     const AT: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
@@ -230,7 +279,7 @@ mod tests {
             line(&hop(&gateway)),
             format!(
                 "200 GET /books/7 12.3ms - host=\"shop.example\" peer=127.0.0.1:4000 in=0 out=321 \
-                 upstream=11.007ms request=r-1 trace={trace}"
+                 upstream=11.007ms request=r-1 trace={trace} span=0101010101010101"
             )
         );
         let (caller, callee) = ("orders".parse().unwrap(), "payments".parse().unwrap());
@@ -255,18 +304,51 @@ mod tests {
             format!(
                 "504 GET /books/7 12.3ms payments-2 caller=orders route=\"orders -> payments\" \
                  peer=127.0.0.1:4000 in=0 out=321 upstream=11.007ms attempts=3 hedged fallback request=r-1 \
-                 trace={trace} error={}",
+                 trace={trace} span=0101010101010101 error={}",
                 proxy::Kind::AnswerTimeout.token()
             )
         );
     }
 
+    fn operation() -> Operation {
+        let trace =
+            Trace { id: TraceId([0xab; 16]), parent: Some(SpanId([2; 8])), span: SpanId([1; 8]), flags: 1 };
+        Operation {
+            trace,
+            links: vec![trace.context()],
+            system: "aws_sqs",
+            what: What::Redrive { to: "jobs-dead".into() },
+            destination: "jobs".into(),
+            service: Some("orders".into()),
+            message: Some("7b".into()),
+            messages: 1,
+            began: AT,
+            took: Duration::from_micros(1999),
+            error: None,
+        }
+    }
+
     #[test]
-    fn lines_go_to_the_log_of_their_side_unless_the_file_wants_none() {
+    fn an_operation_says_how_it_ended_and_what_it_belongs_to() {
+        let mut line = String::new();
+        describe_operation(&mut line, &operation()).unwrap();
+        let trace = "ab".repeat(16);
+        let (one, two) = ("01".repeat(8), "02".repeat(8));
+        assert_eq!(
+            line,
+            format!(
+                "ok redrive jobs 1.9ms to=jobs-dead by=orders messages=1 message=7b system=aws_sqs type=send \
+                 trace={trace} span={one} parent={two} links=00-{trace}-{one}-01"
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn lines_go_to_the_log_of_their_side_unless_the_file_wants_none() {
         let dir = tempfile::tempdir().unwrap();
-        let (hops, mut reader) = channel::channel();
-        let mut writer = Writer::new(dir.path());
-        let lane = hops.lane();
+        let tasks = Tasks::new();
+        let (spans, sink) = AccessLog::new(dir.path()).start(&tasks);
+        let lane = sink.lane();
         let gateway = Arc::new(Entrance::Gateway);
         let mesh = Entrance::Mesh { caller: "a".parse().unwrap(), callee: "b".parse().unwrap() };
         let mesh = Arc::new(mesh);
@@ -274,15 +356,15 @@ mod tests {
             lane.record(&hop(&gateway));
         }
         lane.record(&hop(&mesh));
-        writer.write(&mut reader);
-        hops.want_text(false);
+        sink.want_text(false);
         assert!(!lane.wants_text());
         lane.record(&Hop { host: "", target: "", ..hop(&gateway) });
-        writer.write(&mut reader);
+        spans.operation(operation());
+        tasks.shutdown(Duration::from_secs(10)).await.unwrap();
         let lines = Reader::new(dir.path()).read(&Query::all()).unwrap();
         let mut of: Vec<_> = lines.iter().map(|line| line.instance.as_str()).collect();
         of.sort_unstable();
-        assert_eq!(of, ["gateway", "gateway", "gateway", "mesh"]);
-        assert!(lines.iter().all(|line| line.at == AT && line.text.starts_with("200 GET /books/7 ")));
+        assert_eq!(of, ["gateway", "gateway", "gateway", "mesh", "pipes"]);
+        assert!(lines.iter().all(|line| line.at == AT));
     }
 }

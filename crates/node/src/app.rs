@@ -613,7 +613,8 @@ mod tests {
         let ports = Arc::new(Ports::new(std::process::id().into()));
         let certificates = Certificates::new(proxy.certificates().clone(), dir.join("ca"), Arc::new(|_| ()));
         let edges = Edges::new(Arc::new(|_| ()));
-        let broker = Broker::new("x", dir, kit::SystemClock::new(), Arc::new(|_| ()));
+        let spans = crate::spans::Spans::start(&kit::Tasks::new(), Vec::new());
+        let broker = Broker::new("x", dir, kit::SystemClock::new(), Arc::new(|_| ()), spans);
         let broker = Arc::new(broker);
         let directory = Directory::default();
         let parts = Parts { directory, ports, proxy, certificates, edges, broker };

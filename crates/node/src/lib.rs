@@ -3,7 +3,7 @@
 //! Read in this order: [`node`](Node) (start to end), `app` (from a file to listeners, routes and desired
 //! state), `certificates` (those of the gateway), `edge` (what it checks), `guards` (breakers and ejections, told),
 //! `broker` (queues and topics),
-//! `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `access`, `port_holder`.
+//! `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `spans` and `access`, `port_holder`.
 
 mod access;
 mod addresses;
@@ -16,6 +16,7 @@ mod events;
 mod guards;
 mod node;
 pub mod port_holder;
+mod spans;
 mod state_dir;
 mod takeover;
 pub mod upkeep;

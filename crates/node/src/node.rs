@@ -232,10 +232,10 @@ impl Parts {
             exec: Arc::new(SteadyChecks::new(reins.clone(), checks.clone())),
         });
 
-        let access = Arc::new(AccessLog::start(&state.logs(), &tasks));
-        let proxy =
-            proxy::Proxy::start(proxy::Options { access: access.sink(), ..proxy::Options::default() })
-                .map_err(|source| NodeError::Part { part: "data path", source })?;
+        let (spans, sink) = AccessLog::new(&state.logs()).start(&tasks);
+        let access = Arc::new(sink);
+        let proxy = proxy::Proxy::start(proxy::Options { access, ..proxy::Options::default() })
+            .map_err(|source| NodeError::Part { part: "data path", source })?;
         let mut after = None;
         let mut taking = taking.map(|(taker, inheritance)| {
             let Inheritance { version, pid, environment, memory, admin, upgrades, sockets, .. } = inheritance;
@@ -259,7 +259,8 @@ impl Parts {
         tasks.spawn("node.edge", OnError::Log, |stop| followed.watch(stop));
         let watched = certificates.clone();
         tasks.spawn("node.certificates", OnError::Log, |stop| watched.watch(stop));
-        let broker = Broker::new(&options.app, &options.state_dir, clock.clone(), tell.clone());
+        let broker =
+            Broker::new(&options.app, &options.state_dir, clock.clone(), tell.clone(), spans.clone());
         let parts = app::Parts {
             directory,
             ports: ports.clone(),
@@ -360,7 +361,7 @@ impl Parts {
             registry,
             driver: reins.clone(),
             proxy: proxy.clone(),
-            access,
+            spans,
             events,
             ending: ending.clone(),
             stop: std::sync::Mutex::new(Some(stop)),

@@ -214,6 +214,7 @@ async fn open(store: &Arc<dyn Store>, tasks: &Tasks) -> Pipes {
         clock: Arc::new(SystemClock::new()),
         tasks: tasks.clone(),
         limits: Limits::default(),
+        watch: None,
     };
     Pipes::open(options).await.unwrap()
 }

@@ -16,9 +16,11 @@ pub use error::{
     SendError, SetError,
 };
 pub use name::{BadName, QueueName, TopicName};
-pub use queue::message::{Attribute, AttributeValue, Delivery, Outgoing, Sent};
+pub use queue::message::{Attribute, AttributeValue, Delivery, Outgoing, Sent, context};
 pub use queue::receipt::Receipt;
 pub use queue::settings::{DeadLetter, DeadLettersFrom, Fifo, Settings};
 pub use shell::Queue;
-pub use shell::{Counts, Created, Declared, Limits, MoveId, MoveState, MoveTask, Options, Pipes, Receive};
+pub use shell::{
+    Counts, Created, Declared, Limits, MoveId, MoveState, MoveTask, Moved, Options, Pipes, Receive, Watch,
+};
 pub use spaces::SPACES;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use kit::BoxFuture;
+use kit::trace::{Context, Trace};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::{Caller, Denied, Gatekeeper, RequestView};
@@ -78,6 +79,8 @@ pub struct Arrived<'a> {
     pub gate: &'a dyn Gatekeeper,
     /// Its number.
     pub id: &'a RequestId,
+    /// Where it stands in a trace, if its headers say so.
+    pub came: Option<Context>,
     /// Cancelled when the server stops: whoever waits answers at once.
     pub stop: &'a CancellationToken,
 }
@@ -125,8 +128,12 @@ pub struct Told {
     pub error: Option<&'static str>,
     /// How many messages went in or out.
     pub messages: u32,
-    /// The trace that the messages belong to: that of the first one that has any.
-    pub trace: Option<String>,
+    /// The message, if it was one and its id is known.
+    pub message: Option<String>,
+    /// The span of the request, where its messages decide on that.
+    pub span: Option<Trace>,
+    /// Where its messages stand in traces, beside the parent of that span.
+    pub links: Vec<Context>,
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! here.
 //!
 //! Read in this order: [`server`] (from a connection to a face and back), [`face`] (what a face is), [`gate`] (who comes in),
-//! [`sqs`] (queues), [`sns`] (topics); [`names`] are URLs and ARNs; `form`, `encode`, `text`, `base64` and `digest` are how it is written.
+//! [`sqs`] (queues), [`sns`] (topics); [`names`] are URLs and ARNs; `form`, `encode`, `text`, `base64` and `digest` are how it is written,
+//! `trace` is where it stands in traces.
 
 pub mod face;
 pub mod gate;
@@ -18,6 +19,7 @@ mod digest;
 mod encode;
 mod form;
 mod text;
+mod trace;
 
 pub use encode::Protocol;
 pub use gate::{AllowAll, Caller, Denied, Gatekeeper, RequestView, Resource};

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use kit::trace::{Context, Trace};
+
 /// A request that was answered.
 #[derive(Clone, Debug)]
 pub struct Exchange<'a> {
@@ -19,8 +21,12 @@ pub struct Exchange<'a> {
     pub error: Option<&'a str>,
     /// How many messages went in or out.
     pub messages: u32,
-    /// The trace that they belong to, as the sender gave it.
-    pub trace: Option<&'a str>,
+    /// The message, if it was one and its id is known.
+    pub message: Option<&'a str>,
+    /// The span of this request.
+    pub trace: Trace,
+    /// Where its messages stand in traces, beside the parent of that span.
+    pub links: &'a [Context],
     /// When the request's head was there.
     pub began: Instant,
     /// Until its answer was made.

@@ -14,6 +14,8 @@ const BATCH: usize = 16 << 10;
 
 /// Under this name the requests from outside are in the log.
 const GATEWAY: &str = "gateway";
+/// Logs that are no service's.
+const NO_SERVICES: [&str; 3] = [GATEWAY, "mesh", "pipes"];
 
 /// Show what services say
 ///
@@ -110,7 +112,10 @@ pub(crate) fn run(args: LogsArgs, context: &Context) -> Result<u8, Failure> {
 /// still has its log.
 fn check_targets(status: &api::Status, targets: &[String]) -> Result<(), Failure> {
     let known = |name: &str| status.services.iter().any(|service| service.name == name);
-    match targets.iter().find(|name| *name != GATEWAY && !known(name) && !known(service_of(name))) {
+    match targets
+        .iter()
+        .find(|name| !NO_SERVICES.contains(&name.as_str()) && !known(name) && !known(service_of(name)))
+    {
         Some(name) => Err(CliError::NoSuchService { name: clean::text(name), nearest: None }.into()),
         None => Ok(()),
     }
@@ -119,8 +124,8 @@ fn check_targets(status: &api::Status, targets: &[String]) -> Result<(), Failure
 /// Makes room for the names that may come by, so that the first lines are aligned with the later ones.
 fn expect_names(printer: &mut LogPrinter, status: &api::Status, targets: &[String]) {
     let asked = |name: &str| targets.is_empty() || targets.iter().any(|target| target == name);
-    if asked(GATEWAY) {
-        printer.expect(GATEWAY);
+    for name in NO_SERVICES.into_iter().filter(|name| asked(name)) {
+        printer.expect(name);
     }
     for service in &status.services {
         for instance in service.instances.iter().filter(|one| asked(&service.name) || asked(&one.name)) {

@@ -11,5 +11,6 @@ mod load;
 mod queues;
 mod serving;
 mod tls;
+mod traces;
 mod upgrade;
 mod world;

@@ -9,7 +9,7 @@ use runtime::logs::{self, Reader, Stream, Which};
 use serde::Deserialize;
 
 use super::{Shared, lines};
-use crate::access::{GATEWAY, MESH};
+use crate::access;
 
 #[derive(Deserialize)]
 pub(crate) struct Wanted {
@@ -66,7 +66,7 @@ pub(crate) async fn logs(State(admin): Shared, Query(wanted): Query<Wanted>) -> 
 /// and its `prepare`) or an instance (`catalog-2`). Access logs are shown only when asked for.
 fn is_wanted(targets: &[String], name: &str) -> bool {
     if targets.is_empty() {
-        return name != GATEWAY && name != MESH;
+        return !access::ALL.contains(&name);
     }
     targets.iter().any(|target| {
         if name == target {

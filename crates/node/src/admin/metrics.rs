@@ -107,12 +107,15 @@ fn data_path(text: &mut Text, stats: &proxy::Stats) {
 }
 
 fn node(text: &mut Text, admin: &Admin) {
-    let dropped = admin.access.dropped();
+    let dropped = admin.spans.hops_dropped();
     let help = "Exchanges that came faster than they could be written down, by what was full.";
     let mut family = text.family("atoll_access_records_dropped", Type::Counter, help);
     for (reason, count) in [("records", dropped.full), ("text", dropped.text)] {
         family.sample(&[("full", reason)], count as f64);
     }
+    let dropped = admin.spans.operations_dropped();
+    let help = "Operations on queues and topics that came faster than they could be written down.";
+    text.family("atoll_operation_records_dropped", Type::Counter, help).sample(&[], dropped as f64);
     let usage = node_usage(admin);
     let memory = text.family("process_resident_memory_bytes", Type::Gauge, "Resident memory of the node.");
     memory.unit("bytes").sample(&[], usage.memory as f64);

@@ -31,9 +31,9 @@ use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::AccessLog;
 use crate::app::Applier;
 use crate::events::Events;
+use crate::spans::Spans;
 use problem::Refusal;
 
 /// A request body larger than this is refused, in bytes.
@@ -51,7 +51,7 @@ pub(crate) struct Admin {
     pub(crate) registry: Registry,
     pub(crate) driver: Arc<dyn Driver>,
     pub(crate) proxy: proxy::Handle,
-    pub(crate) access: Arc<AccessLog>,
+    pub(crate) spans: Spans,
     pub(crate) events: Arc<Events>,
     /// Cancelled when the node ends: streams end with it.
     pub(crate) ending: CancellationToken,

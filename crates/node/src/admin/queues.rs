@@ -8,6 +8,9 @@ use axum::extract::{Path, Query, State};
 use pipes::{Attribute, AttributeValue, Outgoing, Receive};
 use serde::Deserialize;
 
+use crate::broker::{About, SQS};
+use crate::spans::What;
+
 use super::{Admin, Answer, Shared, body, detached, problem};
 
 /// Messages that are shown at once.
@@ -56,6 +59,8 @@ pub(crate) async fn send(
     let api::SendMessage { body, attributes, group, dedup, delay_s } = self::body(wish)?;
     let (_, queue) = find(&admin, &name)?;
     let text = |(name, value)| Attribute { name, kind: "String".into(), value: AttributeValue::Text(value) };
+    let told = admin.applier.broker.told().clone();
+    let begun = told.begin(&[]);
     let outgoing = Outgoing {
         body: body.into(),
         attributes: attributes.into_iter().map(text).collect(),
@@ -63,12 +68,16 @@ pub(crate) async fn send(
         group,
         dedup,
         delay_seconds: delay_s,
+        trace: Some(begun.traceparent()),
         ..Outgoing::default()
     };
     detached(async move {
         let sent = queue.send(vec![outgoing]).await.map_err(|error| problem::pipe(&error))?;
         let sent = sent.into_iter().next().ok_or_else(problem::stopping)?;
         let sent = sent.map_err(|error| problem::not_sent(&error))?;
+        let destination = queue.name().as_str();
+        let about = About { system: SQS, destination, messages: vec![&sent.id] };
+        told.end(begun, What::Send, &about, None);
         Ok(Json(api::SentMessage { id: sent.id, duplicate: sent.duplicate }))
     })
     .await
@@ -92,6 +101,13 @@ pub(crate) async fn receive(
         messages = queue.receive(want) => messages.map_err(|error| problem::not_received(&error))?,
         () = admin.ending.cancelled() => return Err(problem::stopping()),
     };
+    if !messages.is_empty() {
+        let told = admin.applier.broker.told();
+        let contexts: Vec<_> = messages.iter().map(|message| message.message.context()).collect();
+        let ids = messages.iter().map(|message| &*message.id).collect();
+        let about = About { system: SQS, destination: queue.name().as_str(), messages: ids };
+        told.end(told.begin(&contexts), What::Receive, &about, None);
+    }
     if !keep {
         let receipts = messages.iter().map(|message| message.receipt).collect();
         let deleted =

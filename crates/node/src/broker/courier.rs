@@ -2,39 +2,61 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kit::BoxFuture;
+use kit::trace::Context;
 use pipes::topic::{Deliver, Push, PushKind, Undelivered};
+
+use super::told::{About, SNS, Told};
+use crate::spans::What;
 
 /// How much of an answer is read, so that its connection can be used again.
 const ANSWER_BYTES: usize = 16 * 1024;
 
 /// The client that carries notifications.
-pub(crate) struct Courier(Client<HttpConnector, Full<Bytes>>);
+pub(crate) struct Courier {
+    client: Client<HttpConnector, Full<Bytes>>,
+    told: Told,
+}
 
 impl Courier {
-    pub(crate) fn new() -> Self {
-        Self(Client::builder(TokioExecutor::new()).build_http())
+    pub(crate) fn new(told: Told) -> Self {
+        Self { client: Client::builder(TokioExecutor::new()).build_http(), told }
     }
 }
 
 impl Deliver for Courier {
     fn deliver(&self, push: Push) -> BoxFuture<'_, Result<(), Undelivered>> {
         Box::pin(async move {
-            let request = request(&push)?;
-            let answer = self
-                .0
-                .request(request)
-                .await
-                .map_err(|error| Undelivered::Again(kit::report::chain(&error)))?;
-            let status = answer.status();
-            let _ = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await; // only so that it is gone
-            judge(status)
+            let begun = self.told.begin(&[push.trace.as_deref().and_then(Context::parse)]);
+            let (outcome, error) = match request(&push, &begun.traceparent()) {
+                Ok(request) => self.bring(request).await,
+                Err(never) => (Err(never), Some("unspeakable".to_owned())),
+            };
+            let about =
+                About { system: SNS, destination: push.topic.as_str(), messages: vec![&push.message_id] };
+            self.told.end(begun, What::Deliver, &about, error.as_deref());
+            outcome
         })
+    }
+}
+
+impl Courier {
+    /// What became of it and, if it was not taken, the kind of error.
+    async fn bring(&self, request: Request<Full<Bytes>>) -> (Result<(), Undelivered>, Option<String>) {
+        let answer = match self.client.request(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                return (Err(Undelivered::Again(kit::report::chain(&error))), Some("unreached".into()));
+            }
+        };
+        let status = answer.status();
+        let _ = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await; // only so that it is gone
+        (judge(status), (!status.is_success()).then(|| status.as_str().to_owned()))
     }
 }
 
@@ -48,7 +70,7 @@ fn judge(status: StatusCode) -> Result<(), Undelivered> {
 }
 
 /// The request of one delivery, with the headers that SNS sends.
-fn request(push: &Push) -> Result<Request<Full<Bytes>>, Undelivered> {
+fn request(push: &Push, traceparent: &str) -> Result<Request<Full<Bytes>>, Undelivered> {
     let never = |why: &str| Undelivered::Never(why.to_owned());
     let uri: Uri = push.url.parse().map_err(|_| never("its address is none"))?;
     if uri.scheme_str() != Some("http") {
@@ -61,16 +83,13 @@ fn request(push: &Push) -> Result<Request<Full<Bytes>>, Undelivered> {
     let topic = super::environment::topic_arn(push.topic.as_str());
     let mut request = Request::post(uri)
         .header(USER_AGENT, "Amazon Simple Notification Service Agent")
+        .header("traceparent", traceparent)
         .header("x-amz-sns-message-type", kind)
         .header("x-amz-sns-message-id", &push.message_id)
         .header("x-amz-sns-subscription-arn", format!("{topic}:{}", push.subscription))
         .header("x-amz-sns-topic-arn", topic);
     if push.raw && push.kind == PushKind::Notification {
         request = request.header("x-amz-sns-rawdelivery", "true");
-    }
-    if let Some(trace) = push.trace.as_deref().and_then(|trace| HeaderValue::from_str(trace).ok()) {
-        let name = if trace.as_bytes().starts_with(b"Root=") { "x-amzn-trace-id" } else { "traceparent" };
-        request = request.header(name, trace);
     }
     let content_type = push.content_type.as_deref().unwrap_or("text/plain; charset=UTF-8");
     let request = request.header(CONTENT_TYPE, content_type);

@@ -9,8 +9,6 @@ use serde_json::{Map, Value};
 
 /// What kind of event a message of a queue is.
 const TYPE: &str = "atoll.queue.message";
-/// How a trace is handed on (W3C Trace Context).
-const TRACEPARENT: &str = "traceparent";
 
 /// Puts what is known of a message into headers.
 pub(crate) fn binary(queue: &str, message: &Delivery, headers: &mut HeaderMap) {
@@ -30,7 +28,7 @@ pub(crate) fn binary(queue: &str, message: &Delivery, headers: &mut HeaderMap) {
         put("ce-partitionkey", group.clone());
     }
     if let Some(trace) = traceparent(message) {
-        put(TRACEPARENT, trace.to_owned());
+        put("ce-traceparent", trace);
     }
 }
 
@@ -55,7 +53,7 @@ fn event(queue: &str, message: &Delivery) -> Value {
         put("partitionkey", group.clone().into());
     }
     if let Some(trace) = traceparent(message) {
-        put(TRACEPARENT, trace.into());
+        put("traceparent", trace.into());
     }
     let body = &message.message.body;
     match (serde_json::from_slice::<Value>(body), std::str::from_utf8(body)) {
@@ -76,11 +74,10 @@ fn source(queue: &str) -> String {
     format!("/queues/{queue}")
 }
 
-/// The trace of whoever sent it, unless it has another form.
-fn traceparent(message: &Delivery) -> Option<&str> {
-    let trace = message.message.trace.as_deref()?;
-    let form = |text: &str| text.len() == 55 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    form(trace).then_some(trace)
+/// Where it stands in a trace by whoever sent it (the extension for distributed tracing). The request that brings it is
+/// a span of its own, and says so in a header of its own.
+fn traceparent(message: &Delivery) -> Option<String> {
+    message.message.context()?.to_w3c()
 }
 
 #[cfg(test)]
@@ -117,7 +114,7 @@ mod tests {
             ("ce-source", "/queues/jobs"),
             ("ce-time", "1970-01-01T00:00:00.000000Z"),
             ("ce-atollreceives", "3"),
-            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("ce-traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ] {
             assert_eq!(headers[name], value, "{name}");
         }

@@ -3,7 +3,7 @@
 //!
 //! Read in this order: [`Broker`], `declare` with `settings` (what the file wants), `environment` (what services find), `gate`
 //! with `policies` (who may do what), `keys` (for who is outside), `push` and `envelope` (queues that are handed to a service),
-//! `courier` (topics to addresses), `secret`.
+//! `courier` (topics to addresses), `secret`, `told` (what becomes of it all, as spans).
 
 mod courier;
 mod declare;
@@ -15,6 +15,7 @@ mod policies;
 mod push;
 mod secret;
 mod settings;
+mod told;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -35,11 +36,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::edge::Tell;
 use crate::port_holder;
+use crate::spans::Spans;
 
 use gate::Gate;
+use told::Told;
 
 pub(crate) use environment::{REGION, endpoint, queue_url};
 pub(crate) use keys::{Keys, KeysError, ShownKey};
+pub(crate) use told::{About, SQS};
 
 /// What is kept in the store.
 pub(crate) static SPACES: &[Space] = &SPACES_OF_BOTH;
@@ -113,6 +117,7 @@ pub(crate) struct Broker {
     state_dir: PathBuf,
     tell: Tell,
     clock: SystemClock,
+    told: Told,
     door: OnceLock<Door>,
     running: Mutex<Option<Running>>,
     /// For those who only look, who must not wait for a store that is being opened; empty while nothing runs.
@@ -140,6 +145,7 @@ struct Running {
     topics: Topics,
     tasks: Tasks,
     server: wire::Server,
+    told: Told,
     listening: Option<Listening>,
     /// What hands queues to services, each with how to end it.
     pushed: BTreeMap<QueueName, Pushed>,
@@ -157,8 +163,9 @@ struct Listening {
 }
 
 impl Broker {
-    pub(crate) fn new(app: &str, state_dir: &Path, clock: SystemClock, tell: Tell) -> Self {
+    pub(crate) fn new(app: &str, state_dir: &Path, clock: SystemClock, tell: Tell, spans: Spans) -> Self {
         Self {
+            told: Told::new(spans, clock.clone()),
             app: app.to_owned(),
             state_dir: state_dir.to_owned(),
             tell,
@@ -191,6 +198,11 @@ impl Broker {
     /// The time, as queues count it.
     pub(crate) fn now(&self) -> kit::Timestamp {
         self.clock.now()
+    }
+
+    /// Who is to be told of what is done to messages.
+    pub(crate) fn told(&self) -> &Told {
+        &self.told
     }
 
     /// How the store is, while there is one.
@@ -286,6 +298,7 @@ impl Broker {
             clock: Arc::new(self.clock.clone()),
             tasks: tasks.clone(),
             limits: pipes::Limits::default(),
+            watch: Some(Arc::new(self.told.clone())),
         };
         let pipes = read(runtime.spawn(Pipes::open(options)).await)?;
         let options = TopicsOptions {
@@ -294,7 +307,7 @@ impl Broker {
             clock: Arc::new(self.clock.clone()),
             tasks: tasks.clone(),
             envelope: Arc::new(wire::sns::Envelopes::new(&environment::endpoint(address), None)),
-            deliver: Some(Arc::new(courier::Courier::new())),
+            deliver: Some(Arc::new(courier::Courier::new(self.told.clone()))),
             limits: TopicLimits::default(),
         };
         let topics = read(runtime.spawn(Topics::open(options)).await)?;
@@ -304,11 +317,12 @@ impl Broker {
                 Arc::new(wire::sns::Sns::new(topics.clone(), pipes.clone())),
             ],
             gate,
-            witness: Arc::new(wire::Unseen),
+            witness: Arc::new(self.told.clone()),
             limits: wire::Limits::default(),
         });
         let pushed = BTreeMap::new();
-        Ok(Running { runtime, engine, store, pipes, topics, tasks, server, listening: None, pushed })
+        let told = self.told.clone();
+        Ok(Running { runtime, engine, store, pipes, topics, tasks, server, told, listening: None, pushed })
     }
 
     /// Opens the store, which the node before this one may still be about to close.
@@ -400,7 +414,7 @@ impl Running {
                 same.stop.cancel();
             }
             let stop = CancellationToken::new();
-            let pusher = push::Pusher::new(queue, deliver.clone(), to);
+            let pusher = push::Pusher::new(queue, deliver.clone(), to, self.told.clone());
             for _ in 0..deliver.concurrency.max(1) {
                 let (pusher, stop) = (pusher.clone(), stop.clone());
                 self.tasks.spawn("broker.push", OnError::Log, move |stopping| async move {

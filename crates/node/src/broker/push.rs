@@ -20,6 +20,8 @@ use pipes::{AttributeValue, Delivery, Queue, Receive};
 use tokio_util::sync::CancellationToken;
 
 use super::envelope;
+use super::told::{About, Begun, SQS, Told};
+use crate::spans::What;
 
 /// How long one look into the queue waits for a message.
 const LOOK: Duration = Duration::from_secs(20);
@@ -31,6 +33,8 @@ const MARGIN: Duration = Duration::from_secs(2);
 const AGAIN: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(300) };
 /// How long to rest when the service cannot be reached or the store takes nothing.
 const REST: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(10) };
+/// How a trace is handed on (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The attribute of a message that says what its body is.
 const KIND: &str = "content-type";
 
@@ -42,6 +46,7 @@ pub(crate) struct Pusher {
     /// The address of the mesh that leads to the service.
     pub(crate) to: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
+    told: Told,
 }
 
 /// What became of a request.
@@ -55,9 +60,9 @@ enum Outcome {
 }
 
 impl Pusher {
-    pub(crate) fn new(queue: Queue, deliver: Deliver, to: SocketAddr) -> Self {
+    pub(crate) fn new(queue: Queue, deliver: Deliver, to: SocketAddr, told: Told) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { queue, deliver, to, client }
+        Self { queue, deliver, to, client, told }
     }
 
     /// One of as many as may be under way at once. Ends between two requests.
@@ -95,7 +100,15 @@ impl Pusher {
 
     /// Sends messages, and says of each in the queue what became of it. Whether the service was reached.
     async fn hand_over(&self, messages: &[Delivery]) -> bool {
-        let outcome = self.ask(messages).await;
+        let contexts: Vec<_> = messages.iter().map(|message| message.message.context()).collect();
+        let begun = self.told.begin(&contexts);
+        let (outcome, error) = self.ask(messages, &begun).await;
+        let about = About {
+            system: SQS,
+            destination: self.queue.name().as_str(),
+            messages: messages.iter().map(|message| &*message.id).collect(),
+        };
+        self.told.end(begun, What::Deliver, &about, error.as_deref());
         let (reached, told) = match outcome {
             Outcome::Done => {
                 let receipts = messages.iter().map(|message| message.receipt).collect();
@@ -120,8 +133,12 @@ impl Pusher {
         self.queue.change_visibility(messages.iter().map(hidden).collect()).await.map(|_| ())
     }
 
-    async fn ask(&self, messages: &[Delivery]) -> Outcome {
-        let Some(request) = self.request(messages) else { return Outcome::NotDone(None) };
+    /// What became of it and, if it was not done, the kind of error.
+    async fn ask(&self, messages: &[Delivery], begun: &Begun) -> (Outcome, Option<String>) {
+        let failed = |outcome, error: &str| (outcome, Some(error.to_owned()));
+        let Some(request) = self.request(messages, begun) else {
+            return failed(Outcome::NotDone(None), "unspeakable");
+        };
         let limit = self.deliver.timeout + MARGIN;
         let answered = tokio::time::timeout(limit, async {
             let answer = self.client.request(request).await?;
@@ -130,23 +147,26 @@ impl Pusher {
             Ok::<_, hyper_util::client::legacy::Error>(head)
         });
         match answered.await {
-            Ok(Ok(head)) if head.status.is_success() => Outcome::Done,
-            Ok(Ok(head)) if is_ours(&head.headers, head.status) => Outcome::Unreached,
-            Ok(Ok(head)) => Outcome::NotDone(retry_after(&head.headers)),
+            Ok(Ok(head)) if head.status.is_success() => (Outcome::Done, None),
+            Ok(Ok(head)) if is_ours(&head.headers, head.status) => {
+                failed(Outcome::Unreached, head.status.as_str())
+            }
+            Ok(Ok(head)) => failed(Outcome::NotDone(retry_after(&head.headers)), head.status.as_str()),
             Ok(Err(error)) => {
                 tracing::debug!(queue = %self.queue.name(), "cannot deliver: {error}");
-                Outcome::Unreached
+                failed(Outcome::Unreached, "unreached")
             }
-            Err(_) => Outcome::NotDone(None),
+            Err(_) => failed(Outcome::NotDone(None), "timeout"),
         }
     }
 
     /// One message as it is, with what is known of it in headers; several as a batch of events.
-    fn request(&self, messages: &[Delivery]) -> Option<Request<Full<Bytes>>> {
+    fn request(&self, messages: &[Delivery], begun: &Begun) -> Option<Request<Full<Bytes>>> {
         let mut request = Request::builder()
             .method(self.deliver.method.clone())
             .uri(format!("http://{}{}", self.to, self.deliver.path));
         let headers = request.headers_mut()?;
+        headers.insert(TRACEPARENT, HeaderValue::from_str(&begun.traceparent()).ok()?);
         let name = self.queue.name().as_str();
         let body = match messages {
             [message] if self.deliver.batch <= 1 => {

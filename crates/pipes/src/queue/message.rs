@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use kit::Timestamp;
+use kit::trace::Context;
 
 use super::receipt::Receipt;
 
@@ -47,6 +48,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Where it stands in a trace, if that is known.
+    pub fn context(&self) -> Option<Context> {
+        context(&self.attributes, self.trace.as_deref())
+    }
+
     /// What counts against the largest size of a message: body, and names, types and values of attributes.
     pub fn size(&self) -> usize {
         let attributes = self.attributes.iter().map(|attribute| {
@@ -58,6 +64,19 @@ impl Outgoing {
         });
         self.body.len() + attributes.sum::<usize>()
     }
+}
+
+/// The attribute in which instrumented clients hand their trace on.
+const TRACEPARENT: &str = "traceparent";
+
+/// Where a message with these attributes stands in a trace: what its sender wrote into the message comes first.
+pub fn context(attributes: &[Attribute], trace: Option<&str>) -> Option<Context> {
+    let written = attributes.iter().find(|attribute| attribute.name == TRACEPARENT);
+    let written = written.and_then(|attribute| match &attribute.value {
+        AttributeValue::Text(text) => Context::w3c(text.as_bytes()),
+        AttributeValue::Binary(_) => None,
+    });
+    written.or_else(|| Context::parse(trace?))
 }
 
 /// What a sender is told.
@@ -88,4 +107,21 @@ pub struct Delivery {
     pub first_received_at: Timestamp,
     /// How often it has been received, this time included.
     pub receives: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_sender_wrote_into_the_message_says_where_it_stands() {
+        let (own, other) = ("00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01", "Root=1-1-2");
+        let attribute = |value| Attribute { name: TRACEPARENT.into(), kind: "String".into(), value };
+        let text = |text: &str| vec![attribute(AttributeValue::Text(text.into()))];
+        let bytes = vec![attribute(AttributeValue::Binary(Bytes::from_static(own.as_bytes())))];
+        assert_eq!(context(&text(own), Some(other)), Context::parse(own));
+        assert_eq!(context(&text("x"), Some(own)), Context::parse(own));
+        assert_eq!(context(&bytes, None), None);
+        assert_eq!(context(&[], Some(other)), None);
+    }
 }

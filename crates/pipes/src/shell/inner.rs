@@ -11,7 +11,7 @@ use store::{Admission, Committing, Lease, Op, Pre, Store, Txn};
 use super::alarms::{Alarms, Work};
 use super::fresh::Budget;
 use super::moves::Moves;
-use super::options::Limits;
+use super::options::{Limits, Watch};
 use super::shard::{Shard, State};
 use crate::error::PipeError;
 use crate::name::QueueName;
@@ -34,6 +34,7 @@ pub(super) struct Inner {
     pub(super) fresh: Budget,
     pub(super) waiting: AtomicUsize,
     pub(super) moves: Moves,
+    pub(super) watch: Option<Arc<dyn Watch>>,
     registry: RwLock<Registry>,
     stopped: OnceLock<Arc<str>>,
 }
@@ -68,7 +69,7 @@ impl Registry {
 impl Inner {
     pub(super) fn new(
         (store, clock, tasks): (Arc<dyn Store>, Arc<dyn Clock>, Tasks),
-        limits: Limits,
+        (limits, watch): (Limits, Option<Arc<dyn Watch>>),
         lease: Lease,
         receipts: ReceiptKey,
         registry: Registry,
@@ -86,6 +87,7 @@ impl Inner {
             fresh: Budget::new(limits.fresh_bytes, limits.fresh_bytes_of_queue),
             waiting: AtomicUsize::new(0),
             moves,
+            watch,
             registry: RwLock::new(registry),
             stopped: OnceLock::new(),
         }

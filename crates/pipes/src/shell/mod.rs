@@ -24,6 +24,8 @@ mod transfer;
 mod upkeep;
 mod waiters;
 
-pub use options::{Counts, Created, Declared, Limits, MoveId, MoveState, MoveTask, Options, Receive};
+pub use options::{
+    Counts, Created, Declared, Limits, MoveId, MoveState, MoveTask, Moved, Options, Receive, Watch,
+};
 pub use pipes::Pipes;
 pub use queue::Queue;

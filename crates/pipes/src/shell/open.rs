@@ -30,7 +30,7 @@ const PAGE: usize = 4096;
 impl Pipes {
     /// Reads every queue back from the store, and begins to look after them.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { store, clock, tasks, limits } = options;
+        let Options { store, clock, tasks, limits, watch } = options;
         let lease = store.lease(LEASE, limits.lease).await?;
         let snapshot = store.snapshot()?;
         let secret = match snapshot.get(spaces::REGISTRY, keys::SECRET).await? {
@@ -51,7 +51,8 @@ impl Pipes {
         drop(snapshot);
         let shards: Vec<Arc<Shard>> = registry.by_name.values().cloned().collect();
         let receipts = ReceiptKey::new(&secret);
-        let inner = Arc::new(Inner::new((store, clock, tasks), limits, lease, receipts, registry, moves));
+        let inner =
+            Arc::new(Inner::new((store, clock, tasks), (limits, watch), lease, receipts, registry, moves));
         for shard in &shards {
             inner.settle(shard, &mut shard.look(), 0);
         }

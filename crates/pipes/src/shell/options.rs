@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::trace::Context;
 use kit::{Clock, Tasks, Timestamp};
 use store::Store;
 
@@ -20,6 +21,31 @@ pub struct Options {
     pub tasks: Tasks,
     /// What is bounded.
     pub limits: Limits,
+    /// Who is told of what happens to messages without anybody asking.
+    pub watch: Option<Arc<dyn Watch>>,
+}
+
+/// Is told of what happens to messages without anybody asking. It neither waits nor writes.
+pub trait Watch: Send + Sync + 'static {
+    /// A message has gone from one queue to another: as a dead letter, or back from there.
+    fn moved(&self, moved: &Moved<'_>);
+}
+
+/// A message that has gone from one queue to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Moved<'a> {
+    /// Where it was.
+    pub from: &'a QueueName,
+    /// Where it is now.
+    pub to: &'a QueueName,
+    /// What it was known by there: a UUID in text form.
+    pub id: &'a str,
+    /// Where it stands in a trace.
+    pub context: Option<Context>,
+    /// When the move began.
+    pub began: Timestamp,
+    /// Until it was on disk.
+    pub took: Duration,
 }
 
 /// What is bounded, by name.

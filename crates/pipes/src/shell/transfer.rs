@@ -7,7 +7,8 @@ use kit::Timestamp;
 use store::Op;
 
 use super::inner::Inner;
-use super::parcel::{AROUND, new_id, repack};
+use super::options::Moved;
+use super::parcel::{AROUND, new_id, repack, uuid};
 use super::pipes::Locked;
 use super::shard::Shard;
 use crate::error::PipeError;
@@ -73,6 +74,8 @@ pub(super) async fn transfer(
 ) -> Result<u64, PipeError> {
     let bytes: usize = moves.iter().map(|one| one.leaving.bytes).sum();
     let admission = inner.admit(bytes + 512)?;
+    let began = inner.now();
+    let mut told = Vec::new();
     let (commit, moved) = {
         let mut shards: Vec<&Arc<Shard>> = moves.iter().map(|one| &one.to).collect();
         shards.push(from);
@@ -85,6 +88,10 @@ pub(super) async fn transfer(
         let Some(mut ops) = also(moved) else { return Ok(0) };
         let mut wakes = BTreeMap::new();
         for one in leaving {
+            if inner.watch.is_some() {
+                let stored = &one.leaving.stored;
+                told.push((uuid(&stored.id), stored.message.context(), Arc::clone(&one.to)));
+            }
             let target = locked.state(&one.to);
             let parcel = parcel(one, from, target.core.settings().fifo.is_some(), now);
             let decision = target.core.take_over(&parcel, now);
@@ -99,6 +106,12 @@ pub(super) async fn transfer(
         (commit, moved)
     };
     inner.durable(commit).await?;
+    if let Some(watch) = &inner.watch {
+        let took = inner.now().since(began);
+        for (id, context, to) in told {
+            watch.moved(&Moved { from: &from.name, to: &to.name, id: &id, context, began, took });
+        }
+    }
     Ok(moved)
 }
 

@@ -117,6 +117,7 @@ async fn open(
         clock: Arc::clone(&gate.clock) as Arc<dyn Clock>,
         tasks: tasks.clone(),
         limits,
+        watch: None,
     };
     (store, tasks, Pipes::open(options).await.unwrap())
 }

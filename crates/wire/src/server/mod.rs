@@ -23,6 +23,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use kit::trace::Trace;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::face::{Arrived, Face, Hints, Refusal, Reply};
 use crate::gate::{Gatekeeper, RequestView};
 use crate::request_id::{RequestId, RequestIds};
+use crate::trace;
 use crate::witness::{Exchange, Witness};
 
 pub use counts::Counts;
@@ -228,6 +230,7 @@ impl Inner {
         };
         let hints = Hints::of(&view);
         let (face, taken) = self.face(&hints);
+        let came = trace::came(&parts.headers);
         let mut caller = None;
         let outcome = body.as_ref().map_err(Clone::clone).and_then(|_| {
             let admitted = self.options.gate.admit(&view).map_err(|denied| {
@@ -241,7 +244,7 @@ impl Inner {
             Ok(caller) => {
                 let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(local);
                 let gate = &*self.options.gate;
-                let arrived = Arrived { view, hints, host, caller, gate, id: &id, stop };
+                let arrived = Arrived { view, hints, host, caller, gate, id: &id, came, stop };
                 face.serve(arrived).await
             }
             Err(refusal) => face.refuse(&hints, &refusal, &id),
@@ -254,7 +257,9 @@ impl Inner {
             status: reply.status.as_u16(),
             error: reply.told.error,
             messages: reply.told.messages,
-            trace: reply.told.trace.as_deref(),
+            message: reply.told.message.as_deref(),
+            trace: reply.told.span.unwrap_or_else(|| Trace::after(came.as_ref())),
+            links: &reply.told.links,
             began,
             took: began.elapsed(),
         });

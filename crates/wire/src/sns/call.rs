@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::StatusCode;
-use pipes::topic::{Subscription, Topic, Topics};
+use pipes::topic::{Publication, Subscription, Topic, Topics};
 use pipes::{Pipes, QueueName, TopicName};
 
 use super::error::SnsError;
@@ -15,6 +15,7 @@ use super::xml::Xml;
 use crate::face::{Arrived, Reply, Told};
 use crate::form::Params;
 use crate::gate::Resource;
+use crate::trace::Span;
 
 /// One call of an action.
 pub(super) struct Call<'a> {
@@ -34,6 +35,8 @@ pub(super) struct Call<'a> {
 pub(super) struct Seen {
     resource: OnceLock<TopicName>,
     messages: AtomicU32,
+    message: OnceLock<String>,
+    span: OnceLock<Span>,
 }
 
 /// What an action answers.
@@ -121,15 +124,20 @@ impl Call<'_> {
         Ok(self.arrived.gate.may(&self.arrived.caller, "sqs:SendMessage", &resource)?)
     }
 
-    /// So many messages came in.
-    pub(super) fn saw_messages(&self, count: usize) {
-        self.seen.messages.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+    /// Messages are about to be published: each is told what trace it belongs to.
+    pub(super) fn trace_messages(&self, messages: &mut [Publication]) {
+        self.seen.messages.store(u32::try_from(messages.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
+        let contexts: Vec<_> =
+            messages.iter().map(|message| pipes::context(&message.attributes, None)).collect();
+        let span = self.seen.span.get_or_init(|| Span::of(self.arrived.came.as_ref(), &contexts));
+        for (message, own) in messages.iter_mut().zip(contexts) {
+            message.trace = span.for_message(own);
+        }
     }
 
-    /// The trace that the request says it belongs to.
-    pub(super) fn trace_header(&self) -> Option<&str> {
-        let header = |name: &str| self.arrived.view.headers.get(name).and_then(|value| value.to_str().ok());
-        header("x-amzn-trace-id").or_else(|| header("traceparent")).filter(|text| text.len() <= 512)
+    /// It was about this message, and no other.
+    pub(super) fn saw_message(&self, id: &str) {
+        let _ = self.seen.message.set(id.to_owned());
     }
 
     /// The reply to be sent.
@@ -142,7 +150,11 @@ impl Call<'_> {
         reply.told.resource =
             self.seen.resource.get().map(|name| name.as_str().to_owned()).unwrap_or_default();
         reply.told.messages = self.seen.messages.load(Ordering::Relaxed);
-        reply.told.trace = self.trace_header().map(str::to_owned);
+        reply.told.message = self.seen.message.get().cloned();
+        if let Some(Span { trace, links }) = self.seen.span.get() {
+            reply.told.span = Some(*trace);
+            reply.told.links.clone_from(links);
+        }
         reply
     }
 

@@ -41,12 +41,7 @@ impl Parts<'_> {
     }
 
     /// The message, if a topic of this kind takes it.
-    pub(super) fn into_domain(
-        self,
-        fifo: bool,
-        sender: &str,
-        trace: Option<&str>,
-    ) -> Result<Publication, SnsError> {
+    pub(super) fn into_domain(self, fifo: bool, sender: &str) -> Result<Publication, SnsError> {
         let size = self.size();
         let Self { message, subject, structure, group, dedup, attributes, place } = self;
         let message =
@@ -80,7 +75,7 @@ impl Parts<'_> {
             attributes,
             group,
             dedup,
-            trace: trace.map(str::to_owned),
+            trace: None,
             sender: sender.to_owned(),
         })
     }
@@ -224,7 +219,7 @@ mod tests {
     }
 
     fn published(parts: Parts<'_>) -> Result<Publication, String> {
-        parts.into_domain(false, "me", None).map_err(|error| error.message.into_owned())
+        parts.into_domain(false, "me").map_err(|error| error.message.into_owned())
     }
 
     #[test]
@@ -307,8 +302,7 @@ mod tests {
         assert!(published(parts).unwrap_err().contains("not valid for this topic type"));
         let parts = Parts { message: Some("x"), subject: Some("a\nb"), ..Parts::default() };
         assert_eq!(published(parts).unwrap_err(), "Invalid parameter: Subject");
-        let in_order =
-            Parts { message: Some("x"), ..Parts::default() }.into_domain(true, "", None).unwrap_err();
+        let in_order = Parts { message: Some("x"), ..Parts::default() }.into_domain(true, "").unwrap_err();
         assert!(in_order.message.contains("MessageGroupId parameter is required"));
     }
 }

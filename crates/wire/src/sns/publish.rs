@@ -29,11 +29,12 @@ pub(super) async fn publish(call: &Call<'_>) -> Result<Answer, SnsError> {
         place: None,
     };
     let fifo = topic.settings().fifo.is_some();
-    let message = parts.into_domain(fifo, &call.arrived.caller.name, call.trace_header())?;
-    let outcomes = call.topics.publish(topic.name(), vec![message]).await?;
+    let mut messages = vec![parts.into_domain(fifo, &call.arrived.caller.name)?];
+    call.trace_messages(&mut messages);
+    let outcomes = call.topics.publish(topic.name(), messages).await?;
     let busy = || SnsError::new(Code::Throttled, "Rate exceeded");
     let published = outcomes.into_iter().next().ok_or_else(busy)??;
-    call.saw_messages(1);
+    call.saw_message(&published.id.to_string());
     let mut xml = Xml::default();
     write(&mut xml, published);
     Ok(Answer::Result(xml))
@@ -71,7 +72,6 @@ pub(super) async fn publish_batch(call: &Call<'_>) -> Result<Answer, SnsError> {
     let entries = call.members("PublishBatchRequestEntries");
     check_batch(&entries)?;
     let fifo = topic.settings().fifo.is_some();
-    let trace = call.trace_header();
     let parts: Vec<Parts<'_>> =
         entries.iter().enumerate().map(|(index, entry)| batch_parts(index, entry)).collect();
     if parts.iter().map(Parts::size).sum::<usize>() > MOST_BYTES {
@@ -84,7 +84,7 @@ pub(super) async fn publish_batch(call: &Call<'_>) -> Result<Answer, SnsError> {
     for (entry, parts) in entries.iter().zip(parts) {
         let id = entry.get("Id").copied().unwrap_or_default();
         // As the service does it, one attribute that is none fails the whole batch.
-        match parts.into_domain(fifo, &call.arrived.caller.name, trace) {
+        match parts.into_domain(fifo, &call.arrived.caller.name) {
             Err(error) if matches!(error.code, Code::ParameterValueInvalid | Code::Validation) => {
                 return Err(error);
             }
@@ -95,7 +95,7 @@ pub(super) async fn publish_batch(call: &Call<'_>) -> Result<Answer, SnsError> {
             }
         }
     }
-    call.saw_messages(messages.len());
+    call.trace_messages(&mut messages);
     let outcomes = call.topics.publish(topic.name(), messages).await?;
     let mut published = Vec::with_capacity(outcomes.len());
     for (id, outcome) in ids.into_iter().zip(outcomes) {

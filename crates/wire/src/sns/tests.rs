@@ -73,7 +73,7 @@ proptest! {
             place: None,
         };
         let size = parts.size();
-        if let Ok(publication) = parts.into_domain(fifo, "me", None) {
+        if let Ok(publication) = parts.into_domain(fifo, "me") {
             prop_assert!(publication.body.len() <= size);
             prop_assert_eq!(publication.group.is_some(), group.is_some());
         }

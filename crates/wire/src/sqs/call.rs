@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::StatusCode;
-use pipes::{Pipes, Queue, QueueName};
+use kit::trace::Context;
+use pipes::{Outgoing, Pipes, Queue, QueueName};
 use serde::Deserialize;
 
 use super::error::{Code, SqsError};
@@ -14,6 +15,7 @@ use crate::face::{Arrived, Reply, Told};
 use crate::gate::Resource;
 use crate::names;
 use crate::text::Text;
+use crate::trace::Span;
 
 /// One call of an action.
 pub(super) struct Call<'a> {
@@ -34,16 +36,19 @@ pub(super) struct Call<'a> {
 pub(super) struct Seen {
     resource: OnceLock<QueueName>,
     messages: AtomicU32,
-    trace: OnceLock<String>,
+    message: OnceLock<String>,
+    span: OnceLock<Span>,
 }
 
 impl Seen {
-    /// So many messages went in or out, the first of them that has a trace with this one.
-    pub(super) fn messages<'t>(&self, count: usize, mut traces: impl Iterator<Item = &'t String>) {
+    /// So many messages went in or out.
+    pub(super) fn messages(&self, count: usize) {
         self.messages.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
-        if let Some(trace) = traces.next() {
-            let _ = self.trace.set(trace.clone());
-        }
+    }
+
+    /// It was about this message, and no other.
+    pub(super) fn message(&self, id: &str) {
+        let _ = self.message.set(id.to_owned());
     }
 }
 
@@ -101,10 +106,21 @@ impl<'a> Call<'a> {
         names::queue_url(self.arrived.host, name.as_str())
     }
 
-    /// The trace that the request says it belongs to, beside the attributes of its messages.
-    pub(super) fn trace_header(&self) -> Option<&'a str> {
-        let header = |name: &str| self.arrived.view.headers.get(name).and_then(|value| value.to_str().ok());
-        header("x-amzn-trace-id").or_else(|| header("traceparent")).filter(|text| text.len() <= 512)
+    /// The span of this call, which has to do with messages that stand there in traces. The first time counts.
+    pub(super) fn span(&self, messages: &[Option<Context>]) -> &Span {
+        self.seen.span.get_or_init(|| Span::of(self.arrived.came.as_ref(), messages))
+    }
+
+    /// Messages are about to be sent: what has no trace gets that of this call.
+    pub(super) fn trace_messages(&self, messages: &mut [Outgoing]) {
+        self.seen.messages(messages.len());
+        let contexts: Vec<_> = messages.iter().map(Outgoing::context).collect();
+        let span = self.span(&contexts);
+        for (message, own) in messages.iter_mut().zip(contexts) {
+            if message.trace.is_none() {
+                message.trace = span.for_message(own);
+            }
+        }
     }
 
     /// Begins an answer that has members.
@@ -138,7 +154,11 @@ impl<'a> Call<'a> {
         reply.told.resource =
             self.seen.resource.get().map(|name| name.as_str().to_owned()).unwrap_or_default();
         reply.told.messages = self.seen.messages.load(Ordering::Relaxed);
-        reply.told.trace = self.seen.trace.get().cloned();
+        reply.told.message = self.seen.message.get().cloned();
+        if let Some(Span { trace, links }) = self.seen.span.get() {
+            reply.told.span = Some(*trace);
+            reply.told.links.clone_from(links);
+        }
         reply
     }
 

@@ -21,7 +21,7 @@ pub(super) async fn delete_message(call: &Call<'_>) -> Result<Answer, SqsError> 
     let DeleteMessage { queue_url, receipt_handle } = call.decode()?;
     let queue = call.queue(queue_url.as_ref())?;
     let receipt = receipt(&queue, receipt_handle.as_ref())?;
-    call.seen.messages(1, std::iter::empty());
+    call.seen.messages(1);
     for outcome in queue.delete(vec![receipt]).await? {
         deleted(outcome, &queue)
             .map_err(|error| SqsError::receipt(&error, handle(receipt_handle.as_ref())))?;
@@ -72,7 +72,7 @@ pub(super) async fn delete_message_batch(call: &Call<'_>) -> Result<Answer, SqsE
             Err(error) => failures.push((id, SqsError::receipt(&error, handle))),
         }
     }
-    call.seen.messages(successes.len(), std::iter::empty());
+    call.seen.messages(successes.len());
     let mut out = call.answer(64 * (successes.len() + 1));
     batch::write(&mut out, "DeleteMessageBatchResultEntry", &successes, &failures, |_, ()| {});
     Ok(Answer::Members(out))

@@ -130,7 +130,8 @@ impl World {
         let sqs = runtime.block_on(async {
             let store = store::open(store::Options::memory(pipes::SPACES)).unwrap();
             let (clock, tasks) = (Arc::new(SystemClock::new()), Tasks::new());
-            let options = pipes::Options { store, clock, tasks, limits: pipes::Limits::default() };
+            let options =
+                pipes::Options { store, clock, tasks, limits: pipes::Limits::default(), watch: None };
             Sqs::new(Pipes::open(options).await.unwrap())
         });
         let stop = CancellationToken::new();
@@ -164,6 +165,7 @@ impl World {
             caller,
             gate: &gate,
             id,
+            came: None,
             stop,
         }))
     }

@@ -67,13 +67,8 @@ impl Parts<'_> {
         text(&self.body) + attributes.sum::<usize>()
     }
 
-    /// The message, if the queue with these settings takes it. `trace` is what it belongs to if it does not say so itself.
-    pub(super) fn into_domain(
-        self,
-        settings: &Settings,
-        sender: &str,
-        trace: Option<&str>,
-    ) -> Result<Checked, SqsError> {
+    /// The message, if the queue with these settings takes it.
+    pub(super) fn into_domain(self, settings: &Settings, sender: &str) -> Result<Checked, SqsError> {
         let Self { body, delay, attributes, system_attributes, dedup, group } = self;
         let body = body.filter(|body| !body.is_empty()).ok_or_else(|| SqsError::missing("MessageBody"))?;
         if !may_be_sent(&body) {
@@ -111,7 +106,7 @@ impl Parts<'_> {
                 attributes,
                 trace: match system {
                     Some(Attribute { value: AttributeValue::Text(header), .. }) => Some(header),
-                    _ => trace.map(str::to_owned),
+                    _ => None,
                 },
                 sender: sender.to_owned(),
                 group,

@@ -17,7 +17,7 @@ fn value<'a>(kind: &'a str, value: &'a str) -> Value<'a> {
 }
 
 fn check(parts: Parts<'_>, settings: &Settings) -> Result<Outgoing, SqsError> {
-    parts.into_domain(settings, "me", None).map(|checked| checked.outgoing)
+    parts.into_domain(settings, "me").map(|checked| checked.outgoing)
 }
 
 fn with_attribute(name: &str, kind: &str, content: &str) -> Result<Outgoing, SqsError> {

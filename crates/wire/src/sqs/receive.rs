@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kit::trace::Context;
 use pipes::{Attribute, Delivery, Queue, Receive};
 use serde::Deserialize;
 
@@ -138,8 +139,12 @@ pub(super) async fn receive_message(call: &Call<'_>) -> Result<Answer, SqsError>
             () = call.arrived.stop.cancelled() => Vec::new(),
         }
     };
-    call.seen
-        .messages(deliveries.len(), deliveries.iter().filter_map(|delivery| delivery.message.trace.as_ref()));
+    call.seen.messages(deliveries.len());
+    let contexts: Vec<_> = deliveries.iter().map(|delivery| delivery.message.context()).collect();
+    call.span(&contexts);
+    if let [only] = &deliveries[..] {
+        call.seen.message(&only.id);
+    }
     let bodies: usize = deliveries.iter().map(|delivery| delivery.message.body.len()).sum();
     let mut out = call.answer(bodies + bodies / 8 + 768 * deliveries.len());
     if !deliveries.is_empty() {
@@ -205,15 +210,7 @@ fn system_attribute(bit: usize, delivery: &Delivery) -> Option<String> {
 
 /// A trace in the form of this header: what came as `traceparent` is the same trace, written otherwise.
 fn trace_header(trace: &str) -> String {
-    let parts: Vec<&str> = trace.split('-').collect();
-    match parts[..] {
-        ["00", id, span, flags] if id.len() == 32 && span.len() == 16 && id.is_ascii() => {
-            let (time, rest) = id.split_at(8);
-            let sampled = flags.bytes().last().is_some_and(|digit| matches!(digit, b'1' | b'3'));
-            format!("Root=1-{time}-{rest};Parent={span};Sampled={}", u8::from(sampled))
-        }
-        _ => trace.to_owned(),
-    }
+    Context::w3c(trace.as_bytes()).map_or_else(|| trace.to_owned(), |context| context.to_xray())
 }
 
 #[cfg(test)]

@@ -55,10 +55,12 @@ impl<'a> SendMessage<'a> {
 pub(super) async fn send_message(call: &Call<'_>) -> Result<Answer, SqsError> {
     let (url, parts) = call.decode::<SendMessage<'_>>()?.into_parts();
     let queue = call.queue(url.as_ref())?;
-    let checked = parts.into_domain(&queue.settings(), &call.arrived.caller.name, call.trace_header())?;
+    let checked = parts.into_domain(&queue.settings(), &call.arrived.caller.name)?;
     let Checked { outgoing, body, attributes, system_attributes } = checked;
-    call.seen.messages(1, outgoing.trace.iter());
-    let sent = queue.send(vec![outgoing]).await?.pop().ok_or_else(unanswered)??;
+    let mut outgoing = vec![outgoing];
+    call.trace_messages(&mut outgoing);
+    let sent = queue.send(outgoing).await?.pop().ok_or_else(unanswered)??;
+    call.seen.message(&sent.id);
     let mut out = call.answer(256);
     write(&mut out, &Digests { body, attributes, system_attributes }, &sent);
     Ok(Answer::Members(out))
@@ -142,7 +144,7 @@ pub(super) async fn send_message_batch(call: &Call<'_>) -> Result<Answer, SqsErr
     let mut sending = Vec::with_capacity(ids.len());
     let mut outgoing = Vec::with_capacity(ids.len());
     for (id, parts) in ids.into_iter().zip(parts) {
-        match parts.into_domain(&settings, &call.arrived.caller.name, call.trace_header()) {
+        match parts.into_domain(&settings, &call.arrived.caller.name) {
             Ok(Checked { outgoing: message, body, attributes, system_attributes }) => {
                 sending.push((id, Digests { body, attributes, system_attributes }));
                 outgoing.push(message);
@@ -150,7 +152,7 @@ pub(super) async fn send_message_batch(call: &Call<'_>) -> Result<Answer, SqsErr
             Err(error) => failures.push((id, error)),
         }
     }
-    call.seen.messages(outgoing.len(), outgoing.iter().filter_map(|message| message.trace.as_ref()));
+    call.trace_messages(&mut outgoing);
     let sent = if outgoing.is_empty() { Vec::new() } else { queue.send(outgoing).await? };
     let mut successes = Vec::with_capacity(sending.len());
     for ((id, digests), sent) in sending.into_iter().zip(sent) {

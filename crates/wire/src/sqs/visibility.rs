@@ -26,7 +26,7 @@ pub(super) async fn change_message_visibility(call: &Call<'_>) -> Result<Answer,
     let queue = call.queue(queue_url.as_ref())?;
     let seconds = seconds(visibility_timeout.ok_or_else(|| SqsError::missing("VisibilityTimeout"))?)?;
     let receipt = receipt(&queue, receipt_handle.as_ref())?;
-    call.seen.messages(1, std::iter::empty());
+    call.seen.messages(1);
     for outcome in queue.change_visibility(vec![(receipt, seconds)]).await? {
         outcome.map_err(|error| SqsError::receipt(&error, handle(receipt_handle.as_ref())))?;
     }
@@ -82,7 +82,7 @@ pub(super) async fn change_message_visibility_batch(call: &Call<'_>) -> Result<A
             Err(error) => failures.push((id, SqsError::receipt(&error, handle))),
         }
     }
-    call.seen.messages(successes.len(), std::iter::empty());
+    call.seen.messages(successes.len());
     let mut out = call.answer(64 * (successes.len() + 1));
     batch::write(&mut out, "ChangeMessageVisibilityBatchResultEntry", &successes, &failures, |_, ()| {});
     Ok(Answer::Members(out))

@@ -51,6 +51,7 @@ impl World {
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),
             limits: pipes::Limits::default(),
+            watch: None,
         });
         let pipes = pipes.await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -116,12 +116,9 @@ async fn a_message_goes_through_a_queue() {
     assert_eq!(wrong.0, "ReceiptHandleIsInvalid");
 
     let lines = world.seen.lines();
+    assert!(lines.contains(&"tester sqs:SendMessage jobs 200 - 1".to_owned()), "{lines:?}");
     assert!(
-        lines.contains(&"tester sqs:SendMessage jobs 200 - 1 Root=1-5759e988-bd862e3f".to_owned()),
-        "{lines:?}"
-    );
-    assert!(
-        lines.contains(&"tester sqs:DeleteMessage jobs 404 ReceiptHandleIsInvalid 0 -".to_owned()),
+        lines.contains(&"tester sqs:DeleteMessage jobs 404 ReceiptHandleIsInvalid 0".to_owned()),
         "{lines:?}"
     );
     world.end().await;

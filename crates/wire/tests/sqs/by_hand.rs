@@ -174,20 +174,69 @@ async fn who_is_not_let_in_is_told_so_in_the_services_words() {
     world.end().await;
 }
 
+const TRACE: &str = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01";
+const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=00000000000000aa;Sampled=1";
+const RECEIVE: &str =
+    r#"{"QueueUrl":"jobs","MessageSystemAttributeNames":["AWSTraceHeader"],"MessageAttributeNames":["All"]}"#;
+
 #[tokio::test]
-async fn a_trace_of_the_request_travels_with_the_message() {
+async fn a_message_belongs_to_the_trace_of_the_request_that_sent_it_and_its_receive_follows_its_send() {
     let world = World::start().await;
     world.json("CreateQueue", r#"{"QueueName":"jobs"}"#).await;
-    let trace = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01";
-    let headers = [("x-amz-target", "AmazonSQS.SendMessage"), ("traceparent", trace)];
+    let headers = [("x-amz-target", "AmazonSQS.SendMessage"), ("traceparent", TRACE)];
     let sent = world.post("/", &headers, r#"{"QueueUrl":"jobs","MessageBody":"x"}"#).await;
     assert!(!sent.contains("MD5OfMessageSystemAttributes"), "{sent}"); // it sent none
-    let got = world
-        .json("ReceiveMessage", r#"{"QueueUrl":"jobs","MessageSystemAttributeNames":["AWSTraceHeader"]}"#)
-        .await;
-    let told = r#""Attributes":{"AWSTraceHeader":"Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"}"#;
-    assert!(got.contains(told), "{got}");
-    let lines = world.seen.lines();
-    assert!(lines.contains(&format!("tester sqs:ReceiveMessage jobs 200 - 1 {trace}")), "{lines:?}");
+    let got = world.json("ReceiveMessage", RECEIVE).await;
+    let spans = world.seen.spans();
+    let [_, (send, _), (receive, links)] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!(send.id.to_string(), TRACE[3..35]);
+    assert_eq!(send.parent.unwrap().to_string(), TRACE[36..52]);
+    assert_eq!((receive.id, receive.parent, links.len()), (send.id, Some(send.span), 0));
+    let told = format!(r#"{{"AWSTraceHeader":"{}"}}"#, send.context().to_xray());
+    assert!(got.contains(&told), "{got}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_a_sender_wrote_into_a_message_stays_and_says_where_it_stands() {
+    let world = World::start().await;
+    world.json("CreateQueue", r#"{"QueueName":"jobs"}"#).await;
+    let header = format!(
+        r#""MessageSystemAttributes":{{"AWSTraceHeader":{{"DataType":"String","StringValue":"{XRAY}"}}}}"#
+    );
+    let attribute =
+        format!(r#""MessageAttributes":{{"traceparent":{{"DataType":"String","StringValue":"{TRACE}"}}}}"#);
+    for (written, parent, told) in [
+        (&header, "00000000000000aa", XRAY.to_owned()),
+        (&attribute, &TRACE[36..52], XRAY.replace("00000000000000aa", &TRACE[36..52])),
+    ] {
+        let send = format!(r#"{{"QueueUrl":"jobs","MessageBody":"x",{written}}}"#);
+        world.json("SendMessage", &send).await;
+        let got = world.json("ReceiveMessage", RECEIVE).await;
+        let spans = world.seen.spans();
+        let [.., (send, _), (receive, _)] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!(send.id.to_string(), TRACE[3..35]);
+        assert_eq!(send.parent.unwrap().to_string(), parent);
+        assert_eq!((receive.id, receive.parent), (send.id, send.parent), "both follow who made it");
+        assert!(got.contains(&format!(r#""AWSTraceHeader":"{told}""#)), "{got}");
+        assert_eq!(got.contains(TRACE), written == &attribute, "{got}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_receive_of_several_messages_is_linked_with_each_and_follows_none() {
+    let world = World::start().await;
+    world.json("CreateQueue", r#"{"QueueName":"jobs"}"#).await;
+    for _ in 0..2 {
+        world.json("SendMessage", r#"{"QueueUrl":"jobs","MessageBody":"x"}"#).await;
+    }
+    world.json("ReceiveMessage", r#"{"QueueUrl":"jobs","MaxNumberOfMessages":10}"#).await;
+    let spans = world.seen.spans();
+    let [_, (first, _), (second, _), (receive, links)] = &spans[..] else { panic!("{spans:?}") };
+    assert_ne!(first.id, second.id, "whoever says nothing begins a trace");
+    assert!(receive.parent.is_none() && receive.id != first.id && receive.id != second.id);
+    assert_eq!(links.len(), 2);
+    assert!(links.contains(&first.context()) && links.contains(&second.context()), "{links:?}");
     world.end().await;
 }

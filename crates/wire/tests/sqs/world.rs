@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use aws_credential_types::Credentials;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Region};
+use kit::trace::{Context, Trace};
 use kit::{OnError, SystemClock, Tasks};
 use pipes::Pipes;
 use tokio_util::sync::CancellationToken;
@@ -24,26 +25,31 @@ pub(crate) struct World {
     tasks: Tasks,
 }
 
-/// What the witness was told: face, action, queue, status, error, messages, trace.
+/// What the witness was told: face, action, queue, status, error, messages; and the spans of it.
 #[derive(Default)]
-pub(crate) struct Seen(Mutex<Vec<String>>);
+pub(crate) struct Seen {
+    lines: Mutex<Vec<String>>,
+    spans: Mutex<Vec<(Trace, Vec<Context>)>>,
+}
 
 impl Witness for Seen {
     fn saw(&self, exchange: &Exchange<'_>) {
-        let Exchange { face, action, resource, caller, status, error, messages, trace, began: _, took: _ } =
-            exchange;
-        let line = format!(
-            "{caller} {face}:{action} {resource} {status} {} {messages} {}",
-            error.unwrap_or("-"),
-            trace.unwrap_or("-")
-        );
-        self.0.lock().unwrap().push(line);
+        let Exchange { face, action, resource, caller, status, error, messages, .. } = exchange;
+        let line =
+            format!("{caller} {face}:{action} {resource} {status} {} {messages}", error.unwrap_or("-"));
+        self.lines.lock().unwrap().push(line);
+        self.spans.lock().unwrap().push((exchange.trace, exchange.links.to_vec()));
     }
 }
 
 impl Seen {
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Each span, and what it is linked with.
+    pub(crate) fn spans(&self) -> Vec<(Trace, Vec<Context>)> {
+        self.spans.lock().unwrap().clone()
     }
 }
 
@@ -57,7 +63,8 @@ impl World {
         let store = store::open(store::Options::memory(pipes::SPACES)).unwrap();
         let clock = Arc::new(SystemClock::new());
         let limits_of_pipes = pipes::Limits::default();
-        let pipes = pipes::Options { store, clock, tasks: tasks.clone(), limits: limits_of_pipes };
+        let pipes =
+            pipes::Options { store, clock, tasks: tasks.clone(), limits: limits_of_pipes, watch: None };
         let pipes = Pipes::open(pipes).await.unwrap();
         let seen = Arc::new(Seen::default());
         let witness: Arc<dyn Witness> = seen.clone();

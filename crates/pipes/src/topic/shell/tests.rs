@@ -76,6 +76,7 @@ impl World {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             tasks: tasks.clone(),
             limits: Limits::default(),
+            watch: None,
         });
         let pipes = pipes.await.unwrap();
         let topics = Topics::open(TopicsOptions {

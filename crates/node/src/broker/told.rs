@@ -1,0 +1,147 @@
+//! What is done to messages, as spans of the node ([`crate::spans`]).
+
+use std::time::Duration;
+
+use kit::trace::{Context, Trace};
+use kit::{Clock, SystemClock, Timestamp};
+use pipes::Moved;
+
+use crate::spans::{Operation, Spans, What};
+
+/// `messaging.system` of queues.
+pub(crate) const SQS: &str = "aws_sqs";
+/// `messaging.system` of topics.
+pub(crate) const SNS: &str = "aws_sns";
+
+/// Tells the node of operations.
+#[derive(Clone)]
+pub(crate) struct Told {
+    spans: Spans,
+    clock: SystemClock,
+}
+
+/// An operation that has begun.
+pub(crate) struct Begun {
+    pub(crate) trace: Trace,
+    pub(crate) links: Vec<Context>,
+    began: Timestamp,
+}
+
+impl Begun {
+    /// What the next one is told.
+    pub(crate) fn traceparent(&self) -> String {
+        String::from_utf8_lossy(&self.trace.text()).into_owned()
+    }
+}
+
+/// What an operation was about.
+pub(crate) struct About<'a> {
+    pub(crate) system: &'static str,
+    pub(crate) destination: &'a str,
+    /// The ids of its messages.
+    pub(crate) messages: Vec<&'a str>,
+}
+
+impl Told {
+    pub(crate) fn new(spans: Spans, clock: SystemClock) -> Self {
+        Self { spans, clock }
+    }
+
+    /// The node itself begins to do something to messages that stand there in traces. It follows an only one, and is
+    /// linked with several.
+    pub(crate) fn begin(&self, messages: &[Option<Context>]) -> Begun {
+        let only = match messages {
+            [only] => only.as_ref(),
+            _ => None,
+        };
+        let linked = |context: &Context| context.span.is_some() && messages.len() > 1;
+        let links = messages.iter().flatten().copied().filter(linked).collect();
+        Begun { trace: Trace::after(only), links, began: self.clock.now() }
+    }
+
+    /// It has ended.
+    pub(crate) fn end(&self, begun: Begun, what: What, about: &About<'_>, error: Option<&str>) {
+        let Begun { trace, links, began } = begun;
+        let About { system, destination, messages } = about;
+        self.spans.operation(Operation {
+            trace,
+            links,
+            system,
+            what,
+            destination: (*destination).into(),
+            service: None,
+            message: only(messages).map(Into::into),
+            messages: u32::try_from(messages.len()).unwrap_or(u32::MAX),
+            began,
+            took: self.clock.now().since(began),
+            error: error.map(Into::into),
+        });
+    }
+}
+
+fn only<'a>(messages: &[&'a str]) -> Option<&'a str> {
+    match messages {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
+impl wire::Witness for Told {
+    fn saw(&self, exchange: &wire::Exchange<'_>) {
+        let Some(what) = what(exchange.action) else { return };
+        // Whoever asked and got nothing has received nothing: a worker that waits is no news.
+        if what == What::Receive && exchange.messages == 0 && exchange.error.is_none() {
+            return;
+        }
+        self.spans.operation(Operation {
+            trace: exchange.trace,
+            links: exchange.links.to_vec(),
+            system: if exchange.face == "sns" { SNS } else { SQS },
+            what,
+            destination: exchange.resource.into(),
+            service: Some(exchange.caller.into()).filter(|caller: &Box<str>| !caller.is_empty()),
+            message: exchange.message.map(Into::into),
+            messages: exchange.messages,
+            began: Timestamp::from_micros(
+                self.clock.now().as_micros().saturating_sub(micros(exchange.began.elapsed())),
+            ),
+            took: exchange.took,
+            error: exchange.error.map(Into::into),
+        });
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Which actions have to do with messages; the others are about queues and topics themselves.
+fn what(action: &str) -> Option<What> {
+    Some(match action {
+        "SendMessage" | "SendMessageBatch" => What::Send,
+        "Publish" | "PublishBatch" => What::Publish,
+        "ReceiveMessage" => What::Receive,
+        "DeleteMessage" | "DeleteMessageBatch" => What::Delete,
+        "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => What::Postpone,
+        _ => return None,
+    })
+}
+
+impl pipes::Watch for Told {
+    fn moved(&self, moved: &Moved<'_>) {
+        let Moved { from, to, id, context, began, took } = moved;
+        self.spans.operation(Operation {
+            trace: Trace::after(context.as_ref()),
+            links: Vec::new(),
+            system: SQS,
+            what: What::Redrive { to: to.as_str().into() },
+            destination: from.as_str().into(),
+            service: None,
+            message: Some((*id).into()),
+            messages: 1,
+            began: *began,
+            took: *took,
+            error: None,
+        });
+    }
+}
