@@ -99,7 +99,7 @@ impl wire::Witness for Told {
             system: if exchange.face == "sns" { SNS } else { SQS },
             what,
             destination: exchange.resource.into(),
-            service: Some(exchange.caller.into()).filter(|caller: &Box<str>| !caller.is_empty()),
+            service: (!exchange.caller.is_empty()).then(|| exchange.caller.into()),
             message: exchange.message.map(Into::into),
             messages: exchange.messages,
             began: Timestamp::from_micros(

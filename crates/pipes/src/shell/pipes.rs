@@ -130,6 +130,17 @@ impl Pipes {
         &self,
         parts: Vec<(QueueName, Vec<Outgoing>)>,
     ) -> Result<Vec<Vec<Result<Sent, SendError>>>, PipeError> {
+        self.send_all_with(parts, 0, |_| Vec::new()).await
+    }
+
+    /// The same with whatever else belongs into the transaction, of at most so many bytes. `also` is told of each message
+    /// whether it is taken; it is not asked where nothing is.
+    pub(crate) async fn send_all_with(
+        &self,
+        parts: Vec<(QueueName, Vec<Outgoing>)>,
+        also_bytes: usize,
+        also: impl FnOnce(&[Vec<bool>]) -> Vec<Op> + Send,
+    ) -> Result<Vec<Vec<Result<Sent, SendError>>>, PipeError> {
         let now = self.inner.now();
         let mut packed = Vec::with_capacity(parts.len());
         for (name, messages) in parts {
@@ -137,7 +148,7 @@ impl Pipes {
             let settings = shard.settings();
             packed.push((shard, settings.fifo.is_some(), Packed::new(messages, &settings, now)));
         }
-        let bytes: usize = packed.iter().map(|(_, _, part)| part.bytes).sum();
+        let bytes: usize = also_bytes + packed.iter().map(|(_, _, part)| part.bytes).sum::<usize>();
         let parcels: usize = packed.iter().map(|(_, _, part)| part.parcels.len() + 1).sum();
         if bytes > Txn::MOST_BYTES || parcels * 4 > Txn::MOST_PARTS {
             return Ok(packed
@@ -161,6 +172,9 @@ impl Pipes {
                 ops.extend(decision.ops);
                 taken.push(decision.reply);
             }
+            let told: Vec<_> =
+                packed.iter().zip(&taken).map(|((_, _, part), taken)| part.ok(taken)).collect();
+            ops.extend(also(&told));
             let commit = self.inner.submit(admission, ops);
             locked.settle(&self.inner, &wakes, now);
             commit

@@ -261,6 +261,13 @@ impl Packed {
         packed
     }
 
+    /// Whether each is taken, in the order in which the messages came.
+    pub(super) fn ok(&self, taken: &[Result<Taker, Refusal>]) -> Vec<bool> {
+        let mut taken = taken.iter();
+        let ok = |refused: &Option<SendError>| refused.is_none() && taken.next().is_some_and(Result::is_ok);
+        self.refused.iter().map(ok).collect()
+    }
+
     /// The answers, in the order in which the messages came.
     pub(super) fn told(self, taken: Vec<Result<Taker, Refusal>>, fifo: bool) -> Vec<Result<Sent, SendError>> {
         let mut taken = taken.into_iter();

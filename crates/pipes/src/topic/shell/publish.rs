@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use store::Txn;
+use store::{Op, Txn};
 use tokio::sync::{MutexGuard, watch};
 
 use super::{Inner, PublishError, Topic, TopicError, Topics};
@@ -106,7 +106,8 @@ impl Inner {
             dedup: None,
         };
         let stamped: Vec<_> = messages.iter().enumerate().map(stamp).collect();
-        let failed = self.fan_out(topic, &stamped).await?;
+        let mut nothing = Remember { done: true, ..Remember::default() };
+        let failed = self.fan_out(topic, &stamped, &mut nothing).await?;
         let outcome = |stamped: &Stamped<'_>| {
             let published = Published { id: stamped.id, sequence: None, duplicate: false };
             if failed.contains(&stamped.index) { Err(PublishError::Busy) } else { Ok(published) }
@@ -162,7 +163,8 @@ impl Inner {
         Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(PublishError::Busy))).collect())
     }
 
-    /// Publishes what was not published before, then remembers it.
+    /// Publishes what was not published before and remembers it, in one transaction unless the copies take several: then
+    /// the last of them remembers.
     async fn publish_new(
         &self,
         topic: &Topic,
@@ -185,27 +187,29 @@ impl Inner {
                 dedup: Some(one.identity.clone()),
             })
             .collect();
-        // Room for what is remembered is taken first: once the copies are out, it must not be refused.
         let now = self.clock.now();
-        let mut txn =
-            Txn::new().put(SEQUENCE, topic.id.to_be_bytes(), (first + count).to_be_bytes().to_vec());
+        let next = (first + count).to_be_bytes().to_vec();
+        let mut remember = Remember {
+            always: vec![Op::Put(SEQUENCE, topic.id.to_be_bytes().to_vec(), next.into())],
+            ..Remember::default()
+        };
         let mut firsts = Vec::with_capacity(new.len());
         for (stamped, (_, one)) in stamped.iter().zip(&new) {
             let first = First { id: stamped.id, sequence: stamped.sequence.unwrap_or_default(), at: now };
-            txn = txn.put(DEDUP, dedup::disk_key(now, &one.key), first.encode());
+            let put = Op::Put(DEDUP, dedup::disk_key(now, &one.key), first.encode().into());
+            remember.of_messages.push((one.index, put));
             firsts.push(first);
         }
-        let admission = self.store.admit(txn.bytes())?;
-        let failed = self.fan_out(topic, &stamped).await?;
-        let failed_keys: Vec<_> = new
-            .iter()
-            .filter(|(_, one)| failed.contains(&one.index))
-            .map(|(_, one)| dedup::disk_key(now, &one.key))
-            .collect();
-        txn.ops.retain(
-            |op| !matches!(op, store::Op::Put(space, key, _) if *space == DEDUP && failed_keys.contains(key)),
-        );
-        self.store.commit(admission, txn).await.map_err(|error| TopicError::from_commit(&error))?;
+        // Room for what is remembered, should it need a transaction of its own, is taken first: once the copies are out,
+        // it must not be refused.
+        let all = Txn { ops: remember.ops(&BTreeSet::new()), ..Txn::new() };
+        remember.bytes = all.bytes();
+        let admission = self.store.admit(remember.bytes)?;
+        let failed = self.fan_out(topic, &stamped, &mut remember).await?;
+        if !remember.done {
+            let rest = Txn { ops: remember.ops(&failed), ..Txn::new() };
+            self.store.commit(admission, rest).await.map_err(|error| TopicError::from_commit(&error))?;
+        }
         let mut outcomes = Vec::with_capacity(new.len());
         for (first, (under_way, one)) in firsts.into_iter().zip(new) {
             if failed.contains(&one.index) {
@@ -221,7 +225,12 @@ impl Inner {
 
     /// Puts a copy for everybody who wants it where it belongs. Answers with the messages that somebody could not take
     /// right now.
-    async fn fan_out(&self, topic: &Topic, messages: &[Stamped<'_>]) -> Result<BTreeSet<usize>, TopicError> {
+    async fn fan_out(
+        &self,
+        topic: &Topic,
+        messages: &[Stamped<'_>],
+        remember: &mut Remember,
+    ) -> Result<BTreeSet<usize>, TopicError> {
         let now = self.clock.now();
         let (mut parcels, impossible) =
             plan(&topic.name, &topic.settings, &topic.subscriptions, messages, &*self.envelope, now);
@@ -229,21 +238,41 @@ impl Inner {
             impossible.into_iter().filter_map(|parcel| diverted(parcel, "it has too many attributes")),
         );
         let mut failed = BTreeSet::new();
-        for chunk in chunks(parcels) {
-            self.send(chunk, &mut failed).await?;
+        let mut chunks = chunks(parcels).into_iter().peekable();
+        while let Some(chunk) = chunks.next() {
+            let mut not_yet = Remember { done: true, ..Remember::default() };
+            let remember = if chunks.peek().is_none() { &mut *remember } else { &mut not_yet };
+            self.send(chunk, &mut failed, remember).await?;
         }
         Ok(failed)
     }
 
     /// One transaction over all queues of these parcels; one more where a queue is gone, or refuses.
-    async fn send(&self, mut parcels: Vec<Parcel>, failed: &mut BTreeSet<usize>) -> Result<(), TopicError> {
+    async fn send(
+        &self,
+        mut parcels: Vec<Parcel>,
+        failed: &mut BTreeSet<usize>,
+        remember: &mut Remember,
+    ) -> Result<(), TopicError> {
         while !parcels.is_empty() {
             let parts = by_queue(parcels);
             let outgoing =
                 |parcels: &Vec<Parcel>| parcels.iter().map(|parcel| parcel.outgoing.clone()).collect();
             let request: Vec<(_, Vec<Outgoing>)> =
                 parts.iter().map(|(queue, parcels)| (queue.clone(), outgoing(parcels))).collect();
-            parcels = match self.pipes.send_all(request).await {
+            let bytes = remember.bytes;
+            let ops = remember.ops(failed);
+            let done = &mut remember.done;
+            let ops = (!*done).then_some(ops);
+            let also = |taken: &[Vec<bool>]| match ops {
+                // What is refused still has a way to go.
+                Some(ops) if taken.iter().flatten().all(|taken| *taken) => {
+                    *done = true;
+                    ops
+                }
+                _ => Vec::new(),
+            };
+            parcels = match self.pipes.send_all_with(request, bytes, also).await {
                 Err(PipeError::NoSuchQueue(gone)) => parts
                     .into_iter()
                     .flat_map(|(queue, parcels)| {
@@ -258,6 +287,25 @@ impl Inner {
             };
         }
         Ok(())
+    }
+}
+
+/// What is remembered of messages, in the transaction that brings the last copies of them.
+#[derive(Default)]
+struct Remember {
+    always: Vec<Op>,
+    /// By the place of the message.
+    of_messages: Vec<(usize, Op)>,
+    bytes: usize,
+    /// It is in a transaction.
+    done: bool,
+}
+
+impl Remember {
+    /// Without messages that somebody could not take: they are as if they had never been published.
+    fn ops(&self, failed: &BTreeSet<usize>) -> Vec<Op> {
+        let kept = self.of_messages.iter().filter(|(index, _)| !failed.contains(index));
+        self.always.iter().chain(kept.map(|(_, op)| op)).cloned().collect()
     }
 }
 

@@ -17,6 +17,9 @@ use crate::topic::{
 };
 use crate::{Fifo, QueueName, Settings};
 
+#[path = "crash_tests.rs"]
+mod crash;
+
 /// Says topic, number and body; a question is its token.
 struct Plain;
 
@@ -68,7 +71,16 @@ impl World {
         let spaces: Vec<Space> = crate::SPACES.iter().chain(crate::topic::SPACES).copied().collect();
         let mut options = store::Options::memory(Box::leak(spaces.into_boxed_slice()));
         options.disk = disk.clone();
-        let store = store::open(options).unwrap();
+        // Whoever was killed lets go of the disk when the last of its threads has ended.
+        let store = soon(async {
+            loop {
+                match store::open(options.clone()) {
+                    Ok(store) => return store,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
+        })
+        .await;
         let tasks = Tasks::new();
         let (sender, pushes) = mpsc::channel(16);
         let pipes = Pipes::open(Options {
