@@ -12,7 +12,7 @@ use manifest::spec::ServiceName;
 use crate::body::Body;
 use crate::engine::Upgrade;
 use crate::failure::{Failure, Kind};
-use crate::fields::Fields;
+use crate::fields::{Fields, Known};
 use crate::filter::Verdict;
 use crate::head::{Head, RequestId};
 use crate::record::Recorder;
@@ -54,7 +54,7 @@ pub struct Exchange {
 /// elsewhere.
 #[derive(Clone)]
 pub(crate) struct Asked {
-    pub(crate) head: Head,
+    pub(crate) head: Box<Head>,
     pub(crate) peer: SocketAddr,
     pub(crate) entrance: Arc<Entrance>,
     pub(crate) request_id: RequestId,
@@ -142,6 +142,11 @@ impl Exchange {
     /// Every value of a header.
     pub fn header_values<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.asked.head.fields.get_all(name)
+    }
+
+    /// Every value of `Authorization`: asked for on every request of a route with a check.
+    pub fn authorization(&self) -> impl Iterator<Item = &[u8]> {
+        self.asked.head.fields.all_known(Known::Authorization)
     }
 
     /// Sets a header of the request, in place of all its values.

@@ -44,10 +44,10 @@ pub(crate) fn tell(failure: &Failure, answer: &mut Answer) {
 /// before it ("Trailers-Only"). One that comes in the trailers of an answer is seen by the client alone: by then the answer
 /// is on its way.
 pub(crate) fn amounts_to(status: StatusCode, fields: &Fields) -> StatusCode {
-    if status != StatusCode::OK {
+    if status != StatusCode::OK || !head::is_grpc(fields) {
         return status;
     }
-    let Some(code) = fields.get(&STATUS).filter(|_| head::is_grpc(fields)) else { return status };
+    let Some(code) = fields.get(&STATUS) else { return status };
     match code {
         b"2" | b"13" | b"15" => StatusCode::INTERNAL_SERVER_ERROR, // UNKNOWN, INTERNAL, DATA_LOSS
         b"4" => StatusCode::GATEWAY_TIMEOUT,                       // DEADLINE_EXCEEDED

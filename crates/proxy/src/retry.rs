@@ -80,7 +80,7 @@ impl Call<'_> {
                 None => target.guarded.admit(now)?,
                 probe => probe,
             };
-            let tried = self.hedged(pass, avoid.as_ref()).await;
+            let tried = self.hedged(pass, avoid.as_ref(), now).await;
             let again = match &tried.outcome {
                 Ok((reply, _)) => tries.after_answer(reply.amounts_to(), upload.is_whole(), &rule.retry),
                 Err(failure) => tries.after_failure(failure, upload.is_whole()),
@@ -127,15 +127,15 @@ impl Call<'_> {
     }
 
     /// One try, and a second one beside it if it is slow and the rule says so. The first good answer wins.
-    async fn hedged(&self, pass: Option<Pass>, avoid: Option<&InstanceId>) -> Tried {
-        let Some(hedge) = self.rule.hedge else { return self.once(pass, avoid).await };
+    async fn hedged(&self, pass: Option<Pass>, avoid: Option<&InstanceId>, now: Moment) -> Tried {
+        let Some(hedge) = self.rule.hedge else { return self.once(pass, avoid, now).await };
         let is_probe = pass.as_ref().is_some_and(Pass::is_probe);
         let read = [Method::GET, Method::HEAD].contains(self.exchange.method()) && self.upload.is_empty();
         if !read || is_probe || self.target.upstream.load().ready.len() < 2 {
-            return self.once(pass, avoid).await;
+            return self.once(pass, avoid, now).await;
         }
         let began = Instant::now();
-        let mut first = Box::pin(self.once(pass, avoid));
+        let mut first = Box::pin(self.once(pass, avoid, now));
         if let Ok(tried) = tokio::time::timeout(hedge.after, first.as_mut()).await {
             return tried;
         }
@@ -149,7 +149,7 @@ impl Call<'_> {
         }
         self.exchange.record.hedged();
         let slow = self.exchange.record.endpoint();
-        let mut second = Box::pin(self.once(pass, slow.as_deref().map(Endpoint::id)));
+        let mut second = Box::pin(self.once(pass, slow.as_deref().map(Endpoint::id), now));
         let tried = tokio::select! {
             tried = first.as_mut() => return if tried.is_good() { tried } else { second.await },
             tried = second.as_mut() => tried,
@@ -165,22 +165,21 @@ impl Call<'_> {
     }
 
     /// One try on one instance, and what is learned from it.
-    async fn once(&self, pass: Option<Pass>, avoid: Option<&InstanceId>) -> Tried {
+    async fn once(&self, pass: Option<Pass>, avoid: Option<&InstanceId>, now: Moment) -> Tried {
         let Self { thread, exchange, upload, target, rule, deadline, .. } = self;
         let mut began = Instant::now();
-        let lease =
-            match balance::at_once(thread, target, &exchange.asked, avoid, Moment::of(began.into_std())) {
-                Some(lease) => lease,
-                None => {
-                    let picking = balance::pick(thread, target, &exchange.asked, avoid);
-                    let picked = tokio::time::timeout_at(deadline.at(), picking).await;
-                    began = Instant::now();
-                    match picked.unwrap_or_else(|_| Err(self.too_late(Phase::Instance, None))) {
-                        Ok(lease) => lease,
-                        Err(failure) => return Tried { endpoint: None, ended: began, outcome: Err(failure) },
-                    }
+        let lease = match balance::at_once(thread, target, &exchange.asked, avoid, now) {
+            Some(lease) => lease,
+            None => {
+                let picking = balance::pick(thread, target, &exchange.asked, avoid);
+                let picked = tokio::time::timeout_at(deadline.at(), picking).await;
+                began = Instant::now();
+                match picked.unwrap_or_else(|_| Err(self.too_late(Phase::Instance, None))) {
+                    Ok(lease) => lease,
+                    Err(failure) => return Tried { endpoint: None, ended: began, outcome: Err(failure) },
                 }
-            };
+            }
+        };
         let endpoint = Arc::clone(lease.endpoint());
         exchange.record.attempt(&endpoint);
         let phase = Cell::new(Phase::Answer);
@@ -191,10 +190,11 @@ impl Call<'_> {
         let outcome = in_time(thread, pin!(attempt), per_try, deadline, upload).await;
         let outcome = outcome.unwrap_or_else(|| Err(self.too_late(phase.get(), per_try)));
         let ended = Instant::now();
+        let waited = ended.saturating_duration_since(began);
+        exchange.record.upstream(waited);
         // The service's time begins when it has all of the request.
-        let whole = upload.sent_last().map_or(began, |last| last.max(began));
-        exchange.record.upstream(ended.saturating_duration_since(began));
-        let took = ended.saturating_duration_since(whole);
+        let took =
+            upload.sent_last().map_or(waited, |last| ended.saturating_duration_since(last).min(waited));
         let now = Moment::of(ended.into_std());
         if ended >= deadline.at() && deadline.is_hurried() && exchange.caller().is_none() && is_late(&outcome)
         {

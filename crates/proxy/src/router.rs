@@ -212,8 +212,9 @@ impl Node {
     /// left. It goes no deeper than the patterns do and sees no node twice.
     fn walk(&self, path: Option<&str>, choose: &mut impl FnMut(&[usize]) -> Option<usize>) -> Option<usize> {
         let Some(path) = path else { return choose(&self.here) };
-        let (segment, left) = match path.split_once('/') {
-            Some((segment, left)) => (segment, Some(left)),
+        let slash = path.bytes().position(|byte| byte == b'/'); // segments are short: no search machinery
+        let (segment, left) = match slash.and_then(|at| path.split_at_checked(at)) {
+            Some((segment, left)) => (segment, left.get(1..)),
             None => (path, None),
         };
         if let Some(found) = self.literal.get(segment).and_then(|node| node.walk(left, choose)) {
@@ -232,6 +233,10 @@ impl Node {
 /// `/admin` (RFC 3986 §6.2.2.2). `None`: the path has a `.` or `..` segment, which the service might
 /// resolve to a path that another route guards.
 pub(crate) fn normal_path(path: &str) -> Option<std::borrow::Cow<'_, str>> {
+    let is_special = |byte: u8| byte == b'%' || byte == b'.';
+    if !path.bytes().fold(false, |any, byte| any | is_special(byte)) {
+        return Some(path.into()); // as most are
+    }
     let normal = if path.contains('%') { decoded(path).into() } else { std::borrow::Cow::Borrowed(path) };
     (!is_dotted(&normal)).then_some(normal)
 }

@@ -15,7 +15,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::HeaderName;
-use http::header::AUTHORIZATION;
 use kit::clock::Timestamp;
 use manifest::spec::Jwt;
 use proxy::filter::Verdict;
@@ -42,7 +41,7 @@ impl Filter for Bearer {
     fn request(&self, exchange: &mut Exchange) -> Verdict {
         let client = exchange.peer().ip();
         let outcome = {
-            let mut values = exchange.header_values(&AUTHORIZATION);
+            let mut values = exchange.authorization();
             match (values.next(), values.next()) {
                 (Some(_), Some(_)) => Err(Refusal::Several),
                 (value, _) => match value.and_then(token_of) {

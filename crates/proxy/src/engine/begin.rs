@@ -17,7 +17,7 @@ use crate::trace::Trace;
 pub(super) fn begin(
     thread: &Rc<Thread>,
     connection: Rc<Connection>,
-    head: Head,
+    head: Box<Head>,
     body: Body,
     upgrade: Option<Upgrade>,
 ) -> Exchange {
@@ -25,7 +25,7 @@ pub(super) fn begin(
     let request_id = RequestId::of(&head.fields);
     let entrance = Arc::clone(connection.entrance());
     let peer = connection.peer();
-    let record = Box::new(Recorder::new(thread, connection, &head, request_id, trace));
+    let record = Box::new(Recorder::new(thread, connection, &head, request_id.clone(), trace));
     let asked = Asked { head, peer, entrance, request_id, trace, subject: None };
     let now = record.started();
     Exchange { asked, body, upgrade, record, now, cut: None }

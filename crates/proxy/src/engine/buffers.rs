@@ -17,7 +17,8 @@ const HEAD_MAX: usize = 16 * 1024;
 thread_local! {
     static INPUTS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
     static HEADS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-    static REQUESTS: RefCell<Vec<Head>> = const { RefCell::new(Vec::new()) };
+    #[allow(clippy::vec_box)] // a head stays in its box from one exchange to the next
+    static REQUESTS: RefCell<Vec<Box<Head>>> = const { RefCell::new(Vec::new()) };
     static FIELDS: RefCell<Vec<Fields>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -78,12 +79,12 @@ pub(crate) fn give_fields(mut fields: Fields) {
 }
 
 /// An empty head of a request, for streams of HTTP/2. Connections of HTTP/1.1 use their worker's again.
-pub(crate) fn request() -> Head {
+pub(crate) fn request() -> Box<Head> {
     REQUESTS.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
 /// Gives it back.
-pub(crate) fn give_request(mut head: Head) {
+pub(crate) fn give_request(mut head: Box<Head>) {
     if head.capacity() > HEAD_MAX {
         return;
     }

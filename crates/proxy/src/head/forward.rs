@@ -8,7 +8,7 @@ use http::Method;
 use super::{Framing, options, wants_upgrade};
 use crate::exchange::Asked;
 use crate::failure::{Failure, Kind};
-use crate::fields::{Fields, Known};
+use crate::fields::{Fields, Known, KnownSet};
 use crate::limits::Limits;
 
 /// How `Via` names this proxy.
@@ -131,6 +131,9 @@ impl Number {
 /// Takes what belongs to the connection off an answer's head. The body's framing is the engine's business:
 /// it has read `Transfer-Encoding` and `Content-Length` by now.
 pub(crate) fn from_upstream(fields: &mut Fields, switching: bool) {
+    if !fields.may_have(HOP_BY_HOP) {
+        return; // without `Connection` nothing is listed, without a coding nothing is framed
+    }
     let upgrade = fields.known(Known::Upgrade).filter(|_| switching).map(<[u8]>::to_vec);
     let coded = fields.has(Known::TransferEncoding);
     let listed: Vec<Vec<u8>> = options(fields).map(|option| option.as_bytes().to_vec()).collect();
@@ -150,18 +153,19 @@ pub(crate) fn from_upstream(fields: &mut Fields, switching: bool) {
 /// RFC 9110 §7.6.1: fields that mean this connection only. `Proxy-Authorization` speaks to us, not to the
 /// service.
 pub(crate) fn is_hop_by_hop(known: Known) -> bool {
-    matches!(
-        known,
-        Known::Connection
-            | Known::KeepAlive
-            | Known::ProxyConnection
-            | Known::Te
-            | Known::TransferEncoding
-            | Known::Upgrade
-            | Known::ProxyAuthorization
-            | Known::ProxyAuthenticate
-    )
+    HOP_BY_HOP.has(known)
 }
+
+const HOP_BY_HOP: KnownSet = KnownSet::of(&[
+    Known::Connection,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::Te,
+    Known::TransferEncoding,
+    Known::Upgrade,
+    Known::ProxyAuthorization,
+    Known::ProxyAuthenticate,
+]);
 
 /// Whether `Connection` lists a field.
 fn is_listed(name: &[u8], known: Known, fields: &Fields) -> bool {

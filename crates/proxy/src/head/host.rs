@@ -11,12 +11,12 @@ pub(super) fn host_of(authority: &str) -> Option<&str> {
             authority.split_at(end + 2)
         }
         None => {
-            let end = authority.bytes().position(|byte| byte == b':').unwrap_or(authority.len());
-            let (host, rest) = authority.split_at(end);
-            if host.is_empty() || !host.bytes().all(is_of_a_name) {
+            let end = authority.bytes().position(|byte| !is_of_a_name(byte)).unwrap_or(authority.len());
+            let (host, rest) = authority.split_at_checked(end)?;
+            if host.is_empty() {
                 return None;
             }
-            (host, rest)
+            (host, rest) // which is a port, or nothing
         }
     };
     match rest.strip_prefix(':') {

@@ -135,11 +135,18 @@ pub(crate) enum Framing {
 }
 
 /// An `X-Request-Id`: short and plain.
-#[derive(Clone, Copy)]
-pub(crate) struct RequestId {
-    text: [u8; REQUEST_ID_MAX],
-    len: u8,
+#[derive(Clone)]
+pub(crate) struct RequestId(IdText);
+
+/// It moves with its exchange: what is longer than most lies elsewhere.
+#[derive(Clone)]
+enum IdText {
+    Short([u8; ID_SHORT], u8),
+    Long(Box<[u8]>),
 }
+
+/// A UUID as text has 36 characters.
+const ID_SHORT: usize = 38;
 
 impl RequestId {
     /// The id that came along, if it is short and plain; else one of 128 random bits.
@@ -149,18 +156,18 @@ impl RequestId {
             byte.is_ascii_alphanumeric() || mark
         };
         let sane = |value: &&[u8]| (1..=REQUEST_ID_MAX).contains(&value.len()) && value.iter().all(plain);
-        let mut text = [0; REQUEST_ID_MAX];
-        let len = match fields.known(Known::RequestId).filter(sane) {
-            Some(kept) => {
+        let mut text = [0; ID_SHORT];
+        Self(match fields.known(Known::RequestId).filter(sane) {
+            Some(kept) if kept.len() <= ID_SHORT => {
                 text[..kept.len()].copy_from_slice(kept);
-                kept.len()
+                IdText::Short(text, kept.len() as u8)
             }
+            Some(kept) => IdText::Long(kept.into()),
             None => {
                 crate::trace::hex_into(&crate::trace::draw::<16>(), &mut text[..32]);
-                32
+                IdText::Short(text, 32)
             }
-        };
-        Self { text, len: len as u8 } // at most 128
+        })
     }
 
     /// As text.
@@ -170,7 +177,10 @@ impl RequestId {
 
     /// The same for whoever wants bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.text[..usize::from(self.len)]
+        match &self.0 {
+            IdText::Short(text, length) => text.get(..usize::from(*length)).unwrap_or_default(),
+            IdText::Long(text) => text,
+        }
     }
 }
 

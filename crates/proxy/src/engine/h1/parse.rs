@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use httparse::Header;
+use memchr::memchr;
 
 use super::Fault;
 use crate::fields::Fields;
@@ -54,7 +55,7 @@ impl Scan {
     /// Looks on in `bytes`, which begin with those that it was given before.
     pub(crate) fn look(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Option<Whole>, Fault> {
         self.begins_well(bytes)?;
-        while let Some(offset) = bytes.get(self.at..).and_then(line_feed) {
+        while let Some(offset) = bytes.get(self.at..).and_then(|rest| memchr(b'\n', rest)) {
             let at = self.at + offset;
             if at == self.line || bytes[at - 1] != b'\r' {
                 return Err(Fault::BareLineFeed);
@@ -104,21 +105,6 @@ impl Scan {
         }
         Err(if self.lines == 0 { Fault::TargetTooLong } else { Fault::TooLong })
     }
-}
-
-/// Where the first line feed is: eight bytes at a time, for every byte of every head is looked at here.
-fn line_feed(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    let mut words = bytes.chunks_exact(8);
-    for (at, word) in words.by_ref().enumerate() {
-        let differs = u64::from_le_bytes(word.try_into().unwrap_or_default()) ^ (ONES * u64::from(b'\n'));
-        let found = differs.wrapping_sub(ONES) & !differs & (ONES << 7); // the high bit of each byte that is zero
-        if found != 0 {
-            return Some(at * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let rest = words.remainder();
-    rest.iter().position(|byte| *byte == b'\n').map(|at| bytes.len() - rest.len() + at)
 }
 
 /// RFC 9110 §5.6.2.

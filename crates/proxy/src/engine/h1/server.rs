@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{StatusCode, Version, header};
+use http::{StatusCode, Version};
 use tokio::time::Sleep;
 
 use super::Fault;
@@ -26,6 +26,7 @@ use crate::engine::begin::begin;
 use crate::engine::{Flow, RequestStream, Upgrade, buffers};
 use crate::exchange::{self, Answer, Exchange};
 use crate::failure::Failure;
+use crate::fields::Known;
 use crate::head::{self, Head};
 use crate::outgoing::Outgoing;
 use crate::thread::Thread;
@@ -194,24 +195,29 @@ impl Worker {
 }
 
 async fn work(desk: Rc<Desk>) {
-    let mut head = Head::default();
+    let mut spare = None;
     loop {
         let job = poll_fn(|_| desk.job.take().map_or(Poll::Pending, Poll::Ready)).await;
-        let after = carry(&job, &mut head).await;
+        let after = carry(&job, &mut spare).await;
         desk.after.set(Some(after));
     }
 }
 
-/// Carries exchanges, one after the other, as long as there are any.
-async fn carry(job: &Job, head: &mut Head) -> After {
+/// Carries exchanges, one after the other, as long as there are any. Their heads are in the memory of `spare`, in
+/// turn.
+async fn carry(job: &Job, spare: &mut Option<Box<Head>>) -> After {
     let Job { thread, connection, wire } = job;
     loop {
         let limits = thread.limits_now();
         let bounds =
             Bounds { bytes: limits.header_bytes + HEAD_SLACK, lines: limits.headers, empty_before: 1 };
-        let framing = match poll_fn(|cx| wire.poll_head(cx, &bounds, head)).await {
+        let mut head = spare.take().unwrap_or_default();
+        let framing = match poll_fn(|cx| wire.poll_head(cx, &bounds, &mut head)).await {
             Arrived::Request(framing) => framing,
-            Arrived::Idle => return After::Idle,
+            Arrived::Idle => {
+                *spare = Some(head);
+                return After::Idle;
+            }
             Arrived::End => return After::Ended(closed(wire)),
             Arrived::Http2 => {
                 let ended = wire.take().map(|(stream, ahead)| Ended::Http2(stream, ahead));
@@ -224,11 +230,11 @@ async fn carry(job: &Job, head: &mut Head) -> After {
                 return After::Ended(Ended::Closed);
             }
         };
-        match exchange(job, std::mem::take(head), framing, limits.body_bytes).await {
+        match exchange(job, head, framing, limits.body_bytes).await {
             Next::Request(mut used) => {
                 if used.capacity() <= HEAD_KEPT {
                     used.clear();
-                    *head = used;
+                    *spare = Some(used);
                 }
                 connection.waits_for_head(wire.ahead());
             }
@@ -245,7 +251,7 @@ async fn carry(job: &Job, head: &mut Head) -> After {
 /// What comes after an exchange.
 enum Next {
     /// Another; in the memory of this head.
-    Request(Head),
+    Request(Box<Head>),
     Close,
     /// The end, of which the client is told while it may still be sending.
     Linger,
@@ -253,7 +259,7 @@ enum Next {
 }
 
 /// One exchange, from its head to the last byte of its answer.
-async fn exchange(job: &Job, mut head: Head, framing: Framing, body_max: u64) -> Next {
+async fn exchange(job: &Job, mut head: Box<Head>, framing: Framing, body_max: u64) -> Next {
     let Job { thread, connection, wire } = job;
     head.secure = connection.session().is_some();
     connection.head_came(head.version);
@@ -282,7 +288,7 @@ async fn exchange(job: &Job, mut head: Head, framing: Framing, body_max: u64) ->
     }
     let whole = is_read(wire, &mut exchange, &answer).await;
     let says_close =
-        answer.header(&header::CONNECTION).is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+        answer.fields.known(Known::Connection).is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
     let keeps = keeps && whole && !says_close && !wire.closing.get() && !thread.is_leaving();
     let Exchange { asked, record, .. } = exchange;
     let Answer { status, fields, body, .. } = answer;
@@ -332,7 +338,7 @@ async fn is_read(wire: &Wire, exchange: &mut Exchange, answer: &Answer) -> bool 
     // Who waits for `100 Continue` would be told so by reading.
     let near =
         size.is_some_and(|size| size <= SKIM_BYTES as u64) && !head::expects_continue(&exchange.asked.head);
-    if !near || answer.header(&header::CONNECTION).is_some() {
+    if !near || answer.fields.known(Known::Connection).is_some() {
         return false;
     }
     let mut rest = upload.map_or_else(|| exchange.take_body(), |upload| upload.rest());

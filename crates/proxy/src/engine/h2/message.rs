@@ -46,7 +46,7 @@ pub(super) fn give_map(mut map: HeaderMap) {
 }
 
 /// The head of a request as it came.
-pub(super) fn head_of(parts: http::request::Parts, secure: bool) -> Head {
+pub(super) fn head_of(parts: http::request::Parts, secure: bool) -> Box<Head> {
     let mut head = buffers::request();
     head.set_target(parts.uri.path_and_query().map_or("", PathAndQuery::as_str));
     head.authority.push_str(parts.uri.authority().map_or("", Authority::as_str));

@@ -144,11 +144,6 @@ fn an_answer_is_read_with_and_without_a_reason() {
 }
 
 proptest! {
-    #[test]
-    fn a_line_feed_is_found_where_it_is(bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\x0b'), Just(b'\x8a'), any::<u8>()], 0..40)) {
-        prop_assert_eq!(line_feed(&bytes), bytes.iter().position(|byte| *byte == b'\n'));
-    }
-
     /// Where it is cut changes nothing, and no byte is looked at twice.
     #[test]
     fn bytes_that_trickle_say_the_same_as_all_at_once(text in "[GET/ HTTP1.\r\n:a\\x00é]{0,60}", whole: bool) {
