@@ -28,6 +28,7 @@ use crate::telemetry::{
     DecideError, ErrorDetail, ErrorGroup, ErrorQuery, Graph, Latency, LatencyQuery, LogQuery, LogRecord,
     Metric, MetricQuery, Range, Series, TelemetryStats, Trace, TraceQuery, TraceSummary,
 };
+use crate::topic::{PublishMessage, PublishedMessage, Topic, TopicDetail};
 use crate::types::{
     AppFile, Apply, Done, Event, LogLine, Node, Plan, Problem, Restart, Route, Scale, Status, Stop, Usage,
 };
@@ -106,6 +107,10 @@ impl Explain for ClientError {
             }
         }
     }
+}
+
+fn topic_path(name: &str, rest: &str) -> String {
+    named("/v1/topics/", name) + rest
 }
 
 fn queue_path(name: &str, rest: &str) -> String {
@@ -273,6 +278,25 @@ impl Client {
     /// Deletes every message of a queue.
     pub async fn purge(&self, name: &str) -> Result<QueueDetail, ClientError> {
         self.send(Method::POST, &queue_path(name, "/purge"), &()).await
+    }
+
+    /// Every topic.
+    pub async fn topics(&self) -> Result<Vec<Topic>, ClientError> {
+        self.get("/v1/topics").await
+    }
+
+    /// One topic.
+    pub async fn topic(&self, name: &str) -> Result<TopicDetail, ClientError> {
+        self.get(&topic_path(name, "")).await
+    }
+
+    /// Publishes a message.
+    pub async fn publish(
+        &self,
+        name: &str,
+        message: &PublishMessage,
+    ) -> Result<PublishedMessage, ClientError> {
+        self.send(Method::POST, &topic_path(name, "/messages"), message).await
     }
 
     /// Every access key for the outside.

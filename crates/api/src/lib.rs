@@ -26,6 +26,9 @@
 //! | `POST /v1/queues/NAME/receive` | [`ReceiveMessages`] | list of [`Message`] |
 //! | `POST /v1/queues/NAME/purge` | | [`QueueDetail`] |
 //! | `POST /v1/queues/NAME/move` | [`MoveMessages`] | [`QueueDetail`] |
+//! | `GET /v1/topics` | | list of [`Topic`] |
+//! | `GET /v1/topics/NAME` | | [`TopicDetail`] |
+//! | `POST /v1/topics/NAME/messages` | [`PublishMessage`] | [`PublishedMessage`] |
 //! | `GET /v1/keys` | | list of [`Key`] |
 //! | `POST /v1/keys` | [`CreateKey`] | [`CreatedKey`]: the secret is told this once |
 //! | `POST /v1/keys/revoke` | [`RevokeKey`] | [`Key`], which lets nobody in any more |
@@ -50,6 +53,7 @@ mod guard;
 mod key;
 mod queue;
 mod telemetry;
+mod topic;
 mod types;
 
 pub use client::{Client, ClientError, Lines, SOCKET};
@@ -57,4 +61,5 @@ pub use guard::*;
 pub use key::*;
 pub use queue::*;
 pub use telemetry::*;
+pub use topic::*;
 pub use types::*;

@@ -25,6 +25,10 @@ use crate::port_holder;
 use crate::state_dir::StateDir;
 use crate::takeover::Turn;
 
+mod owners;
+
+pub(crate) use owners::PipeOwners;
+
 /// Instances of one service at most, as in a file.
 const MAX_REPLICAS: u32 = 1000;
 
@@ -450,13 +454,11 @@ impl Applier {
         services.filter_map(|s| Some((s.name.clone(), s.limits.memory?.0))).collect()
     }
 
-    /// Whose the queues are, and where clients find them.
-    pub(crate) async fn queue_owners(&self) -> QueueOwners {
+    /// Whose queues and topics are, and where clients find them.
+    pub(crate) async fn pipe_owners(&self) -> PipeOwners {
         let in_force = self.in_force.lock().await;
-        let Some(app) = &in_force.app else { return QueueOwners::default() };
-        let address = in_force.addresses.pipes_at(app);
-        let owners = app.pipes.queues.values().map(|queue| (queue.wire_name(), queue.owner.to_string()));
-        QueueOwners { address, owners: owners.collect() }
+        let Some(app) = &in_force.app else { return PipeOwners::default() };
+        PipeOwners::new(&app.pipes, in_force.addresses.pipes_at(app))
     }
 
     /// Where things are, for people.
@@ -495,25 +497,6 @@ impl Applier {
             }
         }
         outline
-    }
-}
-
-/// Whose the queues are, and where clients find them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct QueueOwners {
-    address: Option<SocketAddr>,
-    owners: BTreeMap<String, String>,
-}
-
-impl QueueOwners {
-    /// The service that the file writes a queue under.
-    pub(crate) fn of(&self, queue: &str) -> Option<String> {
-        self.owners.get(queue).cloned()
-    }
-
-    /// Where clients find a queue.
-    pub(crate) fn url(&self, queue: &str) -> String {
-        self.address.map_or_else(String::new, |at| broker::queue_url(at, queue))
     }
 }
 

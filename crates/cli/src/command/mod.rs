@@ -20,6 +20,7 @@ mod scale;
 mod schema;
 mod store;
 mod top;
+mod topic;
 mod trust;
 mod up;
 mod upgrade;
@@ -68,6 +69,7 @@ pub(crate) enum Command {
     Routes(routes::RoutesArgs),
     Breaker(breaker::BreakerArgs),
     Queue(queue::QueueArgs),
+    Topic(topic::TopicArgs),
     Key(key::KeyArgs),
     Store(store::StoreArgs),
     Check(check::CheckArgs),
@@ -120,6 +122,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Routes(args) => routes::run(args, &context),
         Command::Breaker(args) => breaker::run(args, &context),
         Command::Queue(args) => queue::run(args, &context),
+        Command::Topic(args) => topic::run(args, &context),
         Command::Key(args) => key::run(args, &context),
         Command::Store(args) => store::run(args, &context),
         Command::Check(args) => check::run(args, &context),

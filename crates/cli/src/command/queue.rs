@@ -217,7 +217,8 @@ fn show_messages(messages: &[api::Message], json: bool) -> Result<(), Failure> {
     if json { print_json(&messages) } else { print(&queues::messages(messages, now(), Paint::stdout())) }
 }
 
-fn read_body() -> Result<String, Failure> {
+/// The body of a message that stands nowhere else.
+pub(super) fn read_body() -> Result<String, Failure> {
     let mut body = String::new();
     let read = std::io::stdin().take(MOST_BODY + 1).read_to_string(&mut body);
     read.map_err(|source| CliError::Machine { what: "read the message from standard input", source })?;

@@ -4,7 +4,7 @@
 //! Read in this order: [`paint`], [`clean`] (what services say is not trusted), [`table`], then what is
 //! shown: [`board`], [`view`] (board, then logs), [`line`] (one log line, one event), [`plan`],
 //! [`listing`] (ps, top, routes), [`guards`] (breaker, and what `ps` adds),
-//! [`queues`].
+//! [`queues`], [`topics`].
 
 pub(crate) mod board;
 pub(crate) mod clean;
@@ -20,6 +20,7 @@ pub(crate) mod queues;
 pub(crate) mod table;
 pub(crate) mod term;
 pub(crate) mod time;
+pub(crate) mod topics;
 pub(crate) mod view;
 
 pub(crate) use paint::Paint;

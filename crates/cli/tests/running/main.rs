@@ -11,6 +11,7 @@ mod load;
 mod queues;
 mod serving;
 mod tls;
+mod topics;
 mod traces;
 mod upgrade;
 mod world;

@@ -213,7 +213,7 @@ services:
     world.ok(&["down"]);
 }
 
-fn post(address: &str, path: &str, content_type: &str, body: &str) -> String {
+pub(crate) fn post(address: &str, path: &str, content_type: &str, body: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let length = body.len();

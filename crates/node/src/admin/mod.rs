@@ -7,6 +7,7 @@ mod metrics;
 mod problem;
 mod queues;
 mod store;
+mod topics;
 mod view;
 
 use std::collections::BTreeMap;
@@ -83,6 +84,9 @@ pub(crate) async fn serve(admin: Admin, listener: UnixListener, stop: Cancellati
         .route("/v1/queues/{name}/receive", post(queues::receive))
         .route("/v1/queues/{name}/purge", post(queues::purge))
         .route("/v1/queues/{name}/move", post(queues::begin_move))
+        .route("/v1/topics", get(topics::list))
+        .route("/v1/topics/{name}", get(topics::show))
+        .route("/v1/topics/{name}/messages", post(topics::publish))
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/revoke", post(keys::revoke))
         .route("/v1/store/backup", post(store::backup))

@@ -115,6 +115,29 @@ pub(crate) fn pipe(error: &pipes::PipeError) -> Refusal {
     }
 }
 
+/// No topic has this name.
+pub(crate) fn no_topic(name: &str) -> Refusal {
+    let title = format!("there is no topic `{name}`");
+    Refusal::new(StatusCode::NOT_FOUND, title, "A0695", "`atoll topic ls` lists them")
+}
+
+/// A topic takes nothing right now, or is gone.
+pub(crate) fn topic(error: &pipes::topic::TopicError) -> Refusal {
+    use pipes::topic::TopicError;
+    match error {
+        TopicError::Busy => pipe(&pipes::PipeError::Busy),
+        TopicError::Stopped(why) => pipe(&pipes::PipeError::Stopped(why.clone())),
+        TopicError::NoSuchTopic(name) => no_topic(name.as_str()),
+        TopicError::NoSuchSubscription(_) => not_published(error),
+    }
+}
+
+/// A topic does not take a message.
+pub(crate) fn not_published(error: &dyn std::error::Error) -> Refusal {
+    let hint = "`atoll topic show` tells how the topic is set";
+    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string(), "A0696", hint)
+}
+
 /// A key is not made, listed or revoked.
 pub(crate) fn keys(error: &KeysError) -> Refusal {
     let status = match error {

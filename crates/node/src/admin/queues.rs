@@ -16,11 +16,11 @@ use super::{Admin, Answer, Shared, body, detached, problem};
 /// Messages that are shown at once.
 const PEEK_MOST: usize = 1000;
 /// Who sends what is sent over this API.
-const SENDER: &str = "atoll";
+pub(super) const SENDER: &str = "atoll";
 
 pub(crate) async fn list(State(admin): Shared) -> Json<Vec<api::Queue>> {
     let Some(pipes) = admin.applier.broker.pipes() else { return Json(Vec::new()) };
-    let owners = admin.applier.queue_owners().await;
+    let owners = admin.applier.pipe_owners().await;
     let names = pipes.queues("", None, usize::MAX);
     let queues = names.iter().filter_map(|name| pipes.queue(name));
     Json(queues.map(|queue| shown(&queue, &owners)).collect())
@@ -153,12 +153,12 @@ fn find(admin: &Admin, name: &str) -> Result<Found, problem::Refusal> {
     pipes.zip(queue).ok_or_else(|| problem::no_queue(name))
 }
 
-fn shown(queue: &pipes::Queue, owners: &crate::app::QueueOwners) -> api::Queue {
+fn shown(queue: &pipes::Queue, owners: &crate::app::PipeOwners) -> api::Queue {
     let (settings, counts) = (queue.settings(), queue.counts());
     let name = queue.name().to_string();
     api::Queue {
         url: owners.url(&name),
-        owner: owners.of(&name),
+        owner: owners.of_queue(&name),
         fifo: settings.fifo.is_some(),
         visible: counts.visible,
         in_flight: counts.in_flight,
@@ -186,7 +186,7 @@ async fn detail(admin: &Admin, pipes: &pipes::Pipes, queue: &pipes::Queue) -> ap
         moved: task.moved,
     });
     api::QueueDetail {
-        queue: shown(queue, &admin.applier.queue_owners().await),
+        queue: shown(queue, &admin.applier.pipe_owners().await),
         visibility_s: settings.visibility_seconds,
         delay_s: settings.delay_seconds,
         retention_s: settings.retention_seconds,

@@ -41,7 +41,7 @@ use crate::spans::Spans;
 use gate::Gate;
 use told::Told;
 
-pub(crate) use environment::{REGION, endpoint, queue_url};
+pub(crate) use environment::{REGION, endpoint, queue_url, topic_arn};
 pub(crate) use keys::{Keys, KeysError, ShownKey};
 pub(crate) use told::{About, SQS};
 

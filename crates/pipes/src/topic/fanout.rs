@@ -16,7 +16,7 @@ use crate::queue::message::{Attribute, AttributeValue, Outgoing};
 /// Attributes that a message can have in a queue. With more of them, it cannot be delivered there without an envelope.
 pub(crate) const MOST_RAW_ATTRIBUTES: usize = 10;
 
-/// A message as it is published. Whoever makes one has checked its size and characters.
+/// A message as it is published. Whoever makes one has checked it: [`Self::check`], or what a protocol has for that.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publication {
     /// Its body, for whoever has none of its own in [`Self::bodies`].

@@ -5,9 +5,10 @@
 //! delivered with retries of its own: whoever is slow delays nobody else.
 //!
 //! Read in this order: [`settings`] and [`subscription`] (what there is), [`filter`] (who wants what), [`fanout`]
-//! (the core: who gets what), [`retry`] (when it is tried again), [`dedup`] and [`record`] (what is remembered),
+//! (the core: who gets what), [`check`] (what can be published), [`retry`] (when it is tried again), [`dedup`] and [`record`] (what is remembered),
 //! [`shell`] ([`Topics`], which everybody else uses), [`outbox`].
 
+pub mod check;
 mod dedup;
 mod fanout;
 pub mod filter;
@@ -20,6 +21,7 @@ mod shell;
 pub mod spaces;
 pub mod subscription;
 
+pub use check::BadPublication;
 pub use fanout::{Envelope, Notice, Publication};
 pub use filter::{Filter, PolicyError, Scope};
 pub use id::{MessageId, SubscriptionId};

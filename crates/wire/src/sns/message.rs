@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use pipes::topic::check::{good_subject, good_word};
 use pipes::topic::{Protocol, Publication};
 use pipes::{Attribute, AttributeValue};
 use serde_json::Value;
@@ -11,11 +12,9 @@ use super::error::{Code, SnsError};
 use crate::base64;
 
 /// Most bytes of a message, and of a batch of them, attributes included.
-pub(super) const MOST_BYTES: usize = 256 * 1024;
-/// Most characters of a subject.
-const MOST_SUBJECT: usize = 100;
+pub(super) const MOST_BYTES: usize = Publication::MOST_BYTES;
 /// Most bytes of the name of an attribute.
-const MOST_NAME: usize = 256;
+const MOST_NAME: usize = Publication::MOST_NAME;
 
 /// What a message consists of, in either form of publishing.
 #[derive(Default)]
@@ -46,8 +45,8 @@ impl Parts<'_> {
         let Self { message, subject, structure, group, dedup, attributes, place } = self;
         let message =
             message.filter(|text| !text.is_empty()).ok_or_else(|| SnsError::parameter("Empty message"))?;
-        if let Some(subject) = subject {
-            check_subject(subject)?;
+        if subject.is_some_and(|subject| !good_subject(subject)) {
+            return Err(SnsError::parameter("Subject"));
         }
         let mut attributes: Vec<_> =
             attributes.into_iter().map(|fields| attribute(&fields, place)).collect::<Result<_, _>>()?;
@@ -106,17 +105,9 @@ fn bodies(message: &str, structure: Option<&str>) -> Result<(Bytes, BTreeMap<Pro
     Ok((default, bodies.collect()))
 }
 
-fn check_subject(subject: &str) -> Result<(), SnsError> {
-    let good = !subject.is_empty()
-        && subject.chars().count() <= MOST_SUBJECT
-        && !subject.starts_with(char::is_whitespace)
-        && !subject.chars().any(char::is_control);
-    if good { Ok(()) } else { Err(SnsError::parameter("Subject")) }
-}
-
 /// The id of a group, or of a message: 1 to 128 letters, digits and marks of ASCII.
 fn identity(text: &str, parameter: &str) -> Result<String, SnsError> {
-    if text.is_empty() || text.len() > 128 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !good_word(text) {
         return Err(SnsError::parameter(&format!(
             "{parameter} Reason: {parameter} can only include alphanumeric and punctuation characters. 1 to 128 in length"
         )));

@@ -27,7 +27,7 @@ use super::record::TopicRecord;
 use super::settings::TopicSettings;
 use super::subscription::Subscription;
 use crate::name::TopicName;
-use crate::shell::{Declared, Pipes};
+use crate::shell::{Counts, Declared, Pipes};
 
 pub use admin::TopicCreated;
 pub use error::{ConfirmError, CreateTopicError, OpenTopicsError, PublishError, SubscribeError, TopicError};
@@ -185,6 +185,14 @@ impl Topics {
     /// A subscription by its identity.
     pub fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
         self.inner.read().subscriptions.get(&id).cloned()
+    }
+
+    /// What is yet to be delivered to the address of a subscription, the question for its confirmation included; `None`:
+    /// it has no address, or is no longer there.
+    pub fn deliveries(&self, id: SubscriptionId) -> Option<Counts> {
+        let subscription =
+            self.subscription(id).filter(|subscription| subscription.endpoint.url().is_some())?;
+        Some(self.inner.pipes.queue(&subscription.target())?.counts())
     }
 
     /// Subscriptions to all topics in the order of their identities, behind `after`.
