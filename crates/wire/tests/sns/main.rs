@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test ends where something does not hold
 
 mod actions;
+mod clients;
+#[path = "../clients/python.rs"]
+mod python;
 mod world;

@@ -6,5 +6,7 @@ mod actions;
 mod by_hand;
 mod clients;
 mod limits;
+#[path = "../clients/python.rs"]
+mod python;
 mod queues;
 mod world;
