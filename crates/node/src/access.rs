@@ -356,12 +356,20 @@ mod tests {
             lane.record(&hop(&gateway));
         }
         lane.record(&hop(&mesh));
+        spans.operation(operation());
+        let read = || Reader::new(dir.path()).read(&Query::all()).unwrap();
+        let written = async {
+            while read().len() < 5 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), written).await.unwrap();
         sink.want_text(false);
         assert!(!lane.wants_text());
         lane.record(&Hop { host: "", target: "", ..hop(&gateway) });
         spans.operation(operation());
         tasks.shutdown(Duration::from_secs(10)).await.unwrap();
-        let lines = Reader::new(dir.path()).read(&Query::all()).unwrap();
+        let lines = read();
         let mut of: Vec<_> = lines.iter().map(|line| line.instance.as_str()).collect();
         of.sort_unstable();
         assert_eq!(of, ["gateway", "gateway", "gateway", "mesh", "pipes"]);
