@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use crate::console::{ConsoleLogin, OpenConsole};
 use crate::guard::{BreakerOrder, Guard};
 use crate::key::{CreateKey, CreatedKey, Key, RevokeKey};
 use crate::queue::{
@@ -312,6 +313,11 @@ impl Client {
     /// Lets a key in no longer.
     pub async fn revoke_key(&self, wish: &RevokeKey) -> Result<Key, ClientError> {
         self.send(Method::POST, "/v1/keys/revoke", wish).await
+    }
+
+    /// Makes a way into the console.
+    pub async fn open_console(&self, wish: &OpenConsole) -> Result<ConsoleLogin, ClientError> {
+        self.send(Method::POST, "/v1/console", wish).await
     }
 
     /// Copies the store into an empty directory.

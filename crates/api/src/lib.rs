@@ -33,6 +33,7 @@
 //! | `POST /v1/keys` | [`CreateKey`] | [`CreatedKey`]: the secret is told this once |
 //! | `POST /v1/keys/revoke` | [`RevokeKey`] | [`Key`], which lets nobody in any more |
 //! | `POST /v1/store/backup` | [`BackupStore`] | [`StoreBackup`] |
+//! | `POST /v1/console` | [`OpenConsole`] | [`ConsoleLogin`] |
 //! | `POST /v1/traces` | [`TraceQuery`] | list of [`TraceSummary`], the newest first |
 //! | `GET /v1/traces/ID` | | [`Trace`] |
 //! | `POST /v1/records` | [`LogQuery`] | [`LogRecord`] a line: the newest first; with `follow` the oldest first and on |
@@ -49,6 +50,7 @@
 //! An error is a [`Problem`] (RFC 9457) with its status.
 
 mod client;
+mod console;
 mod guard;
 mod key;
 mod queue;
@@ -57,6 +59,7 @@ mod topic;
 mod types;
 
 pub use client::{Client, ClientError, Lines, SOCKET};
+pub use console::*;
 pub use guard::*;
 pub use key::*;
 pub use queue::*;

@@ -79,6 +79,9 @@ pub(crate) enum CliError {
         /// One that it has, with a similar name.
         nearest: Option<String>,
     },
+    /// No browser was opened.
+    #[error("cannot start `xdg-open`")]
+    NoBrowser(#[source] std::io::Error),
     /// A route that the app does not have.
     #[error("no route is called `{name}`")]
     NoSuchRoute {
@@ -176,6 +179,7 @@ impl Explain for CliError {
             Self::NoSuchService { nearest: None, .. } => {
                 Help::code("A0805").hint("`atoll config --services` lists them").usage()
             }
+            Self::NoBrowser(_) => Help::code("A0826").hint("open the address that was printed yourself"),
             Self::NoSuchRoute { nearest: Some(nearest), .. } => {
                 Help::code("A0817").hint(format!("did you mean `{nearest}`?")).usage()
             }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use manifest::spec::{App, Listen};
+use manifest::spec::{App, Console, Listen};
 use manifest::{Fault, Severity, Sources};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -51,14 +51,19 @@ impl Loaded {
     }
 
     /// The file as it is sent to a node. With `isolated` the gateway listens on a port that is free, and on
-    /// another one with TLS if it would speak that.
+    /// another one with TLS if it would speak that; so does the console.
     pub(crate) fn file_for_node(&self, isolated: bool) -> String {
-        if !isolated || self.app.gateway.listen.is_empty() {
+        if !isolated {
             return self.yaml();
         }
         let mut file = self.json();
         double_dollars(&mut file);
-        file["gateway"]["listen"] = free_ports(&self.app.gateway.listen);
+        if !self.app.gateway.listen.is_empty() {
+            file["gateway"]["listen"] = free_ports(&self.app.gateway.listen);
+        }
+        if self.app.console != Console::Off {
+            file["console"] = 0.into();
+        }
         file.to_string() // JSON is YAML
     }
 

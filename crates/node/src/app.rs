@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, watch};
 use crate::addresses::{Addresses, loopback};
 use crate::broker::{self, Broker, BrokerError};
 use crate::certificates::{Certificates, LoadError};
+use crate::console::WebConsole;
 use crate::edge::Edges;
 use crate::guards;
 use crate::port_holder;
@@ -46,6 +47,7 @@ pub(crate) struct Applier {
     certificates: Certificates,
     edges: Edges,
     pub(crate) broker: Arc<Broker>,
+    pub(crate) console: Arc<WebConsole>,
     in_force: Mutex<InForce>,
     /// Changes from ours only while `in_force` is locked.
     turn: watch::Sender<Turn>,
@@ -59,6 +61,7 @@ pub(crate) struct Parts {
     pub(crate) certificates: Certificates,
     pub(crate) edges: Edges,
     pub(crate) broker: Arc<Broker>,
+    pub(crate) console: Arc<WebConsole>,
 }
 
 /// What is in force.
@@ -152,7 +155,7 @@ impl Explain for ApplyError {
 
 impl Applier {
     pub(crate) fn new(state: StateDir, detached: bool, parts: Parts) -> Self {
-        let Parts { directory, ports, proxy, certificates, edges, broker } = parts;
+        let Parts { directory, ports, proxy, certificates, edges, broker, console } = parts;
         let addresses = Addresses::read(&state);
         let in_force = Mutex::new(InForce { addresses, ..InForce::default() });
         let turn = watch::Sender::new(Turn::Ours);
@@ -168,6 +171,7 @@ impl Applier {
             certificates,
             edges,
             broker,
+            console,
             in_force,
             turn,
         }
@@ -258,7 +262,11 @@ impl Applier {
             Keeping::Now => self.open_broker_for(&prepared.app, &prepared.addresses).await.err(),
             Keeping::Later => None, // its store is still that node's
         };
+        let console = prepared.app.console;
         self.put_in_force(&mut in_force, prepared, gateway, edge, keeping)?;
+        if keeping == Keeping::Now {
+            self.console.put(console, None).await;
+        }
         let closed = closed.into_iter().map(ApplyError::from);
         let unmet = missing.into_iter().map(ApplyError::from).chain(closed).chain(failed);
         Ok((desired, unmet.chain(broken.map(ApplyError::from)).collect()))
@@ -269,6 +277,14 @@ impl Applier {
         let in_force = self.in_force.lock().await;
         let Some(app) = &in_force.app else { return Ok(()) };
         Ok(self.open_broker_for(app, &in_force.addresses).await?)
+    }
+
+    /// Opens the console of what is in force; `before` is the node that this one has taken over from.
+    pub(crate) async fn open_console(&self, before: u32) {
+        let wanted = self.in_force.lock().await.app.as_ref().map(|app| app.console);
+        if let Some(wanted) = wanted {
+            self.console.put(wanted, Some(before)).await;
+        }
     }
 
     async fn open_broker_for(&self, app: &App, addresses: &Addresses) -> Result<(), BrokerError> {
@@ -324,6 +340,9 @@ impl Applier {
             }
             self.give_back(&made, &in_force.addresses);
             return Err(error);
+        }
+        if let Some(app) = &in_force.app {
+            self.console.put(app.console, None).await; // what it cannot do is told, and fails nothing
         }
         let (changes, unchanged) = controller.apply(desired).await.map_err(|_| ApplyError::Stopping)?;
         Ok(to_plan(changes, unchanged))
@@ -588,80 +607,4 @@ fn to_plan(changes: Vec<Change>, unchanged: u32) -> Plan {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn applier(dir: &Path) -> Applier {
-        let proxy = proxy::Proxy::start(proxy::Options::default()).unwrap();
-        let ports = Arc::new(Ports::new(std::process::id().into()));
-        let certificates = Certificates::new(proxy.certificates().clone(), dir.join("ca"), Arc::new(|_| ()));
-        let edges = Edges::new(Arc::new(|_| ()));
-        let spans = crate::spans::Spans::start(&kit::Tasks::new(), Vec::new());
-        let broker = Broker::new("x", dir, kit::SystemClock::new(), Arc::new(|_| ()), spans);
-        let broker = Arc::new(broker);
-        let directory = Directory::default();
-        let parts = Parts { directory, ports, proxy, certificates, edges, broker };
-        Applier::new(StateDir::open(dir).unwrap(), true, parts)
-    }
-
-    fn wish(services: &str) -> Apply {
-        Apply { file: format!("name: x\nservices:\n{services}"), ..Apply::default() }
-    }
-
-    const PAIR: &str = "  front: { command: [front], calls: { back: {} } }\n  back: { command: [back] }\n";
-
-    #[tokio::test]
-    async fn looking_at_a_plan_takes_no_ports() {
-        let dir = tempfile::tempdir().unwrap();
-        let applier = applier(dir.path());
-        for _ in 0..3 {
-            applier.prepare("x", wish(PAIR)).await.unwrap();
-        }
-        assert_eq!(applier.ports.taken(), 0);
-        applier.resume("x", wish(PAIR), Keeping::Now).await.unwrap();
-        let in_force = applier.ports.taken();
-        applier.prepare("x", wish(PAIR)).await.unwrap();
-        assert_eq!(applier.ports.taken(), in_force);
-        // What is no longer called gives its address back.
-        applier.resume("x", wish("  back: { command: [back] }\n"), Keeping::Now).await.unwrap();
-        assert_eq!(applier.ports.taken(), in_force - 1);
-    }
-
-    #[tokio::test]
-    async fn an_address_of_an_earlier_life_that_somebody_has_taken_is_made_anew() {
-        let dir = tempfile::tempdir().unwrap();
-        let pair = || ("front".parse().unwrap(), "back".parse().unwrap());
-        let first = applier(dir.path());
-        first.resume("x", wish(PAIR), Keeping::Now).await.unwrap();
-        let port = first.in_force.lock().await.addresses.mesh[&pair()];
-        first.proxy.listen(Vec::new()).await;
-        drop(first);
-        let somebody = std::net::TcpListener::bind(loopback(port)).unwrap();
-        let second = applier(dir.path());
-        let (desired, failed) = second.resume("x", wish(PAIR), Keeping::Now).await.unwrap();
-        assert!(failed.is_empty());
-        assert_ne!(desired.services[&"front".parse().unwrap()].urls[&pair().1].port(), port);
-        drop(somebody);
-    }
-
-    #[tokio::test]
-    async fn a_wish_for_some_services_leaves_the_counts_of_the_others() {
-        let dir = tempfile::tempdir().unwrap();
-        let applier = applier(dir.path());
-        let mut all = wish(PAIR);
-        all.scale.insert("back".into(), 3);
-        applier.resume("x", all, Keeping::Now).await.unwrap();
-        let some = Apply { services: vec!["front".into()], no_deps: true, ..wish(PAIR) };
-        let prepared = applier.prepare("x", some).await.unwrap();
-        assert_eq!(prepared.desired.services[&"back".parse().unwrap()].replicas, 3);
-    }
-
-    #[tokio::test]
-    async fn a_count_with_a_digit_too_many_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut many = wish(PAIR);
-        many.scale.insert("back".into(), u32::MAX);
-        let error = applier(dir.path()).prepare("x", many).await.err().unwrap();
-        assert_eq!(error.to_string(), "4294967295 instances of `back` are more than 1000");
-    }
-}
+mod tests;

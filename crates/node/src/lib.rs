@@ -3,7 +3,8 @@
 //! Read in this order: [`node`](Node) (start to end), `app` (from a file to listeners, routes and desired
 //! state), `certificates` (those of the gateway), `edge` (what it checks), `guards` (breakers and ejections, told),
 //! `broker` (queues and topics),
-//! `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `spans` and `access`, `port_holder`.
+//! `console` (the web console), `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `spans` and `access`,
+//! `port_holder`.
 
 mod access;
 mod addresses;
@@ -11,6 +12,7 @@ mod admin;
 mod app;
 mod broker;
 mod certificates;
+mod console;
 mod edge;
 mod events;
 mod guards;

@@ -20,6 +20,7 @@ use crate::admin::{self, Admin};
 use crate::app::{self, Applier, ApplyError, Keeping};
 use crate::broker::Broker;
 use crate::certificates::Certificates;
+use crate::console::WebConsole;
 use crate::edge::Edges;
 use crate::events::Events;
 use crate::guards;
@@ -261,6 +262,7 @@ impl Parts {
         tasks.spawn("node.certificates", OnError::Log, |stop| watched.watch(stop));
         let broker =
             Broker::new(&options.app, &options.state_dir, clock.clone(), tell.clone(), spans.clone());
+        let console = WebConsole::new(&options.state_dir, clock.clone(), tell.clone());
         let parts = app::Parts {
             directory,
             ports: ports.clone(),
@@ -268,6 +270,7 @@ impl Parts {
             certificates,
             edges,
             broker: Arc::new(broker),
+            console: Arc::new(console),
         };
         let applier = Arc::new(Applier::new(state, options.detached, parts));
         let (guarded, told) = (applier.clone(), tell.clone());
@@ -311,11 +314,13 @@ impl Parts {
                 let carrier = Carrier { taker, proxy: &proxy, controller: &controller, applier: &applier };
                 predecessor = Some(carrier.carry(&were_ready, &before, &events).await?);
                 let (applier, events) = (applier.clone(), events.clone());
+                let pid = before.pid;
                 // It waits for the other node to close the store, which is nothing that anybody has to wait for.
                 tasks.spawn("node.broker", OnError::Log, |_| async move {
                     if let Err(error) = applier.open_broker().await {
                         events.add(unmet(&error));
                     }
+                    applier.open_console(pid).await;
                     Ok::<_, NodeError>(())
                 });
                 before.listeners
@@ -386,6 +391,7 @@ impl Parts {
             End::Given(given) => self.finish(given).await,
             End::Stopped | End::Failed => self.proxy.shutdown(PROXY_GRACE).await,
         }
+        self.applier.console.close().await;
         self.applier.broker.close().await;
         let overstayed = self.tasks.shutdown(SHUTDOWN_GRACE).await;
         if asked {
@@ -408,6 +414,7 @@ impl Parts {
     async fn finish(&self, given: Given) {
         let Given { mut successor, drain } = given;
         self.admin.cancel();
+        self.applier.console.close().await;
         self.applier.broker.close().await; // it waits for the store
         let leaving = self.proxy.leave(takeover::IDLE_GRACE, drain);
         tokio::pin!(leaving);

@@ -148,6 +148,7 @@ fn app(web: &ServiceName) -> manifest::spec::App {
         services: [(web.clone(), service)].into(),
         gateway: manifest::spec::Gateway::default(),
         pipes: manifest::spec::Pipes::default(),
+        console: Default::default(),
     }
 }
 

@@ -201,6 +201,7 @@ fn app(web: &ServiceName, old: bool) -> spec::App {
         services: [(web.clone(), service)].into(),
         gateway: spec::Gateway::default(),
         pipes: spec::Pipes::default(),
+        console: Default::default(),
     }
 }
 

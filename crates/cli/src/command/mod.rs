@@ -4,6 +4,7 @@ mod breaker;
 mod check;
 mod completion;
 mod config;
+mod console;
 mod doctor;
 mod down;
 mod events;
@@ -71,6 +72,7 @@ pub(crate) enum Command {
     Queue(queue::QueueArgs),
     Topic(topic::TopicArgs),
     Key(key::KeyArgs),
+    Console(console::ConsoleArgs),
     Store(store::StoreArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
@@ -124,6 +126,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Queue(args) => queue::run(args, &context),
         Command::Topic(args) => topic::run(args, &context),
         Command::Key(args) => key::run(args, &context),
+        Command::Console(args) => console::run(args, &context),
         Command::Store(args) => store::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Config(args) => config::run(args, &context),

@@ -32,7 +32,7 @@ impl World {
     /// Writes the application file anew.
     pub(crate) fn write(&self, file: &str) {
         let text = format!(
-            "name: world\ngateway: {{ listen: \"127.0.0.1:0\" }}\n{}",
+            "name: world\nconsole: 0\ngateway: {{ listen: \"127.0.0.1:0\" }}\n{}",
             file.replace("ECHO", &echo().display().to_string())
         );
         fs::write(self.path().join("atoll.yaml"), text).unwrap();

@@ -48,6 +48,7 @@ pub(crate) fn app(services: &[Service]) -> Desired {
         services: services.iter().map(|s| (s.name.clone(), s.clone())).collect(),
         gateway: Gateway::default(),
         pipes: Default::default(),
+        console: Default::default(),
     };
     Desired::of(&app, &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new())
 }

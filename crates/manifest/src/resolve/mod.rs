@@ -2,6 +2,7 @@
 //! checked together. Every fault is noted and the walk goes on.
 
 mod balance;
+mod console;
 mod detour;
 mod edge;
 mod env_files;
@@ -27,7 +28,8 @@ pub(crate) use settle::{Surroundings, settle};
 
 use crate::fault::{Fault, Severity, Span};
 use crate::spec::{
-    App, AppName, Call, Condition, Dependency, Gateway, LimitKey, Pipes, Scale, Service, ServiceName, Work,
+    App, AppName, Call, Condition, Console, Dependency, Gateway, LimitKey, Pipes, Scale, Service,
+    ServiceName, Work,
 };
 use crate::text::decode::{Faults, shown};
 use crate::text::gateway::GatewayText;
@@ -59,6 +61,7 @@ pub(crate) fn resolve(file: &File, name: AppName, root: &Path, faults: &mut Faul
         services: BTreeMap::new(),
         gateway: Gateway::default(),
         pipes: Pipes::default(),
+        console: Console::default(),
     };
     for (name, service) in services {
         if let Some(service) = resolver.service(name, service) {
@@ -88,6 +91,7 @@ pub(crate) fn resolve(file: &File, name: AppName, root: &Path, faults: &mut Faul
     let has_routes = app.services.values().any(|service| !service.routes.is_empty());
     app.gateway = gateway::resolve(file, has_routes, faults);
     app.pipes = pipes::resolve(file, &awaited(services), faults);
+    app.console = console::resolve(file, faults);
     gateway::check_ports(&app, &port_places, file, faults);
     app
 }

@@ -1,6 +1,7 @@
 //! The resolved form: what an app asks for, in domain types, every default filled in. It has never
 //! heard of YAML; [`crate::load`] makes it, the planes of the platform read it.
 
+mod console;
 mod guard;
 mod instance;
 mod name;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use kit::units::Bytes;
 
+pub use console::Console;
 pub use guard::{
     Adaptive, Balance, BalanceBy, Breaker, Bulkhead, Certificate, EdgeLimits, Fallback, Fault, Guard,
     HashKey, Hedge, Jwt, JwtKeys, LimitKey, Mirror, Outlier, Priority, RateLimit, Retry, Slow, Split, Wire,
@@ -35,6 +37,8 @@ pub struct App {
     pub gateway: Gateway,
     /// Its queues and topics.
     pub pipes: Pipes,
+    /// Its web console.
+    pub console: Console,
 }
 
 impl App {

@@ -1,6 +1,7 @@
 //! Promises of the crate as a whole: text in, text out.
 
 mod compose_schema;
+mod console;
 mod defaults;
 mod faults;
 mod guards;

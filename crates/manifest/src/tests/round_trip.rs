@@ -31,6 +31,7 @@ gateway:
   access_log: off
   server_timing: no
 pipes: { listen: "0.0.0.0:4567", access: enforce, engine: redb }
+console: { listen: ":4001" }
 services:
   catalog:
     topics: [book-added, ledger]

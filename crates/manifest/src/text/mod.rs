@@ -4,6 +4,7 @@
 pub(crate) mod balance;
 pub(crate) mod build;
 pub(crate) mod command;
+pub(crate) mod console;
 pub(crate) mod decode;
 pub(crate) mod deploy;
 pub(crate) mod filter;
@@ -23,6 +24,7 @@ pub(crate) mod support;
 pub use decode::At;
 pub use service::Service;
 
+use console::ConsoleText;
 use decode::record;
 use gateway::GatewayText;
 use pipes::PipesText;
@@ -47,6 +49,8 @@ record! {
         gateway: GatewayText,
         /// What holds for all queues and topics.
         pipes: PipesText,
+        /// The web console: on, `off`, or where it listens.
+        console: ConsoleText,
         /// Functions, started by events.
         functions: Loose,
         /// Sagas, in Amazon States Language.

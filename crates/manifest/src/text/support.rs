@@ -30,6 +30,8 @@ pub(crate) enum Place {
     Topic,
     /// Under `pipes`.
     Pipes,
+    /// Under `console`.
+    Console,
 }
 
 /// What Atoll does with a key.
@@ -43,7 +45,7 @@ pub(crate) enum Support {
     Later(&'static str),
 }
 
-use Place::{App, Call, Deploy, Gateway, Pipes, Queue, Route, Scale, Topic};
+use Place::{App, Call, Console, Deploy, Gateway, Pipes, Queue, Route, Scale, Topic};
 use Support::{Ignored, Later, Served};
 
 const CONTAINER: &str = "containers come later: the service is shown but not started";
@@ -70,6 +72,7 @@ const TABLE: &[(Place, &str, Support)] = &[
     (App, "services", Served),
     (App, "gateway", Served),
     (App, "pipes", Served),
+    (App, "console", Served),
     (App, "functions", Later("functions come later")),
     (App, "sagas", Later("sagas come later")),
     (App, "networks", Ignored(NETWORK)),
@@ -262,6 +265,8 @@ const TABLE: &[(Place, &str, Support)] = &[
     (Pipes, "listen", Served),
     (Pipes, "access", Served),
     (Pipes, "engine", Served),
+
+    (Console, "listen", Served),
 ];
 
 /// What Atoll does with `key` at `place`.
@@ -405,6 +410,7 @@ pub(crate) fn markdown() -> String {
         (Queue, "Of a queue"),
         (Topic, "Of a topic"),
         (Pipes, "Under `pipes`"),
+        (Console, "Under `console`"),
     ];
     for (place, title) in places {
         let mut groups: Vec<(Support, Vec<String>)> = Vec::new();
@@ -430,6 +436,7 @@ pub(crate) fn markdown() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::console::ConsoleLong;
     use super::super::deploy;
     use super::super::gateway::GatewayText;
     use super::super::pipes::{PipesText, QueueText, TopicText};
@@ -449,6 +456,7 @@ mod tests {
             (Queue, QueueText::KEYS),
             (Topic, TopicText::KEYS),
             (Pipes, PipesText::KEYS),
+            (Console, ConsoleLong::KEYS),
         ];
         let mut count = 0;
         for (place, keys) in places {

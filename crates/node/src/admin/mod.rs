@@ -1,6 +1,7 @@
 //! The admin API's server: decode, call, encode. What it means is in `api`.
 
 mod breakers;
+mod console;
 mod keys;
 mod logs;
 mod metrics;
@@ -89,6 +90,7 @@ pub(crate) async fn serve(admin: Admin, listener: UnixListener, stop: Cancellati
         .route("/v1/topics/{name}/messages", post(topics::publish))
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/revoke", post(keys::revoke))
+        .route("/v1/console", post(console::open))
         .route("/v1/store/backup", post(store::backup))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

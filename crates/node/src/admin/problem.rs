@@ -161,6 +161,17 @@ pub(crate) fn no_door(error: BrokerError) -> Refusal {
     ApplyError::from(error).into()
 }
 
+/// The app has no console.
+pub(crate) fn no_console() -> Refusal {
+    let title = "the app has no console".to_owned();
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        title,
+        "A0691",
+        "take `console: off` out of the file, or see `atoll events`",
+    )
+}
+
 /// The app has no store that is open.
 pub(crate) fn no_store() -> Refusal {
     let title = "the app has no queues and no topics, so there is no store".to_owned();

@@ -40,7 +40,7 @@ pub(crate) async fn status(admin: &Admin) -> api::Status {
         phase: if view.stopping { Phase::Stopping } else { phase(&services) },
         gateway: outline.gateway.iter().map(url).collect(),
         pipes: outline.pipes.map(crate::broker::endpoint),
-        console: None,
+        console: admin.applier.console.url(),
         services,
         guards: crate::guards::shown(&admin.applier.guards),
     }

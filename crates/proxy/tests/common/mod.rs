@@ -127,6 +127,7 @@ pub fn app(services: impl IntoIterator<Item = spec::Service>) -> spec::App {
         services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
         gateway: spec::Gateway::default(),
         pipes: spec::Pipes::default(),
+        console: Default::default(),
     }
 }
 
