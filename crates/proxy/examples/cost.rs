@@ -148,6 +148,7 @@ fn app(web: &ServiceName) -> manifest::spec::App {
         services: [(web.clone(), service)].into(),
         gateway: manifest::spec::Gateway::default(),
         pipes: manifest::spec::Pipes::default(),
+        telemetry: None,
         console: Default::default(),
     }
 }
@@ -174,6 +175,7 @@ fn example_service(name: &ServiceName) -> manifest::spec::Service {
         stop_grace: Duration::ZERO,
         depends_on: [].into(),
         healthcheck: None,
+        metrics: None,
         scale: spec::Scale { replicas: 1, min: 1, max: 1, target: [].into(), predict: false },
         wire: spec::Wire::default(),
         balance: spec::Balance::default(),

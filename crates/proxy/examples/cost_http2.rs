@@ -201,6 +201,7 @@ fn app(web: &ServiceName, old: bool) -> spec::App {
         services: [(web.clone(), service)].into(),
         gateway: spec::Gateway::default(),
         pipes: spec::Pipes::default(),
+        telemetry: None,
         console: Default::default(),
     }
 }
@@ -226,6 +227,7 @@ fn example_service(name: &ServiceName) -> manifest::spec::Service {
         stop_grace: Duration::ZERO,
         depends_on: [].into(),
         healthcheck: None,
+        metrics: None,
         scale: spec::Scale { replicas: 1, min: 1, max: 1, target: [].into(), predict: false },
         wire: spec::Wire::default(),
         balance: spec::Balance::default(),

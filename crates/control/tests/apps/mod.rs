@@ -30,6 +30,7 @@ pub(crate) fn service(name: &str, replicas: u32) -> Service {
         stop_grace: Duration::from_secs(10),
         depends_on: BTreeMap::new(),
         healthcheck: None,
+        metrics: None,
         scale: Scale { replicas, min: replicas, max: replicas, target: BTreeMap::new(), predict: false },
         wire: Default::default(),
         balance: Default::default(),
@@ -48,6 +49,7 @@ pub(crate) fn app(services: &[Service]) -> Desired {
         services: services.iter().map(|s| (s.name.clone(), s.clone())).collect(),
         gateway: Gateway::default(),
         pipes: Default::default(),
+        telemetry: None,
         console: Default::default(),
     };
     Desired::of(&app, &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new())

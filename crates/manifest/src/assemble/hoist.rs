@@ -10,7 +10,7 @@ use crate::tree::{Entry, Node, Value};
 /// The key whose content is moved up.
 const KEY: &str = "x-atoll";
 
-/// Hoists at the top level and everywhere below a service, a function, the gateway, `pipes` or `console`.
+/// Hoists at the top level and everywhere below a service, a function, the gateway, `pipes`, `telemetry` or `console`.
 pub(super) fn hoist(session: &mut Session<'_>, root: &mut Node) {
     lift(session, root, true);
     let Value::Map(entries) = &mut root.value else { return };
@@ -23,7 +23,7 @@ pub(super) fn hoist(session: &mut Session<'_>, root: &mut Node) {
                     below(session, &mut entry.value, true);
                 }
             }
-            "gateway" | "pipes" | "console" => below(session, &mut section.value, true),
+            "gateway" | "pipes" | "telemetry" | "console" => below(session, &mut section.value, true),
             _ => {}
         }
     }

@@ -17,7 +17,7 @@ use crate::tree::{Entry, Node, Scalar, Value};
 const SECTIONS: [&str; 8] =
     ["services", "volumes", "networks", "secrets", "configs", "models", "functions", "sagas"];
 /// What an included file may bring along that is one thing.
-const WHOLE: [&str; 3] = ["gateway", "pipes", "console"];
+const WHOLE: [&str; 4] = ["gateway", "pipes", "telemetry", "console"];
 
 /// One entry of `include`.
 struct Entered {

@@ -87,10 +87,7 @@ fn http(written: &Form<String, health::HttpProbe>, span: Span, faults: &mut Faul
         Form::Short(path) => (path.clone(), None),
         Form::Long(long) => (long.path.as_ref()?.value.clone(), long.port.as_ref().map(|port| port.value)),
     };
-    let fits = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
-    if !fits || path.contains('#') {
-        let message = format!("`{}` is not a path", crate::text::decode::shown(&path));
-        faults.bad_value(span, message, "a path starts with `/`, such as `/healthz`");
+    if !is_path(&path, span, "/healthz", faults) {
         return None;
     }
     Some(Probe::Http { path, port })
@@ -117,4 +114,19 @@ fn grpc(written: &Switch<Form<String, health::GrpcProbe>>) -> Option<Probe> {
             port: long.port.as_ref().map(|port| port.value),
         }),
     }
+}
+
+/// Where a service says what it counts.
+pub(super) fn metrics(service: &Service, faults: &mut Faults) -> Option<String> {
+    let written = service.metrics.as_ref()?;
+    is_path(&written.value, written.span, "/metrics", faults).then(|| written.value.clone())
+}
+
+fn is_path(path: &str, span: Span, such_as: &str, faults: &mut Faults) -> bool {
+    let fits = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()) && !path.contains('#');
+    if !fits {
+        let message = format!("`{}` is not a path", crate::text::decode::shown(path));
+        faults.bad_value(span, message, format!("a path starts with `/`, such as `{such_as}`"));
+    }
+    fits
 }

@@ -17,6 +17,7 @@ mod routes;
 mod select;
 mod settle;
 mod targets;
+mod telemetry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -61,6 +62,7 @@ pub(crate) fn resolve(file: &File, name: AppName, root: &Path, faults: &mut Faul
         services: BTreeMap::new(),
         gateway: Gateway::default(),
         pipes: Pipes::default(),
+        telemetry: None,
         console: Console::default(),
     };
     for (name, service) in services {
@@ -91,6 +93,7 @@ pub(crate) fn resolve(file: &File, name: AppName, root: &Path, faults: &mut Faul
     let has_routes = app.services.values().any(|service| !service.routes.is_empty());
     app.gateway = gateway::resolve(file, has_routes, faults);
     app.pipes = pipes::resolve(file, &awaited(services), faults);
+    app.telemetry = telemetry::resolve(file, faults);
     app.console = console::resolve(file, faults);
     gateway::check_ports(&app, &port_places, file, faults);
     app
@@ -145,6 +148,7 @@ impl Resolver<'_> {
             stop_grace: written.stop_grace_period.as_ref().map_or(STOP_GRACE, |grace| grace.value.0),
             depends_on: self.dependencies(&name, written),
             healthcheck: health::check(written, self.faults),
+            metrics: health::metrics(written, self.faults),
             wire: balance::wire(written),
             balance: balance::balance(written, self.faults),
             scale: self.scale(written),

@@ -6,6 +6,7 @@ mod guard;
 mod instance;
 mod name;
 mod pipes;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ pub use pipes::{
     Access, Allow, DeadLetter, Deliver, Engine, Fifo, FilterScope, Pipes, Queue, Subscription, Topic, Verb,
 };
 
+pub use telemetry::Telemetry;
+
 /// An application: what its file asks for once merged, interpolated, selected and checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct App {
@@ -37,6 +40,8 @@ pub struct App {
     pub gateway: Gateway,
     /// Its queues and topics.
     pub pipes: Pipes,
+    /// What is kept of its traces, logs and metrics; `None`: nothing.
+    pub telemetry: Option<Telemetry>,
     /// Its web console.
     pub console: Console,
 }
@@ -85,6 +90,8 @@ pub struct Service {
     pub depends_on: BTreeMap<ServiceName, Dependency>,
     /// How to tell that an instance is ready; `None`: it is ready as soon as it runs.
     pub healthcheck: Option<HealthCheck>,
+    /// The path under which each instance says what it counts, in the text format of Prometheus.
+    pub metrics: Option<String>,
     /// How many instances.
     pub scale: Scale,
     /// What it speaks on its port.

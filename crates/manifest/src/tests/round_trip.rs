@@ -31,6 +31,7 @@ gateway:
   access_log: off
   server_timing: no
 pipes: { listen: "0.0.0.0:4567", access: enforce, engine: redb }
+telemetry: { grpc: 14317, http: ":14318", keep: 2d, size: 1gb, sample: 12.5%, slow: 250ms }
 console: { listen: ":4001" }
 services:
   catalog:
@@ -55,6 +56,7 @@ services:
     command: target/catalog --name 'a b' "$$x"
     environment: { A: "$${B}", MULTI: "one\ntwo\t\u2028 x", EMPTY: "", COLON: "a: b # c", NO: "no", NUM: "0x10" }
     healthcheck: { http: /healthz, interval: 1s500ms }
+    metrics: /metrics?all=1
     routes:
       - GET /books: { cache: 5s }
       - GET|POST /books/{id}: { host: "*.example.com", headers: { x-a: , x-b: "1" }, timeout: 2s }

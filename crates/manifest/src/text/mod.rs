@@ -20,6 +20,7 @@ pub(crate) mod service;
 pub(crate) mod shape;
 pub(crate) mod storage;
 pub(crate) mod support;
+pub(crate) mod telemetry;
 
 pub use decode::At;
 pub use service::Service;
@@ -29,8 +30,9 @@ use decode::record;
 use gateway::GatewayText;
 use pipes::PipesText;
 use scalar::{Loose, Word};
-use shape::Dict;
+use shape::{Dict, Switch};
 use storage::{Config, Model, Network, Secret, Volume};
+use telemetry::TelemetryText;
 
 record! {
     /// An application: services, how they reach each other, and what they need.
@@ -49,6 +51,8 @@ record! {
         gateway: GatewayText,
         /// What holds for all queues and topics.
         pipes: PipesText,
+        /// What is kept of traces, logs and metrics; `off`: nothing.
+        telemetry: Switch<TelemetryText>,
         /// The web console: on, `off`, or where it listens.
         console: ConsoleText,
         /// Functions, started by events.

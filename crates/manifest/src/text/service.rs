@@ -42,6 +42,8 @@ record! {
         calls: Names<CallOptions>,
         /// How to tell that an instance is ready.
         healthcheck: HealthCheck,
+        /// Where it says what it counts, in the text format of Prometheus: `/metrics`.
+        metrics: String,
         /// How many instances: a number, or bounds for scaling.
         scale: ScaleText,
         /// What must be there before it starts.

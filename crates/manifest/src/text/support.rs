@@ -30,6 +30,8 @@ pub(crate) enum Place {
     Topic,
     /// Under `pipes`.
     Pipes,
+    /// Under `telemetry`.
+    Telemetry,
     /// Under `console`.
     Console,
 }
@@ -45,7 +47,7 @@ pub(crate) enum Support {
     Later(&'static str),
 }
 
-use Place::{App, Call, Console, Deploy, Gateway, Pipes, Queue, Route, Scale, Topic};
+use Place::{App, Call, Console, Deploy, Gateway, Pipes, Queue, Route, Scale, Telemetry, Topic};
 use Support::{Ignored, Later, Served};
 
 const CONTAINER: &str = "containers come later: the service is shown but not started";
@@ -72,6 +74,7 @@ const TABLE: &[(Place, &str, Support)] = &[
     (App, "services", Served),
     (App, "gateway", Served),
     (App, "pipes", Served),
+    (App, "telemetry", Served),
     (App, "console", Served),
     (App, "functions", Later("functions come later")),
     (App, "sagas", Later("sagas come later")),
@@ -94,6 +97,7 @@ const TABLE: &[(Place, &str, Support)] = &[
     (Place::Service, "routes", Served),
     (Place::Service, "calls", Served),
     (Place::Service, "healthcheck", Served),
+    (Place::Service, "metrics", Served),
     (Place::Service, "scale", Served),
     (Place::Service, "depends_on", Served),
     (Place::Service, "restart", Served),
@@ -266,6 +270,13 @@ const TABLE: &[(Place, &str, Support)] = &[
     (Pipes, "access", Served),
     (Pipes, "engine", Served),
 
+    (Telemetry, "grpc", Served),
+    (Telemetry, "http", Served),
+    (Telemetry, "keep", Served),
+    (Telemetry, "size", Served),
+    (Telemetry, "sample", Served),
+    (Telemetry, "slow", Served),
+
     (Console, "listen", Served),
 ];
 
@@ -410,6 +421,7 @@ pub(crate) fn markdown() -> String {
         (Queue, "Of a queue"),
         (Topic, "Of a topic"),
         (Pipes, "Under `pipes`"),
+        (Telemetry, "Under `telemetry`"),
         (Console, "Under `console`"),
     ];
     for (place, title) in places {
@@ -441,6 +453,7 @@ mod tests {
     use super::super::gateway::GatewayText;
     use super::super::pipes::{PipesText, QueueText, TopicText};
     use super::super::routing::{CallOptions, RouteOptions, ScaleBounds};
+    use super::super::telemetry::TelemetryText;
     use super::*;
 
     #[test]
@@ -456,6 +469,7 @@ mod tests {
             (Queue, QueueText::KEYS),
             (Topic, TopicText::KEYS),
             (Pipes, PipesText::KEYS),
+            (Telemetry, TelemetryText::KEYS),
             (Console, ConsoleLong::KEYS),
         ];
         let mut count = 0;

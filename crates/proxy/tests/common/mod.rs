@@ -110,6 +110,7 @@ pub fn service(name: &str) -> spec::Service {
         stop_grace: Duration::from_secs(10),
         depends_on: BTreeMap::new(),
         healthcheck: None,
+        metrics: None,
         scale: spec::Scale { replicas: 1, min: 1, max: 1, target: BTreeMap::new(), predict: false },
         wire: spec::Wire::default(),
         balance: spec::Balance::default(),
@@ -127,6 +128,7 @@ pub fn app(services: impl IntoIterator<Item = spec::Service>) -> spec::App {
         services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
         gateway: spec::Gateway::default(),
         pipes: spec::Pipes::default(),
+        telemetry: None,
         console: Default::default(),
     }
 }

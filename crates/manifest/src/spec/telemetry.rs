@@ -1,0 +1,47 @@
+//! Telemetry: what is kept of traces, logs and metrics, and where services may send theirs. Every default is here.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use kit::units::{Bytes, Share};
+
+/// What is kept of traces, logs and metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Telemetry {
+    /// Where services send OpenTelemetry data over gRPC. `None`: [`Self::GRPC`], or another port where that is taken.
+    pub grpc: Option<SocketAddr>,
+    /// Where they send it over HTTP. `None`: [`Self::HTTP`], or another port where that is taken.
+    pub http: Option<SocketAddr>,
+    /// How long anything is kept.
+    pub keep: Duration,
+    /// How much is kept on disk; the oldest hours go first.
+    pub size: Bytes,
+    /// The share of ordinary traces that is kept. Failed and slow ones are kept whole.
+    pub sample: Share,
+    /// From how long on a trace counts as slow.
+    pub slow: Duration,
+}
+
+impl Telemetry {
+    /// The port of OTLP over gRPC, on this machine only.
+    pub const GRPC: u16 = 4317;
+    /// The port of OTLP over HTTP, on this machine only.
+    pub const HTTP: u16 = 4318;
+    /// The shortest time that anything is kept: it goes by whole hours.
+    pub const MIN_KEEP: Duration = Duration::from_secs(3600);
+    /// The least room on disk.
+    pub const MIN_SIZE: Bytes = Bytes(64 << 20);
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            grpc: None,
+            http: None,
+            keep: Duration::from_secs(3 * 24 * 3600),
+            size: Bytes(2 << 30),
+            sample: Share::ALL,
+            slow: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `telemetry`.
+
+use std::time::Duration;
+
+use kit::units::{Bytes, Share};
+
+use super::{app, one_service, titles};
+use crate::spec::Telemetry;
+
+fn with(section: &str) -> String {
+    format!("{}{section}\n", one_service(""))
+}
+
+#[test]
+fn it_is_on_with_defaults_where_the_file_says_nothing() {
+    assert_eq!(app(&with("")).telemetry, Some(Telemetry::default()));
+    assert_eq!(app(&with("telemetry: on")).telemetry, Some(Telemetry::default()));
+    assert_eq!(app(&with("telemetry: off")).telemetry, None);
+}
+
+#[test]
+fn what_it_says_holds() {
+    let telemetry = app(&with(
+        "telemetry: { grpc: 5317, http: 0.0.0.0:5318, keep: 2d, size: 1gb, sample: 10%, slow: 250ms }",
+    ));
+    let telemetry = telemetry.telemetry.unwrap();
+    assert_eq!(telemetry.grpc.unwrap().to_string(), "127.0.0.1:5317");
+    assert_eq!(telemetry.http.unwrap().to_string(), "0.0.0.0:5318");
+    assert_eq!(telemetry.keep, Duration::from_secs(2 * 24 * 3600));
+    assert_eq!(telemetry.size, Bytes(1 << 30));
+    assert_eq!(telemetry.sample, Share::percent(10));
+    assert_eq!(telemetry.slow, Duration::from_millis(250));
+}
+
+#[test]
+fn a_service_may_say_what_it_counts() {
+    let metrics = |keys: &str| super::service(keys).metrics;
+    assert_eq!(metrics(""), None);
+    assert_eq!(metrics("metrics: /metrics").as_deref(), Some("/metrics"));
+    assert!(!titles(&one_service("metrics: metrics")).is_empty());
+}
+
+#[test]
+fn what_cannot_hold_is_a_fault() {
+    for bad in [
+        "keep: 10m",
+        "size: 1mb",
+        "size: -1",
+        "sample: 200%",
+        "slow: 0s",
+        "grpc: nowhere",
+        "grpc: 5000, http: 5000",
+        "kept: 1h",
+    ] {
+        assert!(!titles(&with(&format!("telemetry: {{ {bad} }}"))).is_empty(), "{bad}");
+    }
+}

@@ -1,0 +1,22 @@
+//! `telemetry`: what is kept of traces, logs and metrics, and where services may send theirs.
+
+use super::decode::record;
+use super::scalar::{Part, Size, Time, Word};
+
+record! {
+    /// What is kept of traces, logs and metrics.
+    pub struct TelemetryText: "a telemetry section" {
+        /// Where services send OpenTelemetry data over gRPC: a port, or `host:port`.
+        grpc: Word,
+        /// Where services send OpenTelemetry data over HTTP: a port, or `host:port`.
+        http: Word,
+        /// How long anything is kept.
+        keep: Time,
+        /// How much is kept on disk.
+        size: Size,
+        /// The share of ordinary traces that is kept; failed and slow ones are kept whole.
+        sample: Part,
+        /// From how long on a trace counts as slow.
+        slow: Time,
+    }
+}
