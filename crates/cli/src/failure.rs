@@ -143,6 +143,9 @@ pub(crate) enum CliError {
     /// An attribute without a name or a value.
     #[error("`{0}` is not NAME=VALUE")]
     NotAPair(String),
+    /// A search goes through one service or all of them.
+    #[error("a search takes one service or instance, or none for all")]
+    OneTarget,
     /// Several apps have state here.
     #[error("the file cannot be used, and more than one app has state in `{}`: {names}", .path.display())]
     ManyApps {
@@ -187,7 +190,10 @@ impl Explain for CliError {
                 Help::code("A0817").hint("`atoll breaker` lists them").usage()
             }
             Self::ManyRoutes { .. } => Help::code("A0818").hint("write more of the one you mean").usage(),
-            Self::NotAPair(_) => Help::code("A0819").hint("write it like `-a kind=order`").usage(),
+            Self::NotAPair(_) => Help::code("A0819").hint("write it like `kind=order`").usage(),
+            Self::OneTarget => {
+                Help::code("A0825").hint("leave the names out and search with `--where`").usage()
+            }
             Self::NodeDied { log, .. } => Help::code("A0806").hint(format!("its log is `{}`", log.display())),
             Self::NotReadyInTime { .. } => {
                 Help::code("A0807").hint("`atoll ps` shows what it waits for, `atoll logs` what it says")

@@ -1,12 +1,15 @@
 //! `atoll logs`: what services said and say.
 
+use api::{Client, LogQuery, Range, Severity};
+
 use super::Context;
+use super::trace::pairs;
 use super::up::now;
 use crate::failure::{CliError, Failure, print};
 use crate::flags::{AppFlagsLong, FormatFlag};
 use crate::place::Place;
 use crate::show::line::{LogPrinter, LogStyle, service_of};
-use crate::show::{Paint, clean, time};
+use crate::show::{Paint, clean, time, traces};
 use crate::signals::Signals;
 
 /// Lines shown in one piece at most while nobody waits for them.
@@ -19,7 +22,9 @@ const NO_SERVICES: [&str; 3] = [GATEWAY, "mesh", "pipes"];
 
 /// Show what services say
 ///
-/// Lines of all instances in the order they were said. JSON: a `LogLine` of the admin API per line.
+/// Lines of all instances in the order they were said. JSON: a `LogLine` of the admin API per line. With one of
+/// --grep, --level, --trace and --where it searches what services said and sent, for as long as telemetry is kept: the
+/// newest records, JSON: a `LogRecord` per line.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct LogsArgs {
     /// Where the app is, then services or instances [default: all]
@@ -40,12 +45,64 @@ pub(crate) struct LogsArgs {
     /// Leave the instance's name out
     #[arg(long)]
     no_log_prefix: bool,
+    /// What to search for.
+    #[command(flatten)]
+    search: Search,
     /// How.
     #[command(flatten)]
     format: FormatFlag,
     /// Which app.
     #[command(flatten)]
     app: AppFlagsLong,
+}
+
+/// What to search for.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Search")]
+struct Search {
+    /// With these words, in any case
+    #[arg(long, value_name = "WORDS")]
+    grep: Option<String>,
+    /// At least so severe
+    #[arg(long, value_enum)]
+    level: Option<Level>,
+    /// Of this trace
+    #[arg(long, value_name = "TRACE")]
+    trace: Option<String>,
+    /// With this field; repeatable
+    #[arg(long = "where", value_name = "NAME=VALUE")]
+    fields: Vec<String>,
+}
+
+/// How much a record matters.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Fatal,
+}
+
+impl From<Level> for Severity {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => Self::Trace,
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+            Level::Fatal => Self::Fatal,
+        }
+    }
+}
+
+impl Search {
+    fn is_wanted(&self) -> bool {
+        let Self { grep, level, trace, fields } = self;
+        grep.is_some() || level.is_some() || trace.is_some() || !fields.is_empty()
+    }
 }
 
 /// How many lines from the past.
@@ -61,10 +118,13 @@ fn tail(text: &str) -> Result<Tail, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: LogsArgs, context: &Context) -> Result<u8, Failure> {
-    let flags = crate::flags::AppFlags::from(args.app).after(&context.app);
+    let flags = crate::flags::AppFlags::from(args.app.clone()).after(&context.app);
     let (place, targets) = Place::of_targets(flags, &args.targets);
     let client = place.client()?;
     let style = LogStyle { paint: Paint::stdout(), prefix: !args.no_log_prefix, timestamps: args.timestamps };
+    if args.search.is_wanted() {
+        return search(args, &client, &targets, context);
+    }
     context.block_on(async {
         let mut signals =
             Signals::catch().map_err(|source| CliError::Machine { what: "catch signals", source })?;
@@ -104,6 +164,51 @@ pub(crate) fn run(args: LogsArgs, context: &Context) -> Result<u8, Failure> {
             }
         }
         print(&pending)?;
+        Ok(0)
+    })
+}
+
+/// Searches in what telemetry has of it.
+fn search(args: LogsArgs, client: &Client, targets: &[String], context: &Context) -> Result<u8, Failure> {
+    let Search { grep, level, trace, fields } = args.search;
+    let (service, instance) = match targets {
+        [] => (None, None),
+        [one] if service_of(one) == one => (Some(one.clone()), None),
+        [one] => (None, Some(one.clone())),
+        _ => return Err(CliError::OneTarget.into()),
+    };
+    let query = LogQuery {
+        words: grep.iter().flat_map(|words| words.split_whitespace()).map(str::to_owned).collect(),
+        service,
+        instance,
+        severity: level.map(Severity::from),
+        attributes: pairs(&fields)?,
+        trace,
+        range: Range { since: args.since, until: None },
+        limit: args.tail.0.map(|lines| u32::try_from(lines).unwrap_or(u32::MAX)),
+        before: None,
+        follow: args.follow,
+    };
+    context.block_on(async {
+        let mut signals =
+            Signals::catch().map_err(|source| CliError::Machine { what: "catch signals", source })?;
+        let mut found = client.records(&query).await?;
+        loop {
+            let record = tokio::select! {
+                biased;
+                _ = signals.next() => break,
+                record = found.next() => record,
+            };
+            let Some(record) = record else { break };
+            let record = record?;
+            if args.format.is_json() {
+                let text = serde_json::to_string(&record)
+                    .map_err(|error| CliError::Machine { what: "write JSON", source: error.into() })?;
+                print(&(text + "\n"))?;
+            } else {
+                print(&traces::record(&record, Paint::stdout()))?;
+            }
+        }
         Ok(0)
     })
 }

@@ -7,11 +7,14 @@ mod config;
 mod console;
 mod doctor;
 mod down;
+mod errors;
 mod events;
 mod explain;
+mod graph;
 mod init;
 mod key;
 mod logs;
+mod metrics;
 mod plan;
 mod ps;
 mod queue;
@@ -22,6 +25,7 @@ mod schema;
 mod store;
 mod top;
 mod topic;
+mod trace;
 mod trust;
 mod up;
 mod upgrade;
@@ -72,6 +76,10 @@ pub(crate) enum Command {
     Queue(queue::QueueArgs),
     Topic(topic::TopicArgs),
     Key(key::KeyArgs),
+    Trace(trace::TraceArgs),
+    Metrics(metrics::MetricsArgs),
+    Errors(errors::ErrorsArgs),
+    Graph(graph::GraphArgs),
     Console(console::ConsoleArgs),
     Store(store::StoreArgs),
     Check(check::CheckArgs),
@@ -126,6 +134,10 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Queue(args) => queue::run(args, &context),
         Command::Topic(args) => topic::run(args, &context),
         Command::Key(args) => key::run(args, &context),
+        Command::Trace(args) => trace::run(args, &context),
+        Command::Metrics(args) => metrics::run(args, &context),
+        Command::Errors(args) => errors::run(args, &context),
+        Command::Graph(args) => graph::run(args, &context),
         Command::Console(args) => console::run(args, &context),
         Command::Store(args) => store::run(args, &context),
         Command::Check(args) => check::run(args, &context),

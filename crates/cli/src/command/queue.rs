@@ -1,12 +1,12 @@
 //! `atoll queue`: queues, seen, filled and emptied.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 
 use api::{MoveMessages, ReceiveMessages, SendMessage};
 use clap::Subcommand;
 
 use super::Context;
+use super::trace::pairs;
 use super::up::now;
 use crate::failure::{CliError, Failure, print, print_json};
 use crate::flags::{AppFlags, FormatFlag};
@@ -223,27 +223,4 @@ pub(super) fn read_body() -> Result<String, Failure> {
     let read = std::io::stdin().take(MOST_BODY + 1).read_to_string(&mut body);
     read.map_err(|source| CliError::Machine { what: "read the message from standard input", source })?;
     Ok(body)
-}
-
-fn pairs(words: &[String]) -> Result<BTreeMap<String, String>, CliError> {
-    let pair = |word: &String| {
-        let (name, value) = word.split_once('=')?;
-        (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
-    };
-    words.iter().map(|word| pair(word).ok_or_else(|| CliError::NotAPair(clean::text(word)))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_are_names_and_values() {
-        let words = ["a=1".to_owned(), "b=x=y".to_owned(), "c=".to_owned()];
-        let expected = [("a", "1"), ("b", "x=y"), ("c", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-        assert_eq!(pairs(&words).unwrap(), BTreeMap::from(expected));
-        for bad in ["a", "=1"] {
-            assert!(matches!(pairs(&[bad.to_owned()]), Err(CliError::NotAPair(_))), "{bad}");
-        }
-    }
 }
