@@ -59,10 +59,12 @@ impl AccessLog {
         Self { gateway, mesh, pipes, line: String::new(), wanted: Arc::new(AtomicBool::new(true)) }
     }
 
-    /// Starts the stream of spans with this as its reader.
-    pub(crate) fn start(self, tasks: &Tasks) -> (Spans, Sink) {
+    /// Starts the stream of spans with this as its first reader.
+    pub(crate) fn start(self, tasks: &Tasks, others: Vec<Box<dyn SpanReader>>) -> (Spans, Sink) {
         let wanted = Arc::clone(&self.wanted);
-        let spans = Spans::start(tasks, vec![Box::new(self)]);
+        let mut readers: Vec<Box<dyn SpanReader>> = vec![Box::new(self)];
+        readers.extend(others);
+        let spans = Spans::start(tasks, readers);
         (spans.clone(), Sink { spans, wanted })
     }
 }
@@ -347,7 +349,7 @@ mod tests {
     async fn lines_go_to_the_log_of_their_side_unless_the_file_wants_none() {
         let dir = tempfile::tempdir().unwrap();
         let tasks = Tasks::new();
-        let (spans, sink) = AccessLog::new(dir.path()).start(&tasks);
+        let (spans, sink) = AccessLog::new(dir.path()).start(&tasks, Vec::new());
         let lane = sink.lane();
         let gateway = Arc::new(Entrance::Gateway);
         let mesh = Entrance::Mesh { caller: "a".parse().unwrap(), callee: "b".parse().unwrap() };

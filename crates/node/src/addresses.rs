@@ -6,9 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use control::ports::{NoFreePort, Ports};
-use manifest::spec::{App, Listen, ServiceName};
+use manifest::spec::{App, Listen, ServiceName, Telemetry};
 use serde::{Deserialize, Serialize};
 
+use crate::observe::Doors;
 use crate::state_dir::StateDir;
 
 /// The file in the state directory.
@@ -32,6 +33,28 @@ pub(crate) struct Addresses {
     pub(crate) gateway: BTreeMap<Listen, u16>,
     /// The same for clients of queues and topics.
     pub(crate) pipes: BTreeMap<SocketAddr, u16>,
+    /// Ports of 127.0.0.1 where telemetry is taken in, for what the file leaves open.
+    pub(crate) telemetry: BTreeMap<Way, u16>,
+}
+
+/// How services send telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Way {
+    Grpc,
+    Http,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 2] = [Self::Grpc, Self::Http];
+
+    /// What the file says, and the port that everybody tries where it says nothing.
+    fn wanted(self, telemetry: &Telemetry) -> (Option<SocketAddr>, u16) {
+        match self {
+            Self::Grpc => (telemetry.grpc, Telemetry::GRPC),
+            Self::Http => (telemetry.http, Telemetry::HTTP),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,6 +66,8 @@ struct Kept {
     gateway_tls: Vec<(SocketAddr, u16)>,
     #[serde(default)]
     pipes: Vec<(SocketAddr, u16)>,
+    #[serde(default)]
+    telemetry: Vec<(Way, u16)>,
 }
 
 impl Addresses {
@@ -62,6 +87,7 @@ impl Addresses {
             mesh,
             gateway: plain.chain(kept.gateway_tls.into_iter().map(listen(true))).collect(),
             pipes: kept.pipes.into_iter().collect(),
+            telemetry: kept.telemetry.into_iter().collect(),
         }
     }
 
@@ -76,13 +102,15 @@ impl Addresses {
             gateway: gateway(false),
             gateway_tls: gateway(true),
             pipes: self.pipes.iter().map(|(wanted, port)| (*wanted, *port)).collect(),
+            telemetry: self.telemetry.iter().map(|(way, port)| (*way, *port)).collect(),
         };
         state.write_whole(FILE, &serde_json::to_vec(&kept)?)
     }
 
     /// Every port among them.
     pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
-        self.mesh.values().chain(self.gateway.values()).chain(self.pipes.values()).copied()
+        let made = self.mesh.values().chain(self.gateway.values());
+        made.chain(self.pipes.values()).chain(self.telemetry.values()).copied()
     }
 
     /// The addresses `app` needs: those that are there stay, new pairs get new ports, the rest goes. Those of
@@ -132,7 +160,30 @@ impl Addresses {
             };
             pipes.insert(wanted, port);
         }
-        Ok(Self { mesh, gateway, pipes })
+        let mut telemetry = BTreeMap::new();
+        for way in app.telemetry.iter().flat_map(|_| Way::ALL) {
+            let Some((wanted, usual)) = app.telemetry.as_ref().map(|telemetry| way.wanted(telemetry)) else {
+                continue;
+            };
+            if wanted.is_some_and(|wanted| wanted.port() != 0) {
+                continue; // there or nowhere
+            }
+            let port = match self.telemetry.get(&way).filter(|port| stays(**port)) {
+                Some(port) => *port,
+                None if wanted.is_none() && Ports::is_free(usual) => usual,
+                None => ports.pick()?,
+            };
+            ports.keep(port);
+            telemetry.insert(way, port);
+        }
+        Ok(Self { mesh, gateway, pipes, telemetry })
+    }
+
+    fn telemetry_at(&self, app: &App, way: Way) -> Option<SocketAddr> {
+        let (wanted, usual) = way.wanted(app.telemetry.as_ref()?);
+        let wanted = wanted.unwrap_or_else(|| loopback(usual));
+        let port = self.telemetry.get(&way).copied().unwrap_or(wanted.port());
+        Some(SocketAddr::new(wanted.ip(), port))
     }
 
     /// Where clients of queues and topics find them, if the app has any.
@@ -140,6 +191,12 @@ impl Addresses {
         let wanted = app.pipes.listen?;
         let port = self.pipes.get(&wanted).copied().unwrap_or(wanted.port());
         Some(SocketAddr::new(wanted.ip(), port))
+    }
+
+    /// Where telemetry is taken in, if it is at all.
+    pub(crate) fn doors(&self, app: &App) -> Option<Doors> {
+        let at = |way| self.telemetry_at(app, way);
+        Some(Doors { grpc: at(Way::Grpc)?, http: at(Way::Http)? })
     }
 
     /// The mesh addresses as the rest of the node wants them.

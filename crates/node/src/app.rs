@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError};
 use api::{Action, Apply, Plan};
 use control::ports::Ports;
 use control::{Change, ChangeKind, Controller, Desired};
-use kit::{Explain, Help};
 use manifest::spec::{App, Balance, InstanceId, Listen, ServiceName};
 use proxy::table::Additions;
 use proxy::{Entrance, Guards, Listener, RouteTable};
@@ -17,11 +16,13 @@ use registry::{Directory, Moment};
 use tokio::sync::{Mutex, watch};
 
 use crate::addresses::{Addresses, loopback};
+use crate::apply_error::ApplyError;
 use crate::broker::{self, Broker, BrokerError};
-use crate::certificates::{Certificates, LoadError};
+use crate::certificates::Certificates;
 use crate::console::WebConsole;
 use crate::edge::Edges;
 use crate::guards;
+use crate::observe::{self, Observer};
 use crate::port_holder;
 use crate::state_dir::StateDir;
 use crate::takeover::Turn;
@@ -31,7 +32,7 @@ mod owners;
 pub(crate) use owners::PipeOwners;
 
 /// Instances of one service at most, as in a file.
-const MAX_REPLICAS: u32 = 1000;
+pub(crate) const MAX_REPLICAS: u32 = 1000;
 
 /// Applies wishes. Shared by reference; applications are in turn.
 pub(crate) struct Applier {
@@ -47,6 +48,7 @@ pub(crate) struct Applier {
     certificates: Certificates,
     edges: Edges,
     pub(crate) broker: Arc<Broker>,
+    pub(crate) observer: Observer,
     pub(crate) console: Arc<WebConsole>,
     in_force: Mutex<InForce>,
     /// Changes from ours only while `in_force` is locked.
@@ -61,6 +63,7 @@ pub(crate) struct Parts {
     pub(crate) certificates: Certificates,
     pub(crate) edges: Edges,
     pub(crate) broker: Arc<Broker>,
+    pub(crate) observer: Observer,
     pub(crate) console: Arc<WebConsole>,
 }
 
@@ -94,68 +97,9 @@ pub(crate) struct Prepared {
     desired: Desired,
 }
 
-/// Why a wish was not met. What ran goes on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ApplyError {
-    #[error("the application file has faults")]
-    Faults { report: String },
-    #[error("this node runs `{running}`, not `{wanted}`")]
-    OtherApp { running: String, wanted: String },
-    #[error("{0}")]
-    Select(String),
-    #[error("there is no service `{name}`")]
-    NoService { name: String },
-    #[error("{count} instances of `{name}` are more than {MAX_REPLICAS}")]
-    TooMany { name: String, count: u32 },
-    #[error("cannot listen on {address}{}", held_by(.holder))]
-    Listen { address: SocketAddr, holder: Option<port_holder::Holder>, source: std::io::Error },
-    #[error(transparent)]
-    Certificate(#[from] LoadError),
-    #[error(transparent)]
-    Edge(#[from] gateway::EdgeError),
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    #[error(transparent)]
-    Ports(#[from] control::ports::NoFreePort),
-    #[error("cannot keep the application file in the state directory")]
-    Keep(#[source] std::io::Error),
-    #[error("the node is stopping")]
-    Stopping,
-    #[error("the node is being upgraded")]
-    Upgrading,
-}
-
-fn held_by(holder: &Option<port_holder::Holder>) -> String {
-    holder.as_ref().map_or_else(String::new, |holder| {
-        format!(": `{}` (process {}) holds the port", holder.command, holder.pid)
-    })
-}
-
-impl Explain for ApplyError {
-    fn help(&self) -> Help {
-        match self {
-            Self::Faults { .. } => Help::code("A0610").hint("mend the file: `atoll check` shows every fault"),
-            Self::OtherApp { .. } => Help::code("A0611").hint("use another project name with `-p`"),
-            Self::Select(_) | Self::NoService { .. } => {
-                Help::code("A0612").hint("`atoll config --services` lists the services")
-            }
-            Self::TooMany { .. } => Help::code("A0617").hint("ask for fewer"),
-            Self::Listen { .. } => Help::code("A0613")
-                .hint("stop what holds the port, set `gateway.listen`, or run with `--isolated`"),
-            Self::Certificate(error) => error.help(),
-            Self::Edge(error) => error.help(),
-            Self::Broker(error) => error.help(),
-            Self::Ports(_) => Help::code("A0614").hint("stop services of other apps on this machine"),
-            Self::Keep(_) => Help::code("A0615").hint("free space, or say another place with `--state-dir`"),
-            Self::Stopping => Help::code("A0616").hint("wait for it to end, then `atoll up` again"),
-            Self::Upgrading => Help::code("A0636").hint("do it again when `atoll upgrade` is done"),
-        }
-    }
-}
-
 impl Applier {
     pub(crate) fn new(state: StateDir, detached: bool, parts: Parts) -> Self {
-        let Parts { directory, ports, proxy, certificates, edges, broker, console } = parts;
+        let Parts { directory, ports, proxy, certificates, edges, broker, observer, console } = parts;
         let addresses = Addresses::read(&state);
         let in_force = Mutex::new(InForce { addresses, ..InForce::default() });
         let turn = watch::Sender::new(Turn::Ours);
@@ -171,6 +115,7 @@ impl Applier {
             certificates,
             edges,
             broker,
+            observer,
             console,
             in_force,
             turn,
@@ -226,10 +171,15 @@ impl Applier {
         }
         let replicas = replicas(&app, &apply.scale)?;
         let addresses = in_force.addresses.fitted(&app, &self.ports, in_use || in_force.app.is_some())?;
-        let given = match addresses.pipes_at(&app) {
+        let mut given = match addresses.pipes_at(&app) {
             Some(address) => self.broker.given(&app, address)?,
             None => BTreeMap::new(),
         };
+        if let Some(doors) = addresses.doors(&app) {
+            for (service, variables) in observe::given(&app, doors) {
+                given.entry(service).or_default().extend(variables);
+            }
+        }
         let desired = Desired::of(&app, &replicas, &addresses.urls(), &given);
         Ok(Prepared { apply, app, addresses, desired })
     }
@@ -265,6 +215,7 @@ impl Applier {
         let console = prepared.app.console;
         self.put_in_force(&mut in_force, prepared, gateway, edge, keeping)?;
         if keeping == Keeping::Now {
+            self.observe(&in_force).await; // else its directory is still that node's
             self.console.put(console, None).await;
         }
         let closed = closed.into_iter().map(ApplyError::from);
@@ -272,11 +223,18 @@ impl Applier {
         Ok((desired, unmet.chain(broken.map(ApplyError::from)).collect()))
     }
 
-    /// Opens the queues and topics of what is in force, once the node before has let go of them.
+    /// Opens the queues, the topics and the telemetry of what is in force, once the node before has let go of them.
     pub(crate) async fn open_broker(&self) -> Result<(), ApplyError> {
         let in_force = self.in_force.lock().await;
         let Some(app) = &in_force.app else { return Ok(()) };
+        self.observe(&in_force).await;
         Ok(self.open_broker_for(app, &in_force.addresses).await?)
+    }
+
+    async fn observe(&self, in_force: &InForce) {
+        if let Some(app) = &in_force.app {
+            self.observer.put(app, in_force.addresses.doors(app)).await;
+        }
     }
 
     /// Opens the console of what is in force; `before` is the node that this one has taken over from.
@@ -341,6 +299,7 @@ impl Applier {
             self.give_back(&made, &in_force.addresses);
             return Err(error);
         }
+        self.observe(&in_force).await; // before those start who have something to tell
         if let Some(app) = &in_force.app {
             self.console.put(app.console, None).await; // what it cannot do is told, and fails nothing
         }
@@ -471,6 +430,28 @@ impl Applier {
         let in_force = self.in_force.lock().await;
         let services = in_force.app.iter().flat_map(|app| app.services.values());
         services.filter_map(|s| Some((s.name.clone(), s.limits.memory?.0))).collect()
+    }
+
+    /// What takes part in the app, by name, with what it is.
+    pub(crate) async fn kinds(&self) -> BTreeMap<String, &'static str> {
+        let in_force = self.in_force.lock().await;
+        let mut kinds = BTreeMap::new();
+        if let Some(app) = &in_force.app {
+            kinds.extend(app.services.keys().map(|name| (name.to_string(), "service")));
+            kinds.extend(app.pipes.queues.values().map(|queue| (queue.wire_name(), "queue")));
+            kinds.extend(app.pipes.topics.values().map(|topic| (topic.wire_name(), "topic")));
+            if !in_force.gateway.is_empty() {
+                kinds.insert("gateway".into(), "gateway");
+            }
+        }
+        kinds
+    }
+
+    /// Where services say what they count.
+    pub(crate) async fn metrics_paths(&self) -> BTreeMap<ServiceName, String> {
+        let in_force = self.in_force.lock().await;
+        let services = in_force.app.iter().flat_map(|app| app.services.values());
+        services.filter_map(|s| Some((s.name.clone(), s.metrics.clone()?))).collect()
     }
 
     /// Whose queues and topics are, and where clients find them.

@@ -3,13 +3,14 @@
 //! Read in this order: [`node`](Node) (start to end), `app` (from a file to listeners, routes and desired
 //! state), `certificates` (those of the gateway), `edge` (what it checks), `guards` (breakers and ejections, told),
 //! `broker` (queues and topics),
-//! `console` (the web console), `admin` (the API), then the small parts: `state_dir`, `addresses`, `events`, `spans` and `access`,
-//! `port_holder`.
+//! `observe` (telemetry), `console` (the web console), `admin` (the API), then the small parts: `state_dir`, `addresses`,
+//! `events`, `spans` and `access`, `port_holder`.
 
 mod access;
 mod addresses;
 mod admin;
 mod app;
+mod apply_error;
 mod broker;
 mod certificates;
 mod console;
@@ -17,6 +18,7 @@ mod edge;
 mod events;
 mod guards;
 mod node;
+mod observe;
 pub mod port_holder;
 mod spans;
 mod state_dir;

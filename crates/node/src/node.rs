@@ -17,13 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessLog;
 use crate::admin::{self, Admin};
-use crate::app::{self, Applier, ApplyError, Keeping};
+use crate::app::{self, Applier, Keeping};
+use crate::apply_error::ApplyError;
 use crate::broker::Broker;
 use crate::certificates::Certificates;
 use crate::console::WebConsole;
 use crate::edge::Edges;
 use crate::events::Events;
 use crate::guards;
+use crate::observe::{self, Observer, Seen};
 use crate::state_dir::{self, StateDir};
 use crate::takeover::{
     self, Given, Giver, Inheritance, Keeper, Predecessor, Reins, SteadyChecks, TakeOverError, Taker,
@@ -233,7 +235,13 @@ impl Parts {
             exec: Arc::new(SteadyChecks::new(reins.clone(), checks.clone())),
         });
 
-        let (spans, sink) = AccessLog::new(&state.logs()).start(&tasks);
+        let tell: crate::edge::Tell = {
+            let events = Arc::clone(&events);
+            Arc::new(move |happening| events.add(happening))
+        };
+        let observer = Observer::new(&options.state_dir, state.logs(), clock.clone(), tell.clone());
+        let (spans, sink) =
+            AccessLog::new(&state.logs()).start(&tasks, vec![Box::new(Seen::new(observer.clone()))]);
         let access = Arc::new(sink);
         let proxy = proxy::Proxy::start(proxy::Options { access, ..proxy::Options::default() })
             .map_err(|source| NodeError::Part { part: "data path", source })?;
@@ -249,10 +257,6 @@ impl Parts {
 
         let seed = seed_of(&options.state_dir);
         let ports = Arc::new(Ports::new(seed));
-        let tell = {
-            let events = Arc::clone(&events);
-            Arc::new(move |happening| events.add(happening))
-        };
         let certificates =
             Certificates::new(proxy.certificates().clone(), authority_directory(&options), tell.clone());
         let edges = Edges::new(tell.clone());
@@ -270,6 +274,7 @@ impl Parts {
             certificates,
             edges,
             broker: Arc::new(broker),
+            observer: observer.clone(),
             console: Arc::new(console),
         };
         let applier = Arc::new(Applier::new(state, options.detached, parts));
@@ -371,6 +376,12 @@ impl Parts {
             ending: ending.clone(),
             stop: std::sync::Mutex::new(Some(stop)),
         };
+        let admin = Arc::new(admin);
+        let (sampled, sampler_clock) = (Arc::clone(&admin), clock.clone());
+        tasks.spawn("node.sampler", OnError::Log, |stop| async move {
+            observe::sample(sampled, observer, sampler_clock, stop).await;
+            Ok::<_, NodeError>(())
+        });
         let end = ending.clone();
         tasks.spawn("node.admin", OnError::StopNode, |_| admin::serve(admin, admin_listener, end));
         Ok(Self { tasks, reins, proxy, applier, admin: ending, stopped, given, predecessor })
@@ -393,6 +404,7 @@ impl Parts {
         }
         self.applier.console.close().await;
         self.applier.broker.close().await;
+        self.applier.observer.close().await;
         let overstayed = self.tasks.shutdown(SHUTDOWN_GRACE).await;
         if asked {
             self.applier.state.forget_wish();
@@ -416,6 +428,7 @@ impl Parts {
         self.admin.cancel();
         self.applier.console.close().await;
         self.applier.broker.close().await; // it waits for the store
+        self.applier.observer.close().await; // and for telemetry
         let leaving = self.proxy.leave(takeover::IDLE_GRACE, drain);
         tokio::pin!(leaving);
         tokio::select! {

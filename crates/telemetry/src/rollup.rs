@@ -12,6 +12,8 @@ use crate::sketch::Sketch;
 
 /// The attribute of a client's span that names who is called.
 pub const PEER_SERVICE: &str = "peer.service";
+/// The attribute of any span that names who asked for its work: who sees a call from outside knows both sides at once.
+pub const CALLER: &str = "atoll.from";
 
 const MINUTE_NS: u64 = 60_000_000_000;
 /// Calls of which one side has been seen, in each of two generations.
@@ -100,10 +102,12 @@ impl Rollup {
             let minute = self.fresh.entry(minute_of(span.start_ns)).or_default();
             minute.services.entry(span.service.clone()).or_default().add(span.duration_ns, failed);
         }
+        if let Some(caller) = text_of(span, CALLER) {
+            return self.edge(span.start_ns, caller, &span.service, span.duration_ns, failed);
+        }
         match span.kind {
             SpanKind::Client | SpanKind::Producer => {
-                let peer = span.attributes.iter().find(|(key, _)| *key == PEER_SERVICE);
-                if let Some((_, Value::Text(peer))) = peer {
+                if let Some(peer) = text_of(span, PEER_SERVICE) {
                     self.edge(span.start_ns, &span.service, peer, span.duration_ns, failed);
                 } else {
                     self.meet(span, key(span.trace, span.span), true);
@@ -166,6 +170,13 @@ impl Rollup {
     pub(crate) fn take(&mut self) -> Minutes {
         std::mem::take(&mut self.fresh)
     }
+}
+
+fn text_of<'s>(span: &'s Span, name: &str) -> Option<&'s Text> {
+    span.attributes.iter().find_map(|(key, value)| match value {
+        Value::Text(text) if *key == name => Some(text),
+        _ => None,
+    })
 }
 
 fn key(trace: TraceId, span: SpanId) -> u64 {

@@ -10,6 +10,7 @@ mod keys;
 mod load;
 mod queues;
 mod serving;
+mod telemetry;
 mod tls;
 mod topics;
 mod traces;

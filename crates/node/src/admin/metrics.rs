@@ -20,8 +20,17 @@ use text::{Format, Text, Type};
 
 pub(crate) async fn metrics(State(admin): Shared, headers: HeaderMap) -> Response {
     let format = Format::wanted(headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()));
+    ([(CONTENT_TYPE, format.content_type())], written(&admin, format).await).into_response()
+}
+
+/// What the node counts, in the text format of Prometheus.
+pub(crate) async fn counted(admin: &Admin) -> String {
+    written(admin, Format::Classic).await
+}
+
+async fn written(admin: &Admin, format: Format) -> String {
     let mut text = Text::new(format);
-    services(&mut text, &view::status(&admin).await);
+    services(&mut text, &view::status(admin).await);
     data_path(&mut text, &admin.proxy.stats());
     let routes = admin.applier.guards.routes();
     routes::write(&mut text, &routes);
@@ -33,8 +42,8 @@ pub(crate) async fn metrics(State(admin): Shared, headers: HeaderMap) -> Respons
     if let Some(store) = admin.applier.broker.store() {
         queues::store(&mut text, &store.stats());
     }
-    node(&mut text, &admin);
-    ([(CONTENT_TYPE, format.content_type())], text.finish()).into_response()
+    node(&mut text, admin);
+    text.finish()
 }
 
 fn services(text: &mut Text, status: &api::Status) {

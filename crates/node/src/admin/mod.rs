@@ -8,6 +8,7 @@ mod metrics;
 mod problem;
 mod queues;
 mod store;
+mod telemetry;
 mod topics;
 mod view;
 
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::Applier;
 use crate::events::Events;
 use crate::spans::Spans;
+pub(crate) use metrics::counted;
 use problem::Refusal;
 
 /// A request body larger than this is refused, in bytes.
@@ -65,7 +67,11 @@ type Shared = State<Arc<Admin>>;
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Serves until told to stop, then finishes the answers under way.
-pub(crate) async fn serve(admin: Admin, listener: UnixListener, stop: CancellationToken) -> io::Result<()> {
+pub(crate) async fn serve(
+    admin: Arc<Admin>,
+    listener: UnixListener,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let router = Router::new()
         .route("/v1/node", get(node))
         .route("/v1/status", get(status))
@@ -92,12 +98,21 @@ pub(crate) async fn serve(admin: Admin, listener: UnixListener, stop: Cancellati
         .route("/v1/keys/revoke", post(keys::revoke))
         .route("/v1/console", post(console::open))
         .route("/v1/store/backup", post(store::backup))
+        .route("/v1/traces", post(telemetry::traces))
+        .route("/v1/traces/{id}", get(telemetry::trace))
+        .route("/v1/records", post(telemetry::records))
+        .route("/v1/metrics", get(telemetry::metrics).post(telemetry::series))
+        .route("/v1/latency", post(telemetry::latency))
+        .route("/v1/graph", post(telemetry::graph))
+        .route("/v1/errors", post(telemetry::errors))
+        .route("/v1/errors/{id}", get(telemetry::error).post(telemetry::decide))
+        .route("/v1/telemetry", get(telemetry::stats))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::metrics))
         .fallback(problem::not_found)
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
-        .with_state(Arc::new(admin));
+        .with_state(admin);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 

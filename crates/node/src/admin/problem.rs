@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use control::RestartError;
 use kit::Explain;
 
-use crate::app::ApplyError;
+use crate::apply_error::ApplyError;
 use crate::broker::{BrokerError, KeysError};
 
 /// A refused call.
@@ -216,6 +216,26 @@ pub(crate) fn not_moved(error: &pipes::MoveError) -> Refusal {
         pipes::MoveError::Pipe(error) => pipe(error),
         other => refused_by_the_queue(other),
     }
+}
+
+/// A question about telemetry that cannot be understood.
+pub(crate) fn bad_question(why: &dyn std::fmt::Display) -> Refusal {
+    let hint = "ids are as `atoll trace ls` and `atoll errors ls` print them";
+    Refusal::new(StatusCode::BAD_REQUEST, why.to_string(), "A0648", hint)
+}
+
+/// Telemetry has nothing of this name.
+pub(crate) fn not_kept(what: &str, id: &str) -> Refusal {
+    let title = format!("there is no {what} `{id}`");
+    let hint = "it may be older than what is kept, or not of the share that is: see `telemetry` in the file";
+    Refusal::new(StatusCode::NOT_FOUND, title, "A0646", hint)
+}
+
+/// Nothing is kept.
+pub(crate) fn telemetry_off() -> Refusal {
+    let title = "no telemetry is kept".to_owned();
+    let hint = "see `atoll events` for why, or whether the file says `telemetry: off`";
+    Refusal::new(StatusCode::CONFLICT, title, "A0647", hint)
 }
 
 /// A restart did not come to its end.

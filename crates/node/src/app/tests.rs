@@ -12,8 +12,10 @@ fn applier(dir: &Path) -> Applier {
     let broker = Arc::new(broker);
     let console = Arc::new(WebConsole::new(dir, kit::SystemClock::new(), Arc::new(|_| ())));
     let directory = Directory::default();
-    let parts = Parts { directory, ports, proxy, certificates, edges, broker, console };
-    Applier::new(StateDir::open(dir).unwrap(), true, parts)
+    let state = StateDir::open(dir).unwrap();
+    let observer = Observer::new(dir, state.logs(), kit::SystemClock::new(), Arc::new(|_| ()));
+    let parts = Parts { directory, ports, proxy, certificates, edges, broker, observer, console };
+    Applier::new(state, true, parts)
 }
 
 fn wish(services: &str) -> Apply {

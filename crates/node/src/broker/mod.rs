@@ -41,7 +41,7 @@ use crate::spans::Spans;
 use gate::Gate;
 use told::Told;
 
-pub(crate) use environment::{REGION, endpoint, queue_url, topic_arn};
+pub(crate) use environment::{REGION, endpoint, queue_url, reachable, topic_arn};
 pub(crate) use keys::{Keys, KeysError, ShownKey};
 pub(crate) use told::{About, SQS};
 
@@ -469,7 +469,8 @@ pub(crate) fn call_for_deliveries(app: &mut App) {
     }
 }
 
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// A listener whose address may have been somebody else's a moment ago.
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

@@ -1,0 +1,304 @@
+//! What is seen of an app: its telemetry, taken in and kept. What Atoll sees itself ([`seen`]), what instances print
+//! ([`lines`]) and what they count ([`exposition`], [`sampler`]) comes in from inside, what services send of their own comes in
+//! over the network ([`receiver`], [`taker`]).
+//!
+//! Telemetry is never in the way: where it cannot be opened or listened for, that is told, and the app goes on.
+
+mod environment;
+mod exposition;
+mod lines;
+mod receiver;
+mod sampler;
+mod seen;
+pub(crate) mod shown;
+mod taker;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use kit::{OnError, SystemClock, Tasks};
+use manifest::spec;
+use telemetry::Telemetry;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::edge::Tell;
+use crate::port_holder;
+use taker::{Projects, Taking};
+
+pub(crate) use environment::{Doors, given};
+pub(crate) use sampler::sample;
+pub(crate) use seen::Seen;
+
+/// Where telemetry is kept, in the state directory.
+const DIRECTORY: &str = "telemetry";
+/// The time of the last line of output that was taken, in that directory.
+const LINES: &str = "lines";
+/// How long to wait for the node before this one to let go of it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks whether it has.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long what is under way may take once everything stops.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Why telemetry is not as the file wants it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ObserveError {
+    #[error(transparent)]
+    Open(#[from] telemetry::OpenError),
+    #[error("telemetry cannot be opened: {0}")]
+    Panicked(String),
+    #[error("cannot listen for telemetry on {address}{}", held_by(.holder))]
+    Listen { address: SocketAddr, holder: Option<port_holder::Holder>, source: std::io::Error },
+    #[error("cannot start the threads of telemetry")]
+    Threads(#[source] std::io::Error),
+}
+
+fn held_by(holder: &Option<port_holder::Holder>) -> String {
+    holder.as_ref().map_or_else(String::new, |holder| {
+        format!(": `{}` (process {}) holds the port", holder.command, holder.pid)
+    })
+}
+
+impl kit::Explain for ObserveError {
+    fn help(&self) -> kit::Help {
+        match self {
+            Self::Open(error) => error.help(),
+            Self::Panicked(_) => kit::Help::code("A0680")
+                .hint("move its directory away, then `atoll up -d`; or write `telemetry: off`"),
+            Self::Listen { .. } => kit::Help::code("A0681").hint(
+                "stop what holds the port, set `telemetry.grpc` or `telemetry.http`, or leave them out",
+            ),
+            Self::Threads(_) => {
+                kit::Help::code("A0603").hint("`atoll doctor` checks what this machine allows")
+            }
+        }
+    }
+}
+
+/// The telemetry of an app. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub(crate) struct Observer(Arc<Inner>);
+
+struct Inner {
+    directory: PathBuf,
+    logs: PathBuf,
+    clock: SystemClock,
+    tell: Tell,
+    running: Mutex<Option<Running>>,
+    /// For those who only look or tell; empty while nothing is kept.
+    telemetry: ArcSwapOption<Telemetry>,
+    projects: Arc<Projects>,
+}
+
+struct Running {
+    /// Until it is closed.
+    runtime: Option<tokio::runtime::Runtime>,
+    wanted: spec::Telemetry,
+    telemetry: Arc<Telemetry>,
+    tasks: Tasks,
+    room: receiver::Room,
+    listening: Vec<(SocketAddr, CancellationToken)>,
+}
+
+impl Observer {
+    pub(crate) fn new(state_dir: &Path, logs: PathBuf, clock: SystemClock, tell: Tell) -> Self {
+        Self(Arc::new(Inner {
+            directory: state_dir.join(DIRECTORY),
+            logs,
+            clock,
+            tell,
+            running: Mutex::default(),
+            telemetry: ArcSwapOption::empty(),
+            projects: Arc::default(),
+        }))
+    }
+
+    /// What is kept, while anything is.
+    pub(crate) fn telemetry(&self) -> Option<Arc<Telemetry>> {
+        self.0.telemetry.load_full()
+    }
+
+    /// Opens, sets up and closes what is needed for the file to hold. What cannot be is told, and nothing waits for it.
+    pub(crate) async fn put(&self, app: &spec::App, doors: Option<Doors>) {
+        self.0.projects.put(app.services.keys());
+        let mut running = self.0.running.lock().await;
+        let wanted = app.telemetry.as_ref().zip(doors);
+        let stays =
+            running.as_ref().is_some_and(|now| wanted.is_some_and(|(wanted, _)| now.wanted == *wanted));
+        if !stays && let Some(before) = running.take() {
+            self.0.telemetry.store(None);
+            before.close().await;
+        }
+        let Some((wanted, doors)) = wanted else { return };
+        if running.is_none() {
+            match self.open(wanted).await {
+                Ok(opened) => {
+                    self.0.telemetry.store(Some(Arc::clone(&opened.telemetry)));
+                    *running = Some(opened);
+                }
+                Err(error) => return self.tell(&error),
+            }
+        }
+        if let Some(running) = running.as_mut() {
+            let taker: Arc<dyn receiver::Taker> =
+                Arc::new(Taking::new(running.telemetry.intake(), Arc::clone(&self.0.projects)));
+            for error in running.listen(doors, &taker) {
+                self.tell(&error);
+            }
+        }
+    }
+
+    /// Ends everything; what was taken is written.
+    pub(crate) async fn close(&self) {
+        self.0.telemetry.store(None);
+        if let Some(running) = self.0.running.lock().await.take() {
+            running.close().await;
+        }
+    }
+
+    fn tell(&self, error: &ObserveError) {
+        let help = kit::Explain::help(error);
+        (self.0.tell)(control::Happening {
+            level: control::Level::Warning,
+            kind: "telemetry.off",
+            service: None,
+            instance: None,
+            message: kit::report::chain(error),
+            code: Some(help.code.as_str()),
+            hint: help.hint,
+        });
+    }
+
+    async fn open(&self, wanted: &spec::Telemetry) -> Result<Running, ObserveError> {
+        let telemetry = Arc::new(self.open_directory(wanted).await?);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("atoll-observe")
+            .enable_all()
+            .build()
+            .map_err(ObserveError::Threads)?;
+        let tasks = Tasks::new();
+        {
+            let _on = runtime.enter();
+            let (logs, kept) = (self.0.logs.clone(), self.0.directory.join(LINES));
+            let intake = telemetry.intake();
+            tasks.spawn("telemetry.lines", OnError::Log, move |stop| async move {
+                lines::take(logs, kept, intake, stop).await;
+                Ok::<_, Infallible>(())
+            });
+        }
+        let (room, wanted, runtime) = (receiver::Room::default(), wanted.clone(), Some(runtime));
+        Ok(Running { runtime, wanted, telemetry, tasks, room, listening: Vec::new() })
+    }
+
+    /// Opens what is kept, which the node before this one may still be about to let go of.
+    async fn open_directory(&self, wanted: &spec::Telemetry) -> Result<Telemetry, ObserveError> {
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let (path, options, clock) = (self.0.directory.clone(), options(wanted), self.0.clock.clone());
+            let opening =
+                tokio::task::spawn_blocking(move || Telemetry::open(&path, options, Arc::new(clock)));
+            match opening.await {
+                Ok(Ok(telemetry)) => return Ok(telemetry),
+                Ok(Err(telemetry::OpenError::InUse { .. })) if tokio::time::Instant::now() < give_up => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                Ok(Err(error)) => return Err(error.into()),
+                Err(panicked) => return Err(ObserveError::Panicked(panicked.to_string())),
+            }
+        }
+    }
+}
+
+fn options(wanted: &spec::Telemetry) -> telemetry::Options {
+    let share = f64::from(wanted.sample.millionths()) / 1_000_000.0;
+    let sampling = telemetry::Sampling {
+        share,
+        slow: telemetry::Slow::Over(wanted.slow),
+        ..telemetry::Sampling::default()
+    };
+    telemetry::Options {
+        keep: wanted.keep,
+        disk_bytes: wanted.size.0,
+        sampling,
+        ..telemetry::Options::default()
+    }
+}
+
+impl Running {
+    /// Listens where it is wanted, and nowhere else.
+    fn listen(&mut self, doors: Doors, taker: &Arc<dyn receiver::Taker>) -> Vec<ObserveError> {
+        let wanted = [doors.grpc, doors.http];
+        self.listening.retain(|(address, stop)| {
+            let stays = wanted.contains(address);
+            if !stays {
+                stop.cancel();
+            }
+            stays
+        });
+        let mut failed = Vec::new();
+        for address in wanted {
+            if self.listening.iter().any(|(now, _)| *now == address) {
+                continue;
+            }
+            let _on = self.runtime.as_ref().map(tokio::runtime::Runtime::enter);
+            let bound = crate::broker::bind(address).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                tokio::net::TcpListener::from_std(listener)
+            });
+            let listener = match bound {
+                Ok(listener) => listener,
+                Err(source) => {
+                    let holder = port_holder::of_tcp_port(address.port());
+                    failed.push(ObserveError::Listen { address, holder, source });
+                    continue;
+                }
+            };
+            let (taker, room, tasks) = (Arc::clone(taker), self.room.clone(), self.tasks.clone());
+            let stop = CancellationToken::new();
+            let until = stop.clone();
+            self.tasks.spawn("telemetry.serve", OnError::Log, move |stopping| async move {
+                let all = until.clone();
+                let serving = receiver::serve(listener, taker, room, tasks, until);
+                tokio::pin!(serving);
+                tokio::select! {
+                    () = &mut serving => {}
+                    () = stopping.cancelled() => {
+                        all.cancel();
+                        serving.await;
+                    }
+                }
+                Ok::<_, Infallible>(())
+            });
+            self.listening.push((address, stop));
+        }
+        failed
+    }
+
+    async fn close(mut self) {
+        if let Err(late) = self.tasks.shutdown(GRACE).await {
+            tracing::warn!("{late}");
+        }
+        // What was taken is written before the lock is let go of; neither is work for a thread that serves others.
+        let _ = tokio::task::spawn_blocking(move || {
+            if let Some(runtime) = self.runtime.take() {
+                runtime.shutdown_timeout(GRACE);
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Running {
+    /// A runtime must not be waited for where tasks run.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
