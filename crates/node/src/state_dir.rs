@@ -1,11 +1,12 @@
 //! The directory in which the state of one app lives, and the lock that makes it one node's.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use api::Apply;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,12 @@ const LOGS: &str = "logs";
 
 /// Held for as long as a node lives; has its process id in it.
 const LOCK: &str = "node.lock";
+
+/// How long a node that was killed may hold its lock.
+const DYING: Duration = Duration::from_secs(5);
+
+/// Between two looks whether it still does.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Connections to the admin socket that may wait to be taken.
 const MAX_WAITING: i32 = 128;
@@ -61,6 +68,15 @@ pub(crate) enum OpenError {
     Taken { pid: Option<u32> },
 }
 
+/// Whether a process was killed and is not gone yet: its files stay open until the last of its threads, which may wait
+/// for a disk, has ended.
+fn is_dying(pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
+        Err(_) => true,
+    }
+}
+
 fn holder(pid: &Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
@@ -81,10 +97,15 @@ impl StateDir {
             .mode(0o600)
             .open(path.join(LOCK))
             .map_err(unusable)?;
-        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        let give_up = Instant::now() + DYING;
+        while rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut text = String::new();
-            let _ = lock.read_to_string(&mut text); // without it the message only lacks the process id
-            return Err(OpenError::Taken { pid: text.trim().parse().ok() });
+            let _ = lock.seek(io::SeekFrom::Start(0)).and_then(|_| lock.read_to_string(&mut text));
+            let pid = text.trim().parse().ok(); // without it the message only lacks the process id
+            if Instant::now() >= give_up || !pid.is_some_and(is_dying) {
+                return Err(OpenError::Taken { pid });
+            }
+            std::thread::sleep(LOOK);
         }
         let state = Self { path: path.to_owned(), handle, lock };
         state.sign().map_err(unusable)?;
