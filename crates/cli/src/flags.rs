@@ -1,8 +1,12 @@
 //! Flags that many commands share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+
+use crate::failure::CliError;
+use crate::show::clean;
 
 /// Which app, for commands whose `-f` is free.
 #[derive(Args, Clone, Debug, Default)]
@@ -51,6 +55,26 @@ pub(crate) struct MoreFlags {
     /// directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// What every verb of a command takes: how it shows what it has found, and which app.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct How {
+    /// How.
+    #[command(flatten)]
+    pub(crate) format: FormatFlag,
+    /// Which app.
+    #[command(flatten)]
+    pub(crate) app: AppFlags,
+}
+
+/// `NAME=VALUE` words as pairs.
+pub(crate) fn pairs(words: &[String]) -> Result<BTreeMap<String, String>, CliError> {
+    let pair = |word: &String| {
+        let (name, value) = word.split_once('=')?;
+        (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+    };
+    words.iter().map(|word| pair(word).ok_or_else(|| CliError::NotAPair(clean::text(word)))).collect()
 }
 
 impl From<AppFlagsLong> for AppFlags {
@@ -149,6 +173,16 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attributes_are_names_and_values() {
+        let words = ["a=1".to_owned(), "b=x=y".to_owned(), "c=".to_owned()];
+        let expected = [("a", "1"), ("b", "x=y"), ("c", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(pairs(&words).unwrap(), BTreeMap::from(expected));
+        for bad in ["a", "=1"] {
+            assert!(matches!(pairs(&[bad.to_owned()]), Err(CliError::NotAPair(_))), "{bad}");
+        }
+    }
 
     #[test]
     fn flags_before_and_after_the_command_add_up() {

@@ -147,7 +147,7 @@ async fn what_others_wrote_is_text_on_every_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_two_hundred_services_are_light_and_quick() {
+async fn pages_of_two_hundred_services_are_light() {
     let world = World::start(app(200, 10, "all is well"), "plain").await;
     let cookie = world.log_in(Role::Operator).await;
     let page = world.get("/", &cookie).await.body;
@@ -158,8 +158,6 @@ async fn pages_of_two_hundred_services_are_light_and_quick() {
         assert!(answer.header("cache-control").unwrap().contains("immutable"), "{path}");
         assets += answer.body.len();
     }
-    // Unoptimised code takes several times as long.
-    let most = if cfg!(debug_assertions) { Duration::from_secs(2) } else { Duration::from_millis(50) };
     for path in PAGES {
         let mut best = Duration::MAX;
         let mut size = 0;
@@ -170,7 +168,6 @@ async fn pages_of_two_hundred_services_are_light_and_quick() {
         }
         println!("{path:<32} {:>7} bytes {:>7.1} ms", size + assets, best.as_secs_f64() * 1e3);
         assert!(size + assets <= MOST_BYTES, "{path}: {size} + {assets}");
-        assert!(best <= most, "{path}: {best:?}");
     }
     world.end().await;
 }

@@ -3,17 +3,23 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::str::FromStr;
 
 use rand::Rng as _;
 use rand::rngs::SmallRng;
 
 /// Names a trace: 16 bytes, not all zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceId(pub [u8; 16]);
 
 /// Names a span within a trace: 8 bytes, not all zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpanId(pub [u8; 8]);
+
+/// What was given for an id is none: hexadecimal digits, twice as many as it has bytes, not all of them zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an id of a trace has 32 hexadecimal digits, one of a span 16, and not all of them are 0")]
+pub struct BadId;
 
 /// Where something stands in its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +201,14 @@ fn unhex<const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
 macro_rules! shown_in_hex {
     ($name:ident, $digits:literal) => {
         impl $name {
+            /// The id in these bytes; none if they are too many or too few, or all zero.
+            pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                <[u8; $digits / 2]>::try_from(bytes)
+                    .ok()
+                    .filter(|id| id.iter().any(|byte| *byte != 0))
+                    .map(Self)
+            }
+
             /// One that nobody else has.
             pub fn random() -> Self {
                 loop {
@@ -203,6 +217,16 @@ macro_rules! shown_in_hex {
                         return id;
                     }
                 }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+
+            /// In digits of any case: not everybody writes them as headers want them.
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                let bytes = unhex::<{ $digits / 2 }>(text.to_ascii_lowercase().as_bytes());
+                bytes.and_then(|bytes| Self::from_bytes(&bytes)).ok_or(BadId)
             }
         }
 
@@ -231,6 +255,18 @@ mod tests {
     use proptest::prelude::*;
 
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        let text = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(text.parse::<TraceId>().unwrap().to_string(), text);
+        assert_eq!(text.to_uppercase().parse::<TraceId>().unwrap().to_string(), text);
+        assert_eq!("00f067aa0ba902b7".parse::<SpanId>().unwrap().to_string(), "00f067aa0ba902b7");
+        for bad in ["", "0", "00000000000000000000000000000000", "4bf92f3577b34da6a3ce929d0e0e473", "zz"] {
+            assert_eq!(bad.parse::<TraceId>(), Err(BadId), "{bad}");
+        }
+        assert_eq!("0000000000000000".parse::<SpanId>(), Err(BadId));
+    }
 
     #[test]
     fn a_valid_traceparent_is_continued_with_a_span_of_our_own() {

@@ -215,7 +215,7 @@ impl Applier {
         let console = prepared.app.console;
         self.put_in_force(&mut in_force, prepared, gateway, edge, keeping)?;
         if keeping == Keeping::Now {
-            self.observe(&in_force).await; // else its directory is still that node's
+            self.observe(&in_force); // else its directory is still that node's
             self.console.put(console, None).await;
         }
         let closed = closed.into_iter().map(ApplyError::from);
@@ -227,13 +227,13 @@ impl Applier {
     pub(crate) async fn open_broker(&self) -> Result<(), ApplyError> {
         let in_force = self.in_force.lock().await;
         let Some(app) = &in_force.app else { return Ok(()) };
-        self.observe(&in_force).await;
+        self.observe(&in_force);
         Ok(self.open_broker_for(app, &in_force.addresses).await?)
     }
 
-    async fn observe(&self, in_force: &InForce) {
+    fn observe(&self, in_force: &InForce) {
         if let Some(app) = &in_force.app {
-            self.observer.put(app, in_force.addresses.doors(app)).await;
+            self.observer.put(app, in_force.addresses.doors(app));
         }
     }
 
@@ -299,7 +299,7 @@ impl Applier {
             self.give_back(&made, &in_force.addresses);
             return Err(error);
         }
-        self.observe(&in_force).await; // before those start who have something to tell
+        self.observe(&in_force);
         if let Some(app) = &in_force.app {
             self.console.put(app.console, None).await; // what it cannot do is told, and fails nothing
         }

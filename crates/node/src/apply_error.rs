@@ -7,7 +7,7 @@ use kit::{Explain, Help};
 use crate::app::MAX_REPLICAS;
 use crate::broker::BrokerError;
 use crate::certificates::LoadError;
-use crate::port_holder;
+use crate::port_holder::{self, held_by};
 
 /// Why a wish was not met. What ran goes on.
 #[derive(Debug, thiserror::Error)]
@@ -38,12 +38,6 @@ pub(crate) enum ApplyError {
     Stopping,
     #[error("the node is being upgraded")]
     Upgrading,
-}
-
-fn held_by(holder: &Option<port_holder::Holder>) -> String {
-    holder.as_ref().map_or_else(String::new, |holder| {
-        format!(": `{}` (process {}) holds the port", holder.command, holder.pid)
-    })
 }
 
 impl Explain for ApplyError {

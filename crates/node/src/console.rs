@@ -16,12 +16,11 @@ use manifest::spec;
 use tokio::sync::Mutex;
 
 use crate::edge::Tell;
+use crate::listener;
 use crate::port_holder::{self, Holder};
 
 /// Ports that are tried where the file names none: the usual one and those behind it.
 const PORTS: u16 = 16;
-/// Connections that may wait to be taken.
-const BACKLOG: i32 = 128;
 /// How long pages under way may take when it ends.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long to wait for the node before this one to let go of the port.
@@ -175,7 +174,7 @@ impl Running {
 async fn bind(address: SocketAddr, before: Option<u32>) -> Result<TcpListener, Failed> {
     let give_up = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let source = match bound(address) {
+        let source = match listener::bind(address) {
             Ok(listener) => return Ok(listener),
             Err(source) => source,
         };
@@ -186,15 +185,6 @@ async fn bind(address: SocketAddr, before: Option<u32>) -> Result<TcpListener, F
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-fn bound(address: SocketAddr) -> std::io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 impl Failed {
@@ -283,7 +273,7 @@ mod tests {
         web.put(spec::Console::Off, None).await;
         assert_eq!(web.url(), None);
         let address: SocketAddr = url.trim_start_matches("http://").parse().unwrap();
-        drop(bound(address).unwrap());
+        drop(listener::bind(address).unwrap());
         assert!(told.lock().unwrap().is_empty());
     }
 

@@ -4,7 +4,7 @@
 //! state), `certificates` (those of the gateway), `edge` (what it checks), `guards` (breakers and ejections, told),
 //! `broker` (queues and topics),
 //! `observe` (telemetry), `console` (the web console), `admin` (the API), then the small parts: `state_dir`, `addresses`,
-//! `events`, `spans` and `access`, `port_holder`.
+//! `events`, `spans` and `access`, `listener`, `port_holder`.
 
 mod access;
 mod addresses;
@@ -17,6 +17,7 @@ mod console;
 mod edge;
 mod events;
 mod guards;
+mod listener;
 mod node;
 mod observe;
 pub mod port_holder;

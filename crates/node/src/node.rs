@@ -240,6 +240,11 @@ impl Parts {
             Arc::new(move |happening| events.add(happening))
         };
         let observer = Observer::new(&options.state_dir, state.logs(), clock.clone(), tell.clone());
+        let looked_after = observer.clone();
+        tasks.spawn("node.telemetry", OnError::Log, |stop| async move {
+            looked_after.look_after(stop).await;
+            Ok::<_, NodeError>(())
+        });
         let (spans, sink) =
             AccessLog::new(&state.logs()).start(&tasks, vec![Box::new(Seen::new(observer.clone()))]);
         let access = Arc::new(sink);

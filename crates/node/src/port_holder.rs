@@ -12,6 +12,13 @@ pub struct Holder {
     pub command: String,
 }
 
+/// The end of a message that says a port is taken: by whom, where that is known.
+pub(crate) fn held_by(holder: &Option<Holder>) -> String {
+    holder.as_ref().map_or_else(String::new, |holder| {
+        format!(": `{}` (process {}) holds the port", holder.command, holder.pid)
+    })
+}
+
 /// Who listens on TCP port `port`, from `/proc/net/tcp{,6}` and the open files of processes that may be
 /// looked at. `None` if nobody does or it cannot be told.
 pub fn of_tcp_port(port: u16) -> Option<Holder> {

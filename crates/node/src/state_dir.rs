@@ -194,16 +194,21 @@ impl StateDir {
         fs::read(self.path.join(name)).ok()
     }
 
-    /// Replaces a file whole: written beside, synced, renamed.
+    /// Replaces a file whole.
     pub(crate) fn write_whole(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let beside = self.path.join(format!("{name}.new"));
-        let mut file =
-            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, self.path.join(name))?;
-        self.handle.sync_all()
+        write_whole(&self.path, name, bytes)
     }
+}
+
+/// Replaces a file of a state directory, which is nobody else's to read: written beside, synced, renamed.
+pub(crate) fn write_whole(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let beside = directory.join(format!("{name}.new"));
+    let _ = fs::remove_file(&beside); // of a process that was killed here; its mode may be another
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, directory.join(name))?;
+    File::open(directory)?.sync_all()
 }
 
 /// The name of the app whose node was killed and whose instances live on in `state_dir`, if there is one.

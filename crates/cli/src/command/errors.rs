@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use super::Context;
 use super::up::now;
 use crate::failure::{Failure, print, print_json};
-use crate::flags::{AppFlags, FormatFlag};
+use crate::flags::How;
 use crate::place::Place;
 use crate::show::{Paint, errors, term, time};
 
@@ -18,17 +18,6 @@ pub(crate) struct ErrorsArgs {
     /// What to do.
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// What each verb takes.
-#[derive(clap::Args, Clone, Debug)]
-struct How {
-    /// How.
-    #[command(flatten)]
-    format: FormatFlag,
-    /// Which app.
-    #[command(flatten)]
-    app: AppFlags,
 }
 
 /// What can be done with groups of errors.

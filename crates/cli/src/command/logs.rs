@@ -3,10 +3,9 @@
 use api::{Client, LogQuery, Range, Severity};
 
 use super::Context;
-use super::trace::pairs;
 use super::up::now;
 use crate::failure::{CliError, Failure, print};
-use crate::flags::{AppFlagsLong, FormatFlag};
+use crate::flags::{AppFlagsLong, FormatFlag, pairs};
 use crate::place::Place;
 use crate::show::line::{LogPrinter, LogStyle, service_of};
 use crate::show::{Paint, clean, time, traces};

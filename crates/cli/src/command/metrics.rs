@@ -3,10 +3,9 @@
 use api::{MetricQuery, Range};
 
 use super::Context;
-use super::trace::pairs;
 use super::up::now;
 use crate::failure::{Failure, print, print_json};
-use crate::flags::{AppFlags, FormatFlag};
+use crate::flags::{AppFlags, FormatFlag, pairs};
 use crate::place::Place;
 use crate::show::{Paint, numbers, term, time};
 

@@ -6,10 +6,9 @@ use api::{MoveMessages, ReceiveMessages, SendMessage};
 use clap::Subcommand;
 
 use super::Context;
-use super::trace::pairs;
 use super::up::now;
 use crate::failure::{CliError, Failure, print, print_json};
-use crate::flags::{AppFlags, FormatFlag};
+use crate::flags::{How, pairs};
 use crate::place::Place;
 use crate::show::{Paint, clean, queues, term};
 
@@ -24,17 +23,6 @@ pub(crate) struct QueueArgs {
     /// What to do.
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// What each verb takes.
-#[derive(clap::Args, Clone, Debug)]
-struct How {
-    /// How.
-    #[command(flatten)]
-    format: FormatFlag,
-    /// Which app.
-    #[command(flatten)]
-    app: AppFlags,
 }
 
 /// What can be done with queues.

@@ -9,7 +9,7 @@ use node::upkeep::{self, EngineKind, VerifyReport};
 
 use super::Context;
 use crate::failure::{CliError, Failure, print, print_json};
-use crate::flags::{AppFlags, FormatFlag};
+use crate::flags::How;
 use crate::place::Place;
 use crate::show::clean;
 
@@ -21,17 +21,6 @@ pub(crate) struct StoreArgs {
     /// What to do.
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// What each verb takes.
-#[derive(clap::Args, Clone, Debug)]
-struct How {
-    /// How.
-    #[command(flatten)]
-    format: FormatFlag,
-    /// Which app.
-    #[command(flatten)]
-    app: AppFlags,
 }
 
 /// What can be done with a store.

@@ -9,7 +9,7 @@ use super::Context;
 use super::queue::read_body;
 use super::up::now;
 use crate::failure::{CliError, Failure, print, print_json};
-use crate::flags::{AppFlags, FormatFlag};
+use crate::flags::How;
 use crate::place::Place;
 use crate::show::{Paint, clean, term, topics};
 
@@ -24,17 +24,6 @@ pub(crate) struct TopicArgs {
     /// What to do.
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// What each verb takes.
-#[derive(clap::Args, Clone, Debug)]
-struct How {
-    /// How.
-    #[command(flatten)]
-    format: FormatFlag,
-    /// Which app.
-    #[command(flatten)]
-    app: AppFlags,
 }
 
 /// What can be done with topics.

@@ -1,16 +1,14 @@
 //! `atoll trace`: where requests went and how long they took.
 
-use std::collections::BTreeMap;
-
 use api::{Range, TraceQuery};
 use clap::Subcommand;
 
 use super::Context;
 use super::up::now;
-use crate::failure::{CliError, Failure, print, print_json};
-use crate::flags::{AppFlags, FormatFlag};
+use crate::failure::{Failure, print, print_json};
+use crate::flags::{AppFlags, FormatFlag, pairs};
 use crate::place::Place;
-use crate::show::{Paint, clean, term, time, traces};
+use crate::show::{Paint, term, time, traces};
 
 /// Find traces and look at one: every hop of a request, with its logs and errors in place
 ///
@@ -105,28 +103,4 @@ pub(crate) fn run(args: TraceArgs, context: &Context) -> Result<u8, Failure> {
         }
     }
     Ok(0)
-}
-
-/// `NAME=VALUE` words as pairs.
-pub(super) fn pairs(words: &[String]) -> Result<BTreeMap<String, String>, CliError> {
-    let pair = |word: &String| {
-        let (name, value) = word.split_once('=')?;
-        (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
-    };
-    words.iter().map(|word| pair(word).ok_or_else(|| CliError::NotAPair(clean::text(word)))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_are_names_and_values() {
-        let words = ["a=1".to_owned(), "b=x=y".to_owned(), "c=".to_owned()];
-        let expected = [("a", "1"), ("b", "x=y"), ("c", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-        assert_eq!(pairs(&words).unwrap(), BTreeMap::from(expected));
-        for bad in ["a", "=1"] {
-            assert!(matches!(pairs(&[bad.to_owned()]), Err(CliError::NotAPair(_))), "{bad}");
-        }
-    }
 }

@@ -48,10 +48,22 @@ fn variable(world: &World, instance: &str, name: &str) -> String {
     found.unwrap_or_else(|| panic!("no {name} in {environment}")).to_owned()
 }
 
+/// Services need not wait for telemetry to be open, and so it may come a moment after them.
+fn connect(address: &str) -> TcpStream {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => return stream,
+            Err(error) => assert!(Instant::now() < deadline, "{address}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Posts to a URL; the answer, head and all.
 fn post(url: &str, kind: &str, body: &[u8]) -> String {
     let (address, path) = url.trim_start_matches("http://").split_once('/').unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = connect(address);
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     let head = format!(
         "POST /{path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
@@ -139,8 +151,17 @@ fn what_services_send_stands_beside_what_atoll_saw_and_outlives_the_node() {
     let hits = world.ok(&["logs", "--grep", "card declined", "--level", "error"]);
     assert!(hits.contains("the card was declined") && hits.contains(trace), "{hits}");
 
-    // What was taken a second ago is on disk.
-    std::thread::sleep(Duration::from_millis(1500)); // no state to wait for: it says nothing when it has written
+    // What was taken a second ago is on disk: spans are written in their order, so once another one is, these are.
+    let journal = world.state_dir().join("telemetry/spans.journal");
+    let written = || std::fs::metadata(&journal).map_or(0, |file| file.len());
+    let before = written();
+    let another = spans.to_string().replace(trace, &"cd".repeat(16)).replace("4242", "5555");
+    post(&format!("{endpoint}/v1/traces"), "application/json", another.as_bytes());
+    let deadline = Instant::now() + LIMIT;
+    while written() <= before {
+        assert!(Instant::now() < deadline, "nothing is written within {LIMIT:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     kill(world.node_pid(), "KILL");
     world.ok(&["up", "-d", "--wait"]);
     until(&world, &by_attribute, |found| found[0]["trace"] == trace);

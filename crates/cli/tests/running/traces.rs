@@ -23,6 +23,7 @@ services:
     queues:
       jobs: { deliver: POST /call/web/headers, allow: { web: [send] } }
       refused: { deliver: POST /note/refused, dead_letter: 1 }
+      heard: { from: web/placed, deliver: POST /note/heard }
 "#;
 
 const TRACE: &str = "5759e988bd862e3fe1be46a994272793";
@@ -111,5 +112,18 @@ fn a_message_that_nobody_gave_a_trace_has_one_up_to_the_dead_letters() {
     let redrive = line(&world, "pipes", send.get("trace"), "ok redrive refused");
     assert_eq!((redrive.get("parent"), redrive.get("to")), (send.get("span"), "refused-dead"));
     assert_eq!(redrive.get("message"), send.get("message"));
+    world.ok(&["down"]);
+}
+
+#[test]
+fn what_is_published_by_hand_has_a_trace_that_goes_on_with_whoever_hears_it() {
+    let world = World::new(APP);
+    world.ok(&["up", "-d", "--wait"]);
+    world.ok(&["topic", "publish", "placed", "order 7"]);
+    let publish = line(&world, "pipes", "", "ok publish placed");
+    let deliver = line(&world, "pipes", publish.get("trace"), "ok deliver heard");
+    assert_eq!(deliver.get("parent"), publish.get("span"));
+    let work = line(&world, "mesh", publish.get("trace"), "200 POST /note/heard");
+    assert_eq!(work.get("parent"), deliver.get("span"));
     world.ok(&["down"]);
 }

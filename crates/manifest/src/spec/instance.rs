@@ -29,6 +29,18 @@ pub enum Slot {
 }
 
 impl InstanceId {
+    /// What a [`Self::name`] names.
+    pub fn read_name(name: &str) -> Option<(ServiceName, Slot)> {
+        if let Some(service) = name.strip_suffix(".prepare") {
+            return Some((service.parse().ok()?, Slot::Prepare));
+        }
+        let replica = name.strip_suffix(".check");
+        let (service, number) = replica.unwrap_or(name).rsplit_once('-')?;
+        let number = number.parse().ok()?;
+        let slot = if replica.is_some() { Slot::Check(number) } else { Slot::Replica(number) };
+        Some((service.parse().ok()?, slot))
+    }
+
     /// The name without the run, as people see it and as log files are called: `catalog-2`,
     /// `catalog.prepare`, `catalog-2.check`. No two slots of any two services share one.
     pub fn name(&self) -> String {
@@ -56,19 +68,12 @@ impl FromStr for InstanceId {
     type Err = BadInstanceId;
 
     fn from_str(text: &str) -> Result<Self, BadInstanceId> {
-        let bad = || BadInstanceId(text.to_owned());
-        let (name, run) = text.rsplit_once('#').ok_or_else(bad)?;
-        let run = run.parse().map_err(|_| bad())?;
-        let (service, slot) = if let Some(service) = name.strip_suffix(".prepare") {
-            (service, Slot::Prepare)
-        } else if let Some(replica) = name.strip_suffix(".check") {
-            let (service, n) = replica.rsplit_once('-').ok_or_else(bad)?;
-            (service, Slot::Check(n.parse().map_err(|_| bad())?))
-        } else {
-            let (service, n) = name.rsplit_once('-').ok_or_else(bad)?;
-            (service, Slot::Replica(n.parse().map_err(|_| bad())?))
+        let read = || {
+            let (name, run) = text.rsplit_once('#')?;
+            let (service, slot) = Self::read_name(name)?;
+            Some(Self { service, slot, run: run.parse().ok()? })
         };
-        Ok(Self { service: service.parse().map_err(|_| bad())?, slot, run })
+        read().ok_or_else(|| BadInstanceId(text.to_owned()))
     }
 }
 

@@ -125,6 +125,13 @@ fn node(text: &mut Text, admin: &Admin) {
     let dropped = admin.spans.operations_dropped();
     let help = "Operations on queues and topics that came faster than they could be written down.";
     text.family("atoll_operation_records_dropped", Type::Counter, help).sample(&[], dropped as f64);
+    if let Some(telemetry) = admin.applier.observer.telemetry() {
+        let help = "Records of telemetry that were not kept, by why.";
+        let mut family = text.family("atoll_telemetry_records_dropped", Type::Counter, help);
+        for (reason, count) in telemetry.query().dropped() {
+            family.sample(&[("why", reason.as_str())], count as f64);
+        }
+    }
     let usage = node_usage(admin);
     let memory = text.family("process_resident_memory_bytes", Type::Gauge, "Resident memory of the node.");
     memory.unit("bytes").sample(&[], usage.memory as f64);

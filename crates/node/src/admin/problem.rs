@@ -9,6 +9,7 @@ use kit::Explain;
 
 use crate::apply_error::ApplyError;
 use crate::broker::{BrokerError, KeysError};
+use crate::observe::Observer;
 
 /// A refused call.
 pub(crate) struct Refusal(Box<Problem>);
@@ -232,7 +233,11 @@ pub(crate) fn not_kept(what: &str, id: &str) -> Refusal {
 }
 
 /// Nothing is kept.
-pub(crate) fn telemetry_off() -> Refusal {
+pub(crate) fn no_telemetry(observer: &Observer) -> Refusal {
+    if observer.is_undecided() {
+        let title = "telemetry is still being opened".to_owned();
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, title, "A0649", "ask again in a moment");
+    }
     let title = "no telemetry is kept".to_owned();
     let hint = "see `atoll events` for why, or whether the file says `telemetry: off`";
     Refusal::new(StatusCode::CONFLICT, title, "A0647", hint)

@@ -99,9 +99,7 @@ pub(crate) async fn records(State(admin): Shared, wish: Wish<api::LogQuery>) -> 
             .transpose()?,
         limit: limit.unwrap_or(100).min(MOST_RECORDS) as usize,
     };
-    let telemetry = admin.applier.observer.telemetry().ok_or_else(problem::telemetry_off)?;
-    let query = telemetry.query();
-    drop(telemetry);
+    let query = query(&admin)?;
     if follow {
         return follow_on(query, filter, admin).await;
     }
@@ -307,10 +305,13 @@ async fn ask<T: Send + 'static>(
     admin: &Admin,
     question: impl FnOnce(Query) -> T + Send + 'static,
 ) -> Answer<T> {
-    let telemetry: Arc<telemetry::Telemetry> =
-        admin.applier.observer.telemetry().ok_or_else(problem::telemetry_off)?;
-    let query = telemetry.query();
-    drop(telemetry); // whoever closes it is not to wait for an answer
+    let query = query(admin)?;
     let asked = tokio::task::spawn_blocking(move || question(query));
     asked.await.map(Json).map_err(|_| problem::stopping())
+}
+
+/// Whoever closes telemetry does not wait for answers: what is asked later is still answered.
+fn query(admin: &Admin) -> Result<Query, Refusal> {
+    let observer = &admin.applier.observer;
+    observer.telemetry().map(|telemetry| telemetry.query()).ok_or_else(|| problem::no_telemetry(observer))
 }

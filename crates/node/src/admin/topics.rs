@@ -11,7 +11,8 @@ use pipes::{Attribute, AttributeValue, Pipes};
 use super::queues::SENDER;
 use super::{Admin, Answer, Shared, body, detached, problem};
 use crate::app::PipeOwners;
-use crate::broker::topic_arn;
+use crate::broker::{About, SNS, topic_arn};
+use crate::spans::What;
 
 pub(crate) async fn list(State(admin): Shared) -> Json<Vec<api::Topic>> {
     let Some(topics) = admin.applier.broker.topics() else { return Json(Vec::new()) };
@@ -31,9 +32,12 @@ pub(crate) async fn publish(
     Path(name): Path<String>,
     wish: Result<Json<api::PublishMessage>, JsonRejection>,
 ) -> Answer<api::PublishedMessage> {
-    let message = publication(body(wish)?);
+    let mut message = publication(body(wish)?);
     let (topics, topic) = find(&admin, &name)?;
     message.check(topic.settings().fifo.is_some()).map_err(|error| problem::not_published(&error))?;
+    let told = admin.applier.broker.told().clone();
+    let begun = told.begin(&[]);
+    message.trace = Some(begun.traceparent());
     detached(async move {
         let outcomes = topics.publish(topic.name(), vec![message]).await;
         let outcome = outcomes.map_err(|error| problem::topic(&error))?.into_iter().next();
@@ -41,11 +45,10 @@ pub(crate) async fn publish(
             PublishError::Busy => problem::pipe(&pipes::PipeError::Busy),
             PublishError::NoGroup | PublishError::NoDedup => problem::not_published(&error),
         })?;
-        Ok(Json(api::PublishedMessage {
-            id: published.id.to_string(),
-            sequence: published.sequence,
-            duplicate: published.duplicate,
-        }))
+        let id = published.id.to_string();
+        let about = About { system: SNS, destination: topic.name().as_str(), messages: vec![&id] };
+        told.end(begun, What::Publish, &about, None);
+        Ok(Json(api::PublishedMessage { id, sequence: published.sequence, duplicate: published.duplicate }))
     })
     .await
 }

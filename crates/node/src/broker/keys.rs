@@ -18,8 +18,8 @@ use kit::{Explain, Help, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::whole;
 use crate::edge::Tell;
+use crate::state_dir::write_whole;
 
 /// The file in the state directory.
 const FILE: &str = "keys.json";
@@ -264,7 +264,7 @@ impl Keys {
     fn write(&self, held: &Held) -> io::Result<()> {
         let kept = |key: &KeyRecord| KeptKey { last_used: self.last_used(&key.name), key: key.clone() };
         let kept = Kept { format: FORMAT, keys: held.keys.values().map(kept).collect() };
-        whole::write(&self.directory, FILE, &serde_json::to_vec_pretty(&kept)?)
+        write_whole(&self.directory, FILE, &serde_json::to_vec_pretty(&kept)?)
     }
 
     fn unwritable(&self, error: &io::Error, revoked: bool) -> KeysError {

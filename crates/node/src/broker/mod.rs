@@ -16,10 +16,9 @@ mod push;
 mod secret;
 mod settings;
 mod told;
-mod whole;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -35,7 +34,8 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::edge::Tell;
-use crate::port_holder;
+use crate::listener;
+use crate::port_holder::{self, held_by};
 use crate::spans::Spans;
 
 use gate::Gate;
@@ -43,7 +43,7 @@ use told::Told;
 
 pub(crate) use environment::{REGION, endpoint, queue_url, reachable, topic_arn};
 pub(crate) use keys::{Keys, KeysError, ShownKey};
-pub(crate) use told::{About, SQS};
+pub(crate) use told::{About, SNS, SQS};
 
 /// What is kept in the store.
 pub(crate) static SPACES: &[Space] = &SPACES_OF_BOTH;
@@ -68,8 +68,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks whether it has.
 const LOOK: Duration = Duration::from_millis(50);
-/// Connections that may wait to be taken.
-const BACKLOG: i32 = 1024;
 
 /// Why queues and topics are not as the file wants them.
 #[derive(Debug, thiserror::Error)]
@@ -88,12 +86,6 @@ pub(crate) enum BrokerError {
     Engine,
     #[error("cannot start the threads of queues and topics")]
     Threads(#[source] std::io::Error),
-}
-
-fn held_by(holder: &Option<port_holder::Holder>) -> String {
-    holder.as_ref().map_or_else(String::new, |holder| {
-        format!(": `{}` (process {}) holds the port", holder.command, holder.pid)
-    })
 }
 
 impl Explain for BrokerError {
@@ -364,7 +356,7 @@ impl Running {
         if self.listening.as_ref().is_some_and(|now| now.address == address) {
             return Ok(());
         }
-        let listener = bind(address).map_err(|source| {
+        let listener = listener::bind(address).map_err(|source| {
             let holder = port_holder::of_tcp_port(address.port());
             BrokerError::Listen { address, holder, source }
         })?;
@@ -467,14 +459,4 @@ pub(crate) fn call_for_deliveries(app: &mut App) {
         let call = service.calls.entry(queue.owner.clone()).or_insert(spec::Call { guard });
         call.guard.timeout = call.guard.timeout.max(deliver.timeout);
     }
-}
-
-/// A listener whose address may have been somebody else's a moment ago.
-pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }

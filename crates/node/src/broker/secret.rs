@@ -19,7 +19,7 @@ pub(crate) fn of(state_dir: &Path) -> io::Result<NodeSecret> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes);
     // Whole or not at all: another secret would lock out every service that runs.
-    super::whole::write(state_dir, FILE, &bytes)?;
+    crate::state_dir::write_whole(state_dir, FILE, &bytes)?;
     Ok(NodeSecret::new(bytes))
 }
 

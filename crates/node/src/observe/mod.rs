@@ -17,17 +17,18 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use kit::{OnError, SystemClock, Tasks};
 use manifest::spec;
 use telemetry::Telemetry;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::edge::Tell;
-use crate::port_holder;
+use crate::port_holder::{self, held_by};
 use taker::{Projects, Taking};
 
 pub(crate) use environment::{Doors, given};
@@ -58,12 +59,6 @@ pub(crate) enum ObserveError {
     Threads(#[source] std::io::Error),
 }
 
-fn held_by(holder: &Option<port_holder::Holder>) -> String {
-    holder.as_ref().map_or_else(String::new, |holder| {
-        format!(": `{}` (process {}) holds the port", holder.command, holder.pid)
-    })
-}
-
 impl kit::Explain for ObserveError {
     fn help(&self) -> kit::Help {
         match self {
@@ -81,6 +76,9 @@ impl kit::Explain for ObserveError {
 }
 
 /// The telemetry of an app. Cheap to clone; all clones are the same.
+///
+/// What should be is said at once and brought about by a task of its own ([`Self::look_after`]): opening what was kept
+/// takes longer the more it is, and nothing waits for that.
 #[derive(Clone)]
 pub(crate) struct Observer(Arc<Inner>);
 
@@ -89,10 +87,24 @@ struct Inner {
     logs: PathBuf,
     clock: SystemClock,
     tell: Tell,
-    running: Mutex<Option<Running>>,
+    wish: watch::Sender<Wish>,
+    /// Nobody has found out yet whether anything can be kept.
+    undecided: AtomicBool,
+    /// Cancelled once everything is closed.
+    closed: CancellationToken,
     /// For those who only look or tell; empty while nothing is kept.
     telemetry: ArcSwapOption<Telemetry>,
     projects: Arc<Projects>,
+}
+
+/// What should be.
+#[derive(Clone, PartialEq)]
+enum Wish {
+    /// Keep nothing, listen nowhere.
+    Nothing,
+    Keep(spec::Telemetry, Doors),
+    /// The same as nothing, for good.
+    End,
 }
 
 struct Running {
@@ -112,7 +124,9 @@ impl Observer {
             logs,
             clock,
             tell,
-            running: Mutex::default(),
+            wish: watch::Sender::new(Wish::Nothing),
+            undecided: AtomicBool::new(true),
+            closed: CancellationToken::new(),
             telemetry: ArcSwapOption::empty(),
             projects: Arc::default(),
         }))
@@ -123,41 +137,95 @@ impl Observer {
         self.0.telemetry.load_full()
     }
 
-    /// Opens, sets up and closes what is needed for the file to hold. What cannot be is told, and nothing waits for it.
-    pub(crate) async fn put(&self, app: &spec::App, doors: Option<Doors>) {
+    /// Whether it may still turn out that something is kept.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.0.undecided.load(Ordering::Relaxed)
+    }
+
+    /// Says what should be.
+    pub(crate) fn put(&self, app: &spec::App, doors: Option<Doors>) {
         self.0.projects.put(app.services.keys());
-        let mut running = self.0.running.lock().await;
-        let wanted = app.telemetry.as_ref().zip(doors);
-        let stays =
-            running.as_ref().is_some_and(|now| wanted.is_some_and(|(wanted, _)| now.wanted == *wanted));
-        if !stays && let Some(before) = running.take() {
-            self.0.telemetry.store(None);
-            before.close().await;
-        }
-        let Some((wanted, doors)) = wanted else { return };
-        if running.is_none() {
-            match self.open(wanted).await {
-                Ok(opened) => {
-                    self.0.telemetry.store(Some(Arc::clone(&opened.telemetry)));
-                    *running = Some(opened);
-                }
-                Err(error) => return self.tell(&error),
-            }
-        }
-        if let Some(running) = running.as_mut() {
-            let taker: Arc<dyn receiver::Taker> =
-                Arc::new(Taking::new(running.telemetry.intake(), Arc::clone(&self.0.projects)));
-            for error in running.listen(doors, &taker) {
-                self.tell(&error);
-            }
-        }
+        let wish = app.telemetry.clone().zip(doors);
+        self.0.undecided.fetch_and(wish.is_some(), Ordering::Relaxed);
+        self.wish(wish.map_or(Wish::Nothing, |(wanted, doors)| Wish::Keep(wanted, doors)));
     }
 
     /// Ends everything; what was taken is written.
     pub(crate) async fn close(&self) {
+        self.wish(Wish::End);
+        let closed = self.0.closed.cancelled();
+        if tokio::time::timeout(GRACE + GRACE, closed).await.is_err() {
+            tracing::warn!("telemetry is not closed within {:?}", GRACE + GRACE);
+        }
+    }
+
+    fn wish(&self, new: Wish) {
+        self.0.wish.send_if_modified(|wish| {
+            let news = *wish != Wish::End && *wish != new;
+            if news {
+                *wish = new;
+            }
+            news
+        });
+    }
+
+    /// Opens, sets up and closes what is needed for the wish to hold, whenever it changes. What cannot be is told.
+    pub(crate) async fn look_after(self, stop: CancellationToken) {
+        let mut wishes = self.0.wish.subscribe();
+        let mut running = None;
+        loop {
+            let wish = wishes.borrow_and_update().clone();
+            if wish == Wish::End {
+                break;
+            }
+            self.meet(&wish, &mut running, wishes.clone()).await;
+            tokio::select! {
+                changed = wishes.changed() => if changed.is_err() { break },
+                () = stop.cancelled() => break,
+            }
+        }
+        self.end(&mut running).await;
+        self.0.closed.cancel();
+    }
+
+    async fn end(&self, running: &mut Option<Running>) {
         self.0.telemetry.store(None);
-        if let Some(running) = self.0.running.lock().await.take() {
+        if let Some(running) = running.take() {
             running.close().await;
+        }
+    }
+
+    /// Gives up opening when another wish comes.
+    async fn meet(&self, wish: &Wish, running: &mut Option<Running>, mut others: watch::Receiver<Wish>) {
+        let wanted = if let Wish::Keep(wanted, doors) = wish { Some((wanted, *doors)) } else { None };
+        let stays =
+            running.as_ref().is_some_and(|now| wanted.is_some_and(|(wanted, _)| now.wanted == *wanted));
+        if !stays {
+            self.end(running).await;
+        }
+        if let Some((wanted, doors)) = wanted {
+            if running.is_none() {
+                self.0.undecided.store(true, Ordering::Relaxed);
+                let opened = tokio::select! {
+                    opened = self.open(wanted) => opened,
+                    _ = others.changed() => return,
+                };
+                match opened {
+                    Ok(opened) => {
+                        self.0.telemetry.store(Some(Arc::clone(&opened.telemetry)));
+                        *running = Some(opened);
+                    }
+                    Err(error) => self.tell(&error),
+                }
+            }
+            if let Some(running) = running {
+                let taking = Taking::new(running.telemetry.intake(), Arc::clone(&self.0.projects));
+                let taker: Arc<dyn receiver::Taker> = Arc::new(taking);
+                for error in running.listen(doors, &taker) {
+                    self.tell(&error);
+                }
+            }
+            self.0.undecided.store(false, Ordering::Relaxed);
         }
     }
 
@@ -247,7 +315,7 @@ impl Running {
                 continue;
             }
             let _on = self.runtime.as_ref().map(tokio::runtime::Runtime::enter);
-            let bound = crate::broker::bind(address).and_then(|listener| {
+            let bound = crate::listener::bind(address).and_then(|listener| {
                 listener.set_nonblocking(true)?;
                 tokio::net::TcpListener::from_std(listener)
             });

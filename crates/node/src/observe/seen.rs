@@ -3,15 +3,17 @@
 
 use std::collections::HashMap;
 
-use kit::trace::{Context, Trace};
+use kit::trace::Context;
 use proxy::signals::Hop;
-use telemetry::model::{Attributes, Link, Span, SpanId, SpanKind, Status, Text, TraceId, Value};
+use telemetry::model::{Attributes, Link, Span, SpanKind, Status, Text, Value};
 
 use super::Observer;
 use crate::spans::{self, Operation, SpanReader, What};
 
 /// Spans that are handed over at once.
 const BATCH: usize = 512;
+/// Spans that are held while telemetry is being opened.
+const HELD: usize = 8192;
 /// Names that are remembered, so that spans share them.
 const NAMES: usize = 4096;
 /// What came in from outside, and reached no service.
@@ -38,7 +40,7 @@ impl SpanReader for Seen {
             spans::Span::Hop(hop) => of_hop(hop, &mut self.names),
             spans::Span::Operation(operation) => of_operation(operation, &mut self.names),
         });
-        if self.batch.len() >= BATCH {
+        if self.batch.len().is_multiple_of(BATCH) {
             self.flush();
         }
     }
@@ -47,9 +49,10 @@ impl SpanReader for Seen {
         if self.batch.is_empty() {
             return;
         }
-        let batch = std::mem::take(&mut self.batch);
         if let Some(telemetry) = self.observer.telemetry() {
-            telemetry.intake().offer_spans(batch); // what has no room is counted there
+            telemetry.intake().offer_spans(std::mem::take(&mut self.batch)); // what has no room is counted there
+        } else if !self.observer.is_undecided() || self.batch.len() >= HELD {
+            self.batch.clear();
         }
     }
 }
@@ -135,9 +138,9 @@ fn of_hop(hop: &Hop<'_>, names: &mut Names) -> Span {
         None => names.get(hop.method.as_str()),
     };
     Span {
-        trace: TraceId(hop.trace.id.0),
-        span: SpanId(hop.trace.span.0),
-        parent: parent(&hop.trace),
+        trace: hop.trace.id,
+        span: hop.trace.span,
+        parent: hop.trace.parent,
         service: hop.service().map_or(GATEWAY, |service| names.get(service.as_str())),
         name,
         kind: SpanKind::Server,
@@ -178,9 +181,9 @@ fn of_operation(operation: &Operation, names: &mut Names) -> Span {
         status = Status::Error { message: code };
     }
     Span {
-        trace: TraceId(operation.trace.id.0),
-        span: SpanId(operation.trace.span.0),
-        parent: parent(&operation.trace),
+        trace: operation.trace.id,
+        span: operation.trace.span,
+        parent: operation.trace.parent,
         service: operation.service.as_ref().map_or(ATOLL, |service| names.get(service)),
         name: names.get(&format!("{} {}", what.name(), operation.destination)),
         kind: match what {
@@ -197,10 +200,6 @@ fn of_operation(operation: &Operation, names: &mut Names) -> Span {
     }
 }
 
-fn parent(trace: &Trace) -> Option<SpanId> {
-    trace.parent.map(|parent| SpanId(parent.0))
-}
-
 fn link(to: &Context) -> Option<Link> {
-    Some(Link { trace: TraceId(to.id.0), span: SpanId(to.span?.0), attributes: Vec::new() })
+    Some(Link { trace: to.id, span: to.span?, attributes: Vec::new() })
 }

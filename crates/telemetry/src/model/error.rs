@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::value::size_of_attributes;
-use super::{Attributes, BadId, SpanId, Text, TraceId, unhex};
+use super::{Attributes, SpanId, Text, TraceId};
 
 /// An error that a service threw.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,6 +56,11 @@ pub struct Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u64);
 
+/// What was given for a group is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a group of errors has 16 hexadecimal digits")]
+pub struct BadGroupId;
+
 impl fmt::Display for GroupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
@@ -63,10 +68,11 @@ impl fmt::Display for GroupId {
 }
 
 impl FromStr for GroupId {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<Self, BadId> {
-        let bytes = unhex(text).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).ok_or(BadId)?;
-        Ok(Self(u64::from_be_bytes(bytes)))
+    type Err = BadGroupId;
+    fn from_str(text: &str) -> Result<Self, BadGroupId> {
+        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        id.map(Self).ok_or(BadGroupId)
     }
 }
 

@@ -42,6 +42,11 @@ pub struct Stats {
 }
 
 impl Query {
+    /// What was not kept since the start, by reason.
+    pub fn dropped(&self) -> BTreeMap<Reason, u64> {
+        self.shared.counters.by_reason()
+    }
+
     /// What telemetry holds and costs.
     pub fn stats(&self) -> Stats {
         let waiting = self.shared.waiting().bytes;
@@ -60,7 +65,7 @@ impl Query {
             disk_bytes: kept.disk_bytes,
             memory_bytes: waiting + rollups + lanes.iter().map(|lane| lane.memory).sum::<usize>(),
             oldest_ns: lanes.iter().filter_map(|lane| lane.oldest_ns).min(),
-            dropped: self.shared.counters.by_reason(),
+            dropped: self.dropped(),
             cut,
             moved,
             merged_services,

@@ -140,28 +140,41 @@ impl Row {
 
     /// The median over the rounds of what this is to another, each compared within a round.
     pub(crate) fn ratio(&self, other: &Self, metric: Metric) -> Option<f64> {
-        let pairs = self.rounds.iter().zip(&other.rounds);
-        let ratios = pairs
-            .filter_map(|(mine, theirs)| Some(mine.figures.get(&metric)? / theirs.figures.get(&metric)?));
-        median(ratios.filter(|ratio| ratio.is_finite()).collect())
+        let figures =
+            |row: &Self| row.rounds.iter().map(|round| round.figures.get(&metric).copied()).collect();
+        median_ratio(figures(self), figures(other))
     }
 
     /// What went wrong in all rounds, the most frequent kinds first; `None`: nothing did.
     fn failures(&self) -> Option<String> {
-        let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-        for (kind, count) in self.rounds.iter().flat_map(|round| &round.failures) {
-            *kinds.entry(kind).or_default() += count;
-        }
-        let mut kinds: Vec<_> = kinds.into_iter().collect();
-        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        let shown: Vec<_> =
-            kinds.iter().take(KINDS_SHOWN).map(|(kind, count)| format!("{count} × {kind}")).collect();
-        (!shown.is_empty()).then(|| format!("{}: {}", self.name, shown.join(", ")))
+        most_frequent(&self.name, self.rounds.iter().map(|round| &round.failures))
     }
 
     fn sum(&self, metric: Metric) -> f64 {
         self.rounds.iter().filter_map(|round| round.figures.get(&metric)).sum()
     }
+}
+
+/// The median over the rounds of what one figure is to another, each compared within a round.
+pub(crate) fn median_ratio(these: Vec<Option<f64>>, others: Vec<Option<f64>>) -> Option<f64> {
+    let ratios = these.into_iter().zip(others).filter_map(|(this, other)| Some(this? / other?));
+    median(ratios.filter(|ratio| ratio.is_finite()).collect())
+}
+
+/// What went wrong in all rounds of a system, the most frequent kinds first; `None`: nothing did.
+pub(crate) fn most_frequent<'r>(
+    system: &str,
+    rounds: impl Iterator<Item = &'r BTreeMap<String, u64>>,
+) -> Option<String> {
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for (kind, count) in rounds.flatten() {
+        *kinds.entry(kind).or_default() += count;
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let shown: Vec<_> =
+        kinds.iter().take(KINDS_SHOWN).map(|(kind, count)| format!("{count} × {kind}")).collect();
+    (!shown.is_empty()).then(|| format!("{system}: {}", shown.join(", ")))
 }
 
 /// The middle value, or the mean of the two in the middle; `None` of none.

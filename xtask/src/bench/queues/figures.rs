@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use super::load::Outcome;
-use crate::bench::gateway::figures::{median, write_aligned};
+use crate::bench::gateway::figures::{median, median_ratio, most_frequent, write_aligned};
 use crate::load::quantile;
 
 /// What is measured, in the order of columns.
@@ -75,9 +75,6 @@ impl Metric {
     }
 }
 
-/// Kinds of failure that are listed for a system.
-const KINDS_SHOWN: usize = 3;
-
 /// Figures by what they are of.
 pub(crate) type Figures = BTreeMap<Metric, f64>;
 
@@ -140,23 +137,14 @@ impl Row {
 
     /// The median over the rounds of what this is to another, each compared within a round.
     pub(crate) fn ratio(&self, other: &Self, metric: Metric) -> Option<f64> {
-        let pairs = self.rounds.iter().zip(&other.rounds);
-        let ratios = pairs
-            .filter_map(|(mine, theirs)| Some(mine.figures.get(&metric)? / theirs.figures.get(&metric)?));
-        median(ratios.filter(|ratio| ratio.is_finite()).collect())
+        let figures =
+            |row: &Self| row.rounds.iter().map(|round| round.figures.get(&metric).copied()).collect();
+        median_ratio(figures(self), figures(other))
     }
 
     /// What went wrong in all rounds, the most frequent kinds first; `None`: nothing did.
     fn failures(&self) -> Option<String> {
-        let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-        for (kind, count) in self.rounds.iter().flat_map(|round| &round.failures) {
-            *kinds.entry(kind).or_default() += count;
-        }
-        let mut kinds: Vec<_> = kinds.into_iter().collect();
-        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        let shown: Vec<_> =
-            kinds.iter().take(KINDS_SHOWN).map(|(kind, count)| format!("{count} × {kind}")).collect();
-        (!shown.is_empty()).then(|| format!("{}: {}", self.name, shown.join(", ")))
+        most_frequent(&self.name, self.rounds.iter().map(|round| &round.failures))
     }
 }
 
