@@ -46,8 +46,8 @@ const MAX_LINE: usize = 4 << 20;
 /// How long the node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a node that goes away may take until its socket is closed.
-const GOING_AWAY: Duration = Duration::from_secs(2);
+/// How long a node that goes away may take until its socket is closed: as long as its lock is waited for.
+const GOING_AWAY: Duration = Duration::from_secs(5);
 
 /// Time between two looks at a node that goes away.
 const LOOK: Duration = Duration::from_millis(5);
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// Whether a node serves. One that goes away at this very moment (its connections break, its socket is
-    /// still there) is given 2 s to be gone.
+    /// still there) is given 5 s to be gone.
     pub async fn is_running(&self) -> Result<bool, ClientError> {
         let give_up = Instant::now() + GOING_AWAY;
         loop {
@@ -452,6 +452,10 @@ impl Client {
                 // No directory, no socket, or one that a killed node has left.
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                     ClientError::NotRunning { state_dir }
+                }
+                // Closed by a node that ended while the connection waited to be accepted.
+                io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+                    ClientError::Broken(source)
                 }
                 _ => ClientError::Unreachable { state_dir, source },
             }

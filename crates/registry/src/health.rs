@@ -20,6 +20,9 @@ pub const JITTER: f64 = 0.1;
 const LISTEN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long such a look may take.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an instance that nobody can ask must have run to count as ready: what ends at once was never well
+/// (the default of supervisord's `startsecs`).
+pub const SETTLING_TIME: Duration = Duration::from_secs(1);
 /// An instance that was ready for this long before the data path suspected it has a clean record.
 const CLEAN_RECORD: Duration = Duration::from_secs(10);
 /// The longest an instance that is suspected again and again waits for the check that may bring it back.
@@ -59,6 +62,8 @@ impl fmt::Display for Health {
 /// When an instance is checked and what failures mean.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rhythm {
+    /// From the start to the first check.
+    delay: Duration,
     /// Between two checks of a ready instance.
     interval: Duration,
     /// How long one check may take.
@@ -77,6 +82,7 @@ impl Rhythm {
     /// What the file asks for, with what would spin or never end put right.
     pub(crate) fn of(check: &HealthCheck) -> Self {
         Self {
+            delay: Duration::ZERO,
             interval: check.interval.max(MIN_GAP),
             timeout: check.timeout.max(Duration::from_millis(1)),
             retries: check.retries.max(1),
@@ -90,6 +96,7 @@ impl Rhythm {
     /// (requests sent before would fail), then leave it alone.
     pub(crate) fn until_it_listens() -> Self {
         Self {
+            delay: Duration::ZERO,
             interval: LISTEN_INTERVAL,
             timeout: LISTEN_TIMEOUT,
             retries: 1,
@@ -97,6 +104,11 @@ impl Rhythm {
             start_interval: None,
             repeats: false,
         }
+    }
+
+    /// For an instance that nobody can ask and nobody sends requests to: one look whether it is still there.
+    pub(crate) fn once_it_has_settled() -> Self {
+        Self { delay: SETTLING_TIME, ..Self::until_it_listens() }
     }
 
     /// How long one check may take.
@@ -129,7 +141,7 @@ pub(crate) struct Transition {
 /// What one instance's checks amount to.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
-    rhythm: Option<Rhythm>,
+    rhythm: Rhythm,
     started_at: Timestamp,
     health: Health,
     since: Timestamp,
@@ -145,7 +157,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// An instance that is checked from `now` on.
+    /// An instance that started `now`.
     pub(crate) fn new(rhythm: Rhythm, now: Timestamp) -> Self {
         Self {
             started_at: now,
@@ -155,23 +167,8 @@ impl Watch {
             gap: rhythm.first_gap(),
             suspicions: 0,
             merely_suspected: false,
-            next: Some(now),
-            rhythm: Some(rhythm),
-        }
-    }
-
-    /// An instance that nobody can check and nobody sends requests to: ready as soon as it runs.
-    pub(crate) fn unchecked(now: Timestamp) -> Self {
-        Self {
-            rhythm: None,
-            started_at: now,
-            health: Health::Ready,
-            since: now,
-            failures: 0,
-            gap: Duration::ZERO,
-            suspicions: 0,
-            merely_suspected: false,
-            next: None,
+            next: Some(now + rhythm.delay),
+            rhythm,
         }
     }
 
@@ -197,7 +194,7 @@ impl Watch {
 
     /// Failures in a row of a ready instance and how many make it unready.
     pub(crate) fn strikes(&self) -> (u32, u32) {
-        (self.failures, self.rhythm.as_ref().map_or(1, |rhythm| rhythm.retries))
+        (self.failures, self.rhythm.retries)
     }
 
     /// A check ended at `now`. `spread`, a share in 0..=1, is the luck of the draw for the next pause.
@@ -205,7 +202,7 @@ impl Watch {
         if self.health == Health::Draining {
             return None;
         }
-        let rhythm = self.rhythm.clone()?;
+        let rhythm = self.rhythm.clone();
         self.merely_suspected = false;
         let verdict = if passed { self.pass(&rhythm) } else { self.fail(&rhythm, now) };
         let transition = self.turn(verdict, now);
@@ -216,7 +213,9 @@ impl Watch {
     /// The data path could not reach it: it is unready until a check passes, and the check is due at once.
     /// Only one that is suspected right after each return waits a little before it may come back.
     pub(crate) fn suspect(&mut self, now: Timestamp) -> Option<Transition> {
-        let rhythm = self.rhythm.as_ref().filter(|_| self.health == Health::Ready)?;
+        if self.health != Health::Ready {
+            return None;
+        }
         if now.since(self.since) >= CLEAN_RECORD {
             self.suspicions = 0;
         }
@@ -224,7 +223,7 @@ impl Watch {
             0 => Duration::ZERO,
             again => FIRST_GAP.saturating_mul(1 << again.min(16)).min(MAX_HOLD),
         };
-        self.gap = rhythm.first_gap();
+        self.gap = self.rhythm.first_gap();
         self.merely_suspected = self.failures == 0;
         self.failures = 0;
         self.suspicions = self.suspicions.saturating_add(1);

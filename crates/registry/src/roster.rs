@@ -119,12 +119,12 @@ impl Roster {
         self.last_serial += 1;
         let serial = self.last_serial;
         let (target, rhythm) = match (check, address) {
-            (Some(check), _) => (Target::of(check, address), Some(Rhythm::of(check))),
-            (None, Some(address)) => (Target::Tcp { address }, Some(Rhythm::until_it_listens())),
-            (None, None) => (Target::Nowhere, None),
+            (Some(check), _) => (Target::of(check, address), Rhythm::of(check)),
+            (None, Some(address)) => (Target::Tcp { address }, Rhythm::until_it_listens()),
+            (None, None) => (Target::Alive, Rhythm::once_it_has_settled()),
         };
-        let timeout = rhythm.as_ref().map_or(Duration::ZERO, Rhythm::timeout);
-        let watch = rhythm.map_or_else(|| Watch::unchecked(now), |rhythm| Watch::new(rhythm, now));
+        let timeout = rhythm.timeout();
+        let watch = Watch::new(rhythm, now);
         let endpoint = address.map(|address| Arc::new(Endpoint::new(id.clone(), address)));
         let present = CancellationToken::new();
         let to_suspect = endpoint.clone().map(|endpoint| (serial, endpoint, present.clone()));

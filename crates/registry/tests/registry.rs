@@ -189,10 +189,11 @@ async fn an_instance_without_a_check_is_ready_when_something_listens_at_its_addr
 }
 
 #[tokio::test]
-async fn an_instance_without_address_and_check_is_ready_as_soon_as_it_is_registered() {
+async fn an_instance_without_address_and_check_is_ready_once_it_has_stayed_up_for_a_while() {
     let world = World::start(NoExec);
     world.registry.register(id("worker-1#1"), None, None).await;
-    assert_eq!(world.registry.observed()[&id("worker-1#1")].health, Health::Ready);
+    assert_eq!(world.registry.observed()[&id("worker-1#1")].health, Health::Starting);
+    world.until_health("worker-1#1", Health::Ready).await;
     assert!(world.in_balancer("worker").is_empty());
     world.registry.deregister(&id("worker-1#1")).await;
     assert!(world.registry.observed().is_empty());

@@ -110,6 +110,14 @@ fn an_instance_without_a_check_is_waited_for_without_end_and_then_left_alone() {
 }
 
 #[test]
+fn an_instance_that_nobody_can_ask_is_ready_once_it_has_stayed_up_for_a_while() {
+    let mut watch = Watch::new(Rhythm::once_it_has_settled(), START);
+    assert_eq!((watch.health(), watch.next_check()), (Health::Starting, Some(START + SETTLING_TIME)));
+    assert_eq!(step(&mut watch, true, MIDDLE).unwrap().to, Health::Ready);
+    assert_eq!(watch.next_check(), None);
+}
+
+#[test]
 fn a_suspected_instance_is_checked_at_once_and_a_pass_brings_it_back() {
     let mut watch = ready(&check(30_000, 3, 0, None));
     let now = START + Duration::from_secs(7);

@@ -29,6 +29,8 @@ pub(crate) enum Target {
     Grpc { address: SocketAddr, service: String },
     /// A command.
     Exec { command: Vec<String> },
+    /// Nothing: that it has not ended is all that can be known.
+    Alive,
     /// A check by network of an instance that has no port.
     Nowhere,
 }
@@ -69,6 +71,7 @@ pub(crate) async fn run(
         Target::Exec { command } => {
             return exec::check(exec.as_ref(), id, command, timeout).await.map_err(|why| one_line(&why));
         }
+        Target::Alive => return Ok(()), // one that has ended is not registered any more
         Target::Nowhere => return Err("there is no port to check".to_owned()),
         Target::Tcp { address } => (tokio::time::timeout(timeout, tcp::check(*address)).await, String::new()),
         Target::Http { address, path } => {

@@ -73,10 +73,10 @@ fn a_snapshot_has_the_ready_instances_of_its_service_in_order() {
         roster.add_ready(name);
     }
     roster.register(id("web-3#1"), Some(address(1)), Some(&tcp()), START);
-    roster.register(id("web-4#1"), None, None, START); // ready, with nothing to send requests to
+    roster.register(id("web-4#1"), None, None, START); // nothing to send requests to
     assert_eq!(roster.shown("web"), ["web-1#3", "web-2#1", "web-10#1"]);
     assert_eq!(roster.shown("web-a"), ["web-a-1#1"]);
-    assert_eq!(roster.health("web-4#1").0, Health::Ready);
+    assert_eq!(roster.health("web-4#1").0, Health::Starting);
 }
 
 #[test]
