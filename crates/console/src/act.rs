@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{BreakerOrder, DecideError, ErrorState, MoveMessages, Order, Restart, Scale, SendMessage};
+use api::{
+    BreakerOrder, DecideError, ErrorState, MoveMessages, Order, PublishMessage, Restart, Scale, SendMessage,
+};
 use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -137,6 +139,19 @@ async fn act(desk: &Desk, action: &str, fields: &Fields) -> Option<Result<String
             client.send_message(queue, &message).await.map(|sent| match sent.duplicate {
                 true => format!("{} was there already", sent.id),
                 false => format!("Sent {}", sent.id),
+            })
+        }
+        "publish" => {
+            let message = PublishMessage {
+                body: field("body")?.to_owned(),
+                subject: field("subject").map(str::to_owned),
+                attributes: BTreeMap::new(),
+                group: field("group").map(str::to_owned),
+                dedup: field("dedup").map(str::to_owned),
+            };
+            client.publish(field("topic")?, &message).await.map(|sent| match sent.duplicate {
+                true => format!("{} was there already", sent.id),
+                false => format!("Published {}", sent.id),
             })
         }
         "purge" => {

@@ -168,7 +168,7 @@ pub(crate) fn act(act: &Act<'_>) -> Markup {
 
 /// Copies text.
 pub(crate) fn copy(label: &str, text: &str) -> Markup {
-    html! { button.copy type="button" data-copy=(text) title=(words::clip(text, 300)) { "Copy " (label) } }
+    html! { button.copy type="button" data-copy=(text) title=(words::clip(text, 300)) { (icon("Copy")) span.hidden { "Copy " } span { (label) } } }
 }
 
 /// The link to a service.
@@ -183,7 +183,13 @@ pub(crate) fn trace(id: &str) -> Markup {
 
 /// A number with a name above it.
 pub(crate) fn card(name: &str, value: &str, more: &Markup) -> Markup {
-    html! { div.card { h2 { (name) } p.value { (value) } div.more { (more) } } }
+    card_in(None, name, value, more)
+}
+
+/// The same where the number is good or bad news.
+pub(crate) fn card_in(tone: Option<Tone>, name: &str, value: &str, more: &Markup) -> Markup {
+    let class = tone.map_or("value", |tone| if tone >= Tone::Bad { "value is-bad" } else { "value is-warn" });
+    html! { div.card { h2 { (name) } p class=(class) { (value) } div.more { (more) } } }
 }
 
 /// A field of a form of filters.
@@ -192,6 +198,16 @@ pub(crate) fn field(query: &Query, name: &'static str, label: &str, hint: &str) 
         label.field { span { (label) }
             input type="search" name=(name) value=(query.text(name)) placeholder=(hint) data-search[name == "q"];
         }
+    }
+}
+
+/// A field of a form of filters that asks for a service, and knows which there are.
+pub(crate) fn service_field(query: &Query, names: &[String], hint: &str) -> Markup {
+    html! {
+        label.field { span { "Service" }
+            input type="search" name="service" value=(query.text("service")) placeholder=(hint) list="services";
+        }
+        datalist #services { @for name in names.iter().take(1_000) { option value=(name) {} } }
     }
 }
 
@@ -210,7 +226,17 @@ pub(crate) fn choice(query: &Query, name: &'static str, label: &str, options: &[
 /// A form that changes what a page is asked.
 pub(crate) fn filters(path: &str, fields: &Markup) -> Markup {
     html! {
-        form.filters method="get" action=(path) role="search" data-filters {
+        form.filters method="get" action=(path) role="search" aria-label="Narrow this page" data-filters {
+            (fields)
+            button type="submit" { "Show" }
+        }
+    }
+}
+
+/// The same where everything is chosen: with the script of the page a choice is enough.
+pub(crate) fn chooser(path: &str, fields: &Markup) -> Markup {
+    html! {
+        form.filters.auto method="get" action=(path) role="search" aria-label="Narrow this page" data-filters {
             (fields)
             button type="submit" { "Show" }
         }
@@ -262,6 +288,7 @@ pub(crate) fn icon(name: &str) -> Markup {
         "Queues" => "M2 4h3v8H2zM6.500 4h3v8h-3zM11 4h3v8h-3z",
         "Errors" => "M8 2l6 11H2zM8 6.500v3M8 11v.5",
         "Events" => "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12M8 5v3.200l2 1.500",
+        "Copy" => "M6 6h7v7H6zM10 6V3H3v7h3",
         "Settings" => "M2 5h7M12 5h2M2 11h2M7 11h7M9 3.500v3M5.500 9.500v3",
         _ => "M8 2a6 6 0 1 0 0 12zM8 2a6 6 0 0 1 0 12",
     };

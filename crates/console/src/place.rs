@@ -25,6 +25,7 @@ pub(crate) enum Place {
     Metrics,
     Queues,
     Queue(String),
+    Topic(String),
     Errors,
     Error(String),
     Events,
@@ -66,6 +67,7 @@ impl Place {
             ("metrics", None) => Self::Metrics,
             ("queues", None) => Self::Queues,
             ("queues", Some(name)) => Self::Queue(name),
+            ("topics", Some(name)) => Self::Topic(name),
             ("errors", None) => Self::Errors,
             ("errors", Some(id)) => Self::Error(id),
             ("events", None) => Self::Events,
@@ -88,6 +90,7 @@ impl Place {
             Self::Metrics => "/metrics".to_owned(),
             Self::Queues => "/queues".to_owned(),
             Self::Queue(name) => format!("/queues/{}", encode(name)),
+            Self::Topic(name) => format!("/topics/{}", encode(name)),
             Self::Errors => "/errors".to_owned(),
             Self::Error(id) => format!("/errors/{}", encode(id)),
             Self::Events => "/events".to_owned(),
@@ -100,7 +103,7 @@ impl Place {
         match self {
             Self::Service(_) => Self::Services,
             Self::Trace(_) => Self::Traces,
-            Self::Queue(_) => Self::Queues,
+            Self::Queue(_) | Self::Topic(_) => Self::Queues,
             Self::Error(_) => Self::Errors,
             other => other.clone(),
         }
@@ -162,7 +165,8 @@ mod tests {
     #[test]
     fn every_page_is_found_at_its_own_path() {
         let sections = SECTIONS.into_iter().map(|(place, ..)| place);
-        let named = [Place::Service, Place::Trace, Place::Queue, Place::Error].map(|of| of("a-1".to_owned()));
+        let named = [Place::Service, Place::Trace, Place::Queue, Place::Topic, Place::Error]
+            .map(|of| of("a-1".to_owned()));
         for place in sections.chain(named) {
             assert_eq!(Place::parse(&place.path()), Some(place.clone()));
         }

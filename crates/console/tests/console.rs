@@ -12,7 +12,7 @@ use serde_json::json;
 use support::{World, app};
 
 /// Every page, by its address.
-const PAGES: [&str; 19] = [
+const PAGES: [&str; 20] = [
     "/",
     "/services",
     "/services?q=service-1&page=2",
@@ -28,6 +28,7 @@ const PAGES: [&str; 19] = [
     "/metrics?name=x",
     "/queues",
     "/queues/jobs",
+    "/topics/news",
     "/errors",
     "/errors/e1",
     "/events",

@@ -4,6 +4,7 @@
 
 (() => {
   const root = document.documentElement;
+  root.dataset.js = '';
   const THEME = 'atoll-console-theme';
   const WAIT_MS = 2000;
   const TOAST_MS = 6000;

@@ -7,7 +7,7 @@ use super::tree::{Piece, Row};
 use crate::words::{self, clip};
 
 const WIDTH: f64 = 1000.0;
-const ROW: f64 = 22.0;
+const ROW: f64 = 24.0;
 /// Cells at most; the narrowest are left out.
 const MOST: usize = 400;
 
@@ -98,14 +98,14 @@ pub(crate) fn draw(cells: &[Cell], class: impl Fn(&str) -> String) -> Markup {
     let height = (depth + 1) as f64 * ROW;
     html! {
         div.scroll {
-            svg.flame role="img" aria-label={ "Flame graph: " (words::several(cells.len() as u64, "kind")) " of work" } viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) height=(height) {
+            svg.flame role="img" aria-label={ "Flame graph: " (words::several(cells.len() as u64, "kind")) " of work" } viewBox={ "0 0 " (WIDTH) " " (height) } {
                 @for cell in shown {
                     @let (x, width) = (cell.from * WIDTH, (cell.width * WIDTH - 1.0).max(0.5));
                     @let y = cell.depth as f64 * ROW;
                     g {
                         title { (clip(&cell.name, 200)) "\n" (words::micros(cell.took)) @if cell.count > 1 { ", " (cell.count) " times" } }
                         rect class=(class(&cell.name)) x=(px(x)) y=(px(y)) width=(px(width)) height=(px(ROW - 2.0)) rx="2" {}
-                        @if width > 40.0 { text x=(px(x + 5.0)) y=(px(y + 14.0)) { (clip(&cell.name, (width / 6.6) as usize)) } }
+                        @if width > 40.0 { text x=(px(x + 5.0)) y=(px(y + 15.0)) { (clip(&cell.name, (width / 6.6) as usize)) } }
                     }
                 }
             }

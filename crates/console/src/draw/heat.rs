@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use kit::Timestamp;
 use maud::{Markup, html};
 
-use super::scale::px;
+use super::scale::{Scale, px, time_step};
 use crate::words;
 
-const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 200.0;
-const LEFT: f64 = 60.0;
-const BOTTOM: f64 = 22.0;
+const WIDTH: f64 = 1_140.0;
+const HEIGHT: f64 = 210.0;
+const LEFT: f64 = 58.0;
+const RIGHT: f64 = 12.0;
+const BOTTOM: f64 = 24.0;
+/// A column is no narrower in time than what telemetry takes together, in microseconds.
+const MINUTE: u64 = 60_000_000;
 /// Columns at most; more are taken together.
 const COLUMNS: usize = 90;
 /// Shades.
@@ -57,43 +60,58 @@ fn shade(count: u64, most: u64) -> u64 {
     ((share * SHADES as f64).ceil() as u64).clamp(1, SHADES)
 }
 
-/// The picture.
-pub(crate) fn draw(title: &str, steps: &[Step]) -> Markup {
+/// The picture, from the beginning to the end of a time.
+pub(crate) fn draw(title: &str, steps: &[Step], (from, until): (Timestamp, Timestamp)) -> Markup {
     let grid = grid(steps);
     let most = grid.cells.values().copied().max().unwrap_or(0);
     let (low, high) = grid.rows;
-    let (across, down) = (
-        (WIDTH - LEFT - 8.0) / grid.columns.len().max(1) as f64,
-        (HEIGHT - BOTTOM - 8.0) / f64::from(high - low + 1),
-    );
-    let x = |column: usize| LEFT + column as f64 * across;
+    let down = (HEIGHT - BOTTOM - 8.0) / f64::from(high - low + 1);
+    let place = |at: Timestamp| at.as_micros() as f64;
+    let scale = Scale::new((place(from), place(until)), (LEFT, WIDTH - RIGHT));
+    let apart = grid.columns.windows(2).map(|pair| pair[1].as_micros() - pair[0].as_micros()).min();
+    let step_us = apart.unwrap_or(MINUTE).max(MINUTE) as f64;
+    let left = |column: usize| scale.at(place(grid.columns[column]));
+    let wide = |column: usize| scale.at(place(grid.columns[column]) + step_us) - left(column);
     let y = |row: u32| 8.0 + f64::from(high - row) * down;
-    let every = grid.columns.len().div_ceil(6).max(1);
+    let step = time_step(until.since(from).as_micros() as u64, 12);
+    let first = from.as_micros().div_ceil(step) * step;
+    let moments = (0..=24_u64).map(|n| first + n * step).take_while(|at| *at <= until.as_micros());
     let told = grid.cells.values().sum::<u64>();
     html! {
-        figure.chart {
+        figure.chart.across {
             figcaption { (title) }
             @if most == 0 {
                 p.empty { "Nothing was measured in this time." }
             } @else {
-                svg.heat role="img" aria-label={ (title) ": " (words::count(told)) " requests, most of them below " (words::micros(1 << busiest(&grid))) } viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } {
+                div.scroll { svg.heat role="img" aria-label={ (title) ": " (words::count(told)) " requests, most of them below " (words::micros(1 << busiest(&grid))) } viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } {
                     g.grid {
                         @for row in (low..=high).filter(|row| (row - low) % (1 + (high - low) / 8) == 0) {
-                            text x=(px(LEFT - 6.0)) y=(px(y(row) + 4.0)) text-anchor="end" { (words::micros(1 << row)) }
+                            text x=(px(LEFT - 6.0)) y=(px(y(row) + 4.0)) text-anchor="end" { (bound(row)) }
                         }
-                        @for (column, at) in grid.columns.iter().enumerate().step_by(every) {
-                            text x=(px(x(column))) y=(px(HEIGHT - 6.0)) data-clock=(words::iso(*at)) { (words::of_minute(*at)) }
+                        @for moment in moments {
+                            @let at = Timestamp::from_micros(moment);
+                            text x=(px(scale.at(place(at)))) y=(px(HEIGHT - 7.0)) text-anchor="middle" data-clock=(words::iso(at)) { (words::of_minute(at)) }
                         }
                     }
                     @for ((column, row), count) in &grid.cells {
                         @let class = format!("h{}", shade(*count, most));
-                        rect class=(class) x=(px(x(*column))) y=(px(y(*row))) width=(px((across - 0.6).max(0.4))) height=(px((down - 0.6).max(0.4))) {
-                            title { (words::of_minute(grid.columns[*column])) ": " (words::count(*count)) " up to " (words::micros(1 << row)) }
+                        rect class=(class) x=(px(left(*column))) y=(px(y(*row))) width=(px((wide(*column) - 1.0).max(0.5))) height=(px((down - 1.0).max(0.5))) rx="1" {
+                            title { (words::of_minute(grid.columns[*column])) ": " (words::count(*count)) " up to " (bound(*row)) }
                         }
                     }
-                }
+                } }
             }
         }
+    }
+}
+
+/// The longest duration of a row, as people say it: a power of two is never round.
+fn bound(row: u32) -> String {
+    let us: u64 = 1 << row;
+    match us {
+        0..=999 => format!("{us} µs"),
+        1_000..=999_999 => format!("{} ms", us >> 10),
+        _ => format!("{} s", us >> 20),
     }
 }
 
@@ -128,12 +146,12 @@ mod tests {
         let grid = grid(&steps);
         assert!(grid.columns.len() <= COLUMNS);
         assert_eq!(grid.cells.values().sum::<u64>(), 1_440 * 9);
-        assert!(draw("Latency", &steps).into_string().len() < 150 << 10);
+        assert!(draw("Latency", &steps, (at(0), at(1_440))).into_string().len() < 150 << 10);
     }
 
     #[test]
     fn one_among_thousands_is_seen() {
         assert_eq!([shade(1, 1), shade(1, 10_000), shade(10_000, 10_000)], [SHADES, 1, SHADES]);
-        assert!(draw("x", &[(at(0), vec![(u64::MAX >> 2, 1)])]).into_string().contains("h6"));
+        assert!(draw("x", &[(at(0), vec![(u64::MAX >> 2, 1)])], (at(0), at(1))).into_string().contains("h6"));
     }
 }

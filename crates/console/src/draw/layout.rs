@@ -65,7 +65,11 @@ fn rows(boxes: usize) -> usize {
 }
 
 /// The edges but for those that lead back to where a walk has come from.
-fn without_circles(count: usize, edges: &[(usize, usize)], first: Option<usize>) -> Vec<(usize, usize)> {
+pub(super) fn without_circles(
+    count: usize,
+    edges: &[(usize, usize)],
+    first: Option<usize>,
+) -> Vec<(usize, usize)> {
     #[derive(Clone, Copy, PartialEq)]
     enum Seen {
         Not,
@@ -112,7 +116,7 @@ fn without_circles(count: usize, edges: &[(usize, usize)], first: Option<usize>)
 }
 
 /// Each box one layer behind the last of those who call it.
-fn layers(count: usize, edges: &[(usize, usize)], first: Option<usize>) -> Vec<Vec<usize>> {
+pub(super) fn layers(count: usize, edges: &[(usize, usize)], first: Option<usize>) -> Vec<Vec<usize>> {
     let base = |node: usize| usize::from(first.is_some_and(|first| first != node));
     let mut depth: Vec<usize> = (0..count).map(base).collect();
     let mut missing = vec![0; count];
@@ -138,7 +142,7 @@ fn layers(count: usize, edges: &[(usize, usize)], first: Option<usize>) -> Vec<V
 }
 
 /// Mends the order within layers: each box near the middle of its neighbours.
-fn ordered(mut layers: Vec<Vec<usize>>, edges: &[(usize, usize)]) -> Vec<Vec<usize>> {
+pub(super) fn ordered(mut layers: Vec<Vec<usize>>, edges: &[(usize, usize)]) -> Vec<Vec<usize>> {
     let count = layers.iter().map(Vec::len).sum();
     let mut neighbours: Vec<Vec<usize>> = vec![Vec::new(); count];
     for (a, b) in edges {

@@ -6,10 +6,12 @@ use maud::{Markup, html};
 use super::scale::{Scale, px, ticks, time_step};
 use crate::words::{self, clip};
 
+/// Width of a chart beside another, and of one that has the page for itself.
 const WIDTH: f64 = 560.0;
+const ACROSS: f64 = 1_140.0;
 const HEIGHT: f64 = 190.0;
 /// Around the field: left, right, top, bottom.
-const ROOM: (f64, f64, f64, f64) = (52.0, 12.0, 12.0, 24.0);
+const ROOM: (f64, f64, f64, f64) = (58.0, 12.0, 12.0, 24.0);
 /// Columns that say their values when pointed at.
 const COLUMNS: usize = 60;
 /// Lines at most; each has a colour and a dash of its own.
@@ -31,12 +33,15 @@ pub(crate) struct Chart<'a> {
     pub(crate) marks: &'a [(Timestamp, String)],
     /// How a value is written.
     pub(crate) write: fn(f64) -> String,
+    /// It has the whole width of the page.
+    pub(crate) across: bool,
     /// The time that is shown.
     pub(crate) range: (Timestamp, Timestamp),
 }
 
 /// The picture.
 pub(crate) fn draw(chart: &Chart<'_>) -> Markup {
+    let width = if chart.across { ACROSS } else { WIDTH };
     let lines: Vec<&Line> = chart.lines.iter().filter(|line| !line.points.is_empty()).take(LINES).collect();
     let values = lines.iter().flat_map(|line| &line.points).map(|(_, value)| *value);
     let most = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
@@ -44,23 +49,23 @@ pub(crate) fn draw(chart: &Chart<'_>) -> Markup {
     let top = ticks.last().copied().unwrap_or(1.0);
     let (from, until) = chart.range;
     let place = |at: Timestamp| at.as_micros() as f64;
-    let x = Scale::new((place(from), place(until)), (ROOM.0, WIDTH - ROOM.1));
+    let x = Scale::new((place(from), place(until)), (ROOM.0, width - ROOM.1));
     let y = Scale::new((0.0, top), (HEIGHT - ROOM.3, ROOM.2));
     let step = time_step(until.since(from).as_micros() as u64, 6);
     let first = from.as_micros().div_ceil(step) * step;
     let moments = (0..=12_u64).map(|n| first + n * step).take_while(|at| *at <= until.as_micros());
     let bottom = HEIGHT - ROOM.3;
     html! {
-        figure.chart {
+        figure.chart.across[chart.across] {
             figcaption { (chart.title) }
             @if lines.is_empty() {
                 p.empty { "Nothing was measured in this time." }
             } @else {
-                svg role="img" aria-label={ (chart.title) ": " (summary(&lines, chart.write)) } viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } {
+                div.scroll { svg role="img" aria-label={ (chart.title) ": " (summary(&lines, chart.write)) } viewBox={ "0 0 " (width) " " (HEIGHT) } {
                     g.grid {
                         @for tick in &ticks {
-                            line x1=(px(ROOM.0)) x2=(px(WIDTH - ROOM.1)) y1=(px(y.at(*tick))) y2=(px(y.at(*tick))) {}
-                            text x=(px(ROOM.0 - 6.0)) y=(px(y.at(*tick) + 3.5)) text-anchor="end" { ((chart.write)(*tick)) }
+                            line x1=(px(ROOM.0)) x2=(px(width - ROOM.1)) y1=(px(y.at(*tick))) y2=(px(y.at(*tick))) {}
+                            text x=(px(ROOM.0 - 6.0)) y=(px(y.at(*tick) + 3.5)) text-anchor="end" { (short(&(chart.write)(*tick))) }
                         }
                         @for moment in moments {
                             @let at = Timestamp::from_micros(moment);
@@ -81,11 +86,11 @@ pub(crate) fn draw(chart: &Chart<'_>) -> Markup {
                         path class=(class) d=(path(line, &x, &y)) {}
                     }
                     g.hover {
-                        @for (left, width, told) in columns(&lines, (from, until), chart.write) {
-                            rect x=(px(x.at(left))) y=(px(ROOM.2)) width=(px(width * (WIDTH - ROOM.0 - ROOM.1))) height=(px(bottom - ROOM.2)) { title { (told) } }
+                        @for (left, share, told) in columns(&lines, (from, until), chart.write) {
+                            rect x=(px(x.at(left))) y=(px(ROOM.2)) width=(px(share * (width - ROOM.0 - ROOM.1))) height=(px(bottom - ROOM.2)) { title { (told) } }
                         }
                     }
-                }
+                } }
                 @if lines.len() > 1 || !lines[0].name.is_empty() {
                     ul.legend {
                         @for (number, line) in lines.iter().enumerate() {
@@ -97,6 +102,11 @@ pub(crate) fn draw(chart: &Chart<'_>) -> Markup {
             }
         }
     }
+}
+
+/// A round number without what says that it is none.
+fn short(text: &str) -> String {
+    text.replace(".00 ", " ").replace(".0 ", " ")
 }
 
 fn swatch(number: usize) -> Markup {
@@ -142,6 +152,9 @@ fn path(line: &Line, x: &Scale, y: &Scale) -> String {
         drawn.push_str(&px(x.at(at.as_micros() as f64)));
         drawn.push(' ');
         drawn.push_str(&px(y.at(*value)));
+        if pen == 'M' {
+            drawn.push_str("h0"); // a point without neighbours is a dot
+        }
         pen = 'L';
     }
     drawn
@@ -186,8 +199,14 @@ mod tests {
 
     fn chart(lines: &[Line]) -> String {
         let marks = [(at(30), "orders-1 restarted <b>".to_owned())];
-        let chart =
-            Chart { title: "Requests", lines, marks: &marks, write: words::number, range: (at(0), at(60)) };
+        let chart = Chart {
+            title: "Requests",
+            lines,
+            marks: &marks,
+            write: words::number,
+            across: false,
+            range: (at(0), at(60)),
+        };
         draw(&chart).into_string()
     }
 

@@ -23,18 +23,25 @@ pub(crate) fn bar(piece: &Piece<'_>, (from, until): (u64, u64)) -> (f64, f64) {
     (begin, width)
 }
 
-/// The bar of one row; `marks` are moments within it.
-pub(crate) fn draw(piece: &Piece<'_>, bounds: (u64, u64), class: &str, marks: &[(u64, String)]) -> Markup {
+/// The bar of one row.
+pub(crate) fn draw(piece: &Piece<'_>, bounds: (u64, u64), class: &str) -> Markup {
     let (begin, width) = bar(piece, bounds);
-    let span = (bounds.1 - bounds.0) as f64;
     html! {
         svg.bar viewBox="0 0 1000 16" preserveAspectRatio="none" aria-hidden="true" {
-            @for quarter in [250, 500, 750] { path.rule d={ "M" (quarter) " 0v16" } {} }
-            rect class=(class) x=(px(begin)) y="3" width=(px(width)) height="10" rx="2" {}
-            @for (at, what) in marks.iter().take(20) {
-                @let x = (at.saturating_sub(bounds.0) as f64 / span * WIDTH).clamp(1.0, WIDTH - 5.0);
-                rect.mark x=(px(x)) y="0" width="4" height="16" { title { (what) } }
-            }
+            @for quarter in [0, 250, 500, 750] { path.rule d={ "M" (quarter) " 0v16" } {} }
+            rect class=(class) x=(px(begin)) y="2" width=(px(width)) height="12" rx="2" {}
+        }
+    }
+}
+
+/// A moment in a row of its own.
+pub(crate) fn moment(at: u64, bounds: (u64, u64), class: &str) -> Markup {
+    let span = (bounds.1 - bounds.0) as f64;
+    let x = (at.saturating_sub(bounds.0) as f64 / span * WIDTH).clamp(8.0, WIDTH - 8.0);
+    html! {
+        svg.bar viewBox="0 0 1000 16" preserveAspectRatio="none" aria-hidden="true" {
+            @for quarter in [0, 250, 500, 750] { path.rule d={ "M" (quarter) " 0v16" } {} }
+            path.moment.(class) d={ "M" (px(x)) " 8h0" } {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use api::{ErrorGroup, ErrorQuery, ErrorState, Frame, Occurrence};
 use maud::{Markup, html};
 
-use super::{Missing, SPANS, has, lines, range};
+use super::{Missing, SPANS, has, lines, range, service_names, trace};
 use crate::bits::{self, Act, Tone};
 use crate::desk::Desk;
 use crate::place::Place;
@@ -48,7 +48,7 @@ pub(crate) async fn list(desk: &Desk, at: &At) -> Result<View, Missing> {
     };
     let filters = html! {
         (bits::field(&at.query, "q", "Search", "title, place"))
-        (bits::field(&at.query, "service", "Service", "any"))
+        (bits::service_field(&at.query, &service_names(desk).await, "any"))
         (bits::choice(&at.query, "state", "State", &STATES))
         (bits::choice(&at.query, "last", "Seen in the", &[&[("", "whole time")][..], &SPANS[1..]].concat()))
     };
@@ -120,20 +120,34 @@ pub(crate) async fn one(desk: &Desk, at: &At, id: &str) -> Result<View, Missing>
         }
     };
     let times = html! {
-        @for (number, one) in detail.last.iter().take(MOST).enumerate() { (occurrence(one, number == 0)) }
+        h2 { "The last times" }
+        @for (number, one) in detail.last.iter().take(MOST).enumerate() { (occurrence(one, number == 0, None)) }
     };
-    Ok(View::new(clip(&group.title, 160)).live("state", head).live("times", times))
+    let command = format!("atoll errors show {}", words::shell(&group.id));
+    let mut view =
+        View::new(clip(&group.title, 160)).aside(bits::copy("atoll", &command)).live("state", head);
+    if let Some(id) = detail.last.iter().find_map(|one| one.trace.as_deref())
+        && let Ok(trace) = desk.client.trace(id).await
+        && !trace.spans.is_empty()
+    {
+        view = view.live("led", html! {
+            div.row.between { h2 { "The trace that led to it" } a href=(Place::Trace(trace.trace.clone()).path()) { "Open" } }
+            (trace::Picture::of(&trace).over_time())
+        });
+    }
+    Ok(view.live("times", times))
 }
 
-/// One time that it happened.
-pub(crate) fn occurrence(one: &Occurrence, open: bool) -> Markup {
+/// One time that it happened; in a trace: how often it did there, and the way to the others.
+pub(crate) fn occurrence(one: &Occurrence, open: bool, times: Option<usize>) -> Markup {
     html! {
         details.panel open[open] {
-            summary { (bits::date(one.at)) " " b { (clip(&one.kind, 80)) } ": " (clip(&one.message, 300)) }
+            summary { (bits::date(one.at)) " " b { (clip(&one.kind, 80)) } @if !one.message.is_empty() { ": " (clip(&one.message, 300)) } @if let Some(times) = times.filter(|times| *times > 1) { " " span.tag { (times) "×" } } }
             div.row.muted {
-                @if let Some(instance) = &one.instance { span { (clip(instance, 70)) } }
-                @if let Some(release) = &one.release { code { (clip(release, 60)) } }
-                @if let Some(trace) = &one.trace { span { "trace " (bits::trace(trace)) } }
+                @if let Some(instance) = &one.instance { span { (clip(instance, 70)) } } @else { span { (clip(&one.service, 63)) } }
+                @if let Some(release) = &one.release { span { "release " code { (clip(release, 60)) } } }
+                @if let Some(trace) = one.trace.as_ref().filter(|_| times.is_none()) { span { "trace " (bits::trace(trace)) } }
+                @if times.is_some() { a href=(Place::Error(one.group.clone()).path()) { "All of this kind" } }
             }
             @if !one.frames.is_empty() {
                 ol.frames { @for frame in one.frames.iter().rev().take(MOST_FRAMES) { (self::frame(frame)) } }
@@ -150,7 +164,7 @@ fn frame(frame: &Frame) -> Markup {
         li.own[frame.in_app] {
             code { (clip(frame.function.as_deref().unwrap_or("?"), 160)) }
             @if let Some(file) = &frame.file { span.muted { " " (clip(file, 160)) @if let Some(line) = frame.line { ":" (line) } } }
-            @if !frame.in_app { span.tag { "library" } }
+            @if !frame.in_app { " " span.tag { "library" } }
         }
     }
 }

@@ -37,9 +37,8 @@ pub(crate) fn line_of(line: &LogLine) -> Markup {
     let tone = if line.stream == "stderr" { "err" } else { "out" };
     html! {
         li.line.(tone) {
-            (bits::time(line.at)) " " b { (clip(&line.instance, 70)) } " "
-            @if line.stream == "stderr" { span.tag { "stderr" } " " }
-            span.text { (clip(&line.text, MOST_TEXT)) }
+            (bits::time(line.at)) span.sev { @if line.stream == "stderr" { "stderr" } } b { (clip(&line.instance, 70)) }
+            span.text { (clip(&plain_text(&line.text), MOST_TEXT)) }
         }
     }
 }
@@ -50,14 +49,38 @@ pub(crate) fn record(record: &LogRecord) -> Markup {
     let name = record.instance.as_deref().unwrap_or(&record.service);
     html! {
         li.line.(tone.class()) {
-            (bits::time(record.at)) " " (bits::badge(tone, word)) " " b { (clip(name, 70)) } " "
-            span.text { (clip(&record.text, MOST_TEXT)) }
-            @if !record.attributes.is_empty() {
-                span.fields { @for (key, value) in record.attributes.iter().take(12) { " " i { (clip(key, 60)) "=" } (clip(&plain(value), 120)) } }
+            (bits::time(record.at)) span.sev.(tone.class()) { (word) } b { (clip(name, 70)) }
+            span.text {
+                (clip(&plain_text(&record.text), MOST_TEXT))
+                @if !record.attributes.is_empty() {
+                    span.fields { @for (key, value) in record.attributes.iter().take(12) { " " i { (clip(key, 60)) "=" } (clip(&plain(value), 120)) } }
+                }
+                @if let Some(trace) = &record.trace { " " (bits::trace(trace)) }
             }
-            @if let Some(trace) = &record.trace { " " (bits::trace(trace)) }
         }
     }
+}
+
+/// Text without what colours it on a terminal, and with a sign in the place of what no reader can see.
+pub(crate) fn plain_text(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
+        return text.into();
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        plain.push_str(before);
+        rest = match after.strip_prefix('[') {
+            Some(sequence) => {
+                let end = sequence.find(|c: char| ('@'..='~').contains(&c));
+                end.map_or("", |end| &sequence[end + 1..])
+            }
+            None => after,
+        };
+    }
+    plain.push_str(rest);
+    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    plain.chars().map(shown).collect::<String>().into()
 }
 
 /// A value as it reads.
@@ -161,6 +184,13 @@ pub(crate) fn address(of: &str, query: &Query, since: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_of_a_terminal_are_left_out_and_control_characters_are_seen() {
+        assert_eq!(plain_text("\x1b[31mred\x1b[0m text"), "red text");
+        assert_eq!(plain_text("bell\x07 and \x1b[2"), "bell\u{fffd} and ");
+        assert_eq!(plain_text("a\tb\nc"), "a\tb\nc");
+    }
 
     #[test]
     fn a_line_is_text_however_long_and_hostile() {

@@ -3,7 +3,7 @@
 use api::{LogQuery, LogRecord, Severity};
 use maud::{Markup, html};
 
-use super::{Missing, SPANS, has, lines, range};
+use super::{Missing, SPANS, has, lines, range, service_names};
 use crate::bits;
 use crate::desk::{Desk, all};
 use crate::place::Query;
@@ -57,7 +57,7 @@ pub(crate) async fn page(desk: &Desk, at: &At) -> Result<View, Missing> {
     let records = all(desk.client.records(&question).await, SHOWN).await;
     let filters = html! {
         (bits::field(&at.query, "q", "Search", "words, field=value"))
-        (bits::field(&at.query, "service", "Service", "any"))
+        (bits::service_field(&at.query, &service_names(desk).await, "any"))
         (bits::choice(&at.query, "severity", "Severity", &SEVERITIES))
         (bits::choice(&at.query, "last", "Time", &SPANS))
     };

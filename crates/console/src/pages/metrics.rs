@@ -4,7 +4,7 @@ use api::{Event, Latency, LatencyQuery, Metric, MetricQuery, Series};
 use kit::Timestamp;
 use maud::{Markup, html};
 
-use super::{Missing, SPANS, has, range};
+use super::{CHART_SPANS, Missing, chart_range, has, service_names};
 use crate::bits;
 use crate::desk::{Desk, all};
 use crate::draw::{heat, series};
@@ -24,7 +24,7 @@ const MOST_LABELS: usize = 8;
 type Shown = (Timestamp, Timestamp);
 
 pub(crate) async fn page(desk: &Desk, at: &At) -> Result<View, Missing> {
-    let (asked, shown) = range(&at.query, desk.now());
+    let (asked, shown) = chart_range(&at.query, desk.now());
     let seconds = shown.1.since(shown.0).as_secs();
     let step_min = STEPS.iter().find(|(most, _)| seconds <= *most).map(|(_, step)| *step);
     let service = at.query.get("service").map(str::to_owned);
@@ -43,11 +43,19 @@ pub(crate) async fn page(desk: &Desk, at: &At) -> Result<View, Missing> {
     );
     let marks = marks(&events.unwrap_or_default());
     let filters = html! {
-        (bits::field(&at.query, "service", "Service", "all"))
-        (bits::choice(&at.query, "last", "Time", &SPANS))
+        (bits::service_field(&at.query, &service_names(desk).await, "all"))
+        (bits::choice(&at.query, "last", "Time", &CHART_SPANS))
         @if let Some(name) = &name { input type="hidden" name="name" value=(name); }
     };
     let mut view = View::new("Metrics").still("filters", bits::filters("/metrics", &filters));
+    if let Some(chosen) = chosen {
+        let name = name.unwrap_or_default();
+        let drawn = match chosen {
+            Ok(found) => one(&name, &found, &marks, shown),
+            Err(error) => bits::note(&error.into()),
+        };
+        view = view.live("chosen", html! { section.panel aria-label="A metric" { (drawn) } });
+    }
     match &latency {
         Ok(latency) if at.query.get("service").is_some() => {
             view = view.live("latency", of_service(latency, &marks, shown));
@@ -57,14 +65,6 @@ pub(crate) async fn page(desk: &Desk, at: &At) -> Result<View, Missing> {
             let usage = desk.client.usage().await?;
             view = view.live("node", of_node(&desk.feed.look(&usage), &marks));
         }
-    }
-    if let Some(chosen) = chosen {
-        let name = name.unwrap_or_default();
-        let drawn = match chosen {
-            Ok(found) => one(&name, &found, &marks, shown),
-            Err(error) => bits::note(&error.into()),
-        };
-        view = view.live("chosen", html! { section.panel aria-label="A metric" { (drawn) } });
     }
     if let Ok(metrics) = metrics {
         view = view.still("list", list(at, &metrics));
@@ -106,33 +106,62 @@ pub(crate) fn of_service(latency: &[Latency], marks: &[(Timestamp, String)], ran
     let step = step(latency);
     let line = |name: &str, value: &dyn Fn(&Latency) -> f64| series::Line {
         name: name.to_owned(),
-        points: latency.iter().map(|at| (at.at, value(at))).collect(),
+        points: gapped(latency.iter().map(|at| (at.at, value(at))).collect(), step, f64::NAN),
     };
-    let rates = [line("requests", &|at| rate(at.count, step)), line("failed", &|at| rate(at.errors, step))];
+    let flow = |name: &str, value: &dyn Fn(&Latency) -> u64| series::Line {
+        name: name.to_owned(),
+        points: flows(latency.iter().map(|at| (at.at, value(at))).collect(), step, range),
+    };
+    let rates = [flow("requests", &|at| at.count), flow("failed", &|at| at.errors)];
     let took = [
         line("50 %", &|at| at.p50_us as f64),
         line("90 %", &|at| at.p90_us as f64),
         line("99 %", &|at| at.p99_us as f64),
     ];
-    charts(&rates, &took, latency, marks, range)
+    charts(&rates, ("How long requests take", &took), latency, marks, range)
+}
+
+/// Counts of steps as rates a second; a step of which nothing is known had none, and the last one is not over yet.
+fn flows(counts: Vec<(Timestamp, u64)>, step: u64, (_, until): Shown) -> Vec<(Timestamp, f64)> {
+    let rates = counts.into_iter().map(|(at, count)| {
+        let passed = (until.as_micros().saturating_sub(at.as_micros())).clamp(1_000_000, step);
+        (at, rate(count, passed))
+    });
+    gapped(rates.collect(), step, 0.0)
+}
+
+/// Points with `missing` in the steps between them that have none.
+fn gapped(points: Vec<(Timestamp, f64)>, step: u64, missing: f64) -> Vec<(Timestamp, f64)> {
+    let mut filled: Vec<(Timestamp, f64)> = Vec::with_capacity(points.len());
+    for (at, value) in points {
+        if let Some((last, _)) = filled.last().copied()
+            && at.as_micros() > last.as_micros() + step
+        {
+            // The first and the last missing one are enough to draw the rest.
+            filled.push((Timestamp::from_micros(last.as_micros() + step), missing));
+            filled.push((Timestamp::from_micros(at.as_micros() - step), missing));
+        }
+        filled.push((at, value));
+    }
+    filled
 }
 
 fn charts(
     rates: &[series::Line],
-    took: &[series::Line],
+    (slowest, took): (&'static str, &[series::Line]),
     latency: &[Latency],
     marks: &[(Timestamp, String)],
     range: Shown,
 ) -> Markup {
     let chart = |title: &'static str, lines: &[series::Line], write: fn(f64) -> String| {
-        series::draw(&series::Chart { title, lines, marks, write, range })
+        series::draw(&series::Chart { title, lines, marks, write, across: false, range })
     };
     let steps: Vec<heat::Step> = latency.iter().map(|step| (step.at, step.buckets.clone())).collect();
     html! {
         div.charts {
             (chart("Requests a second", rates, words::number))
-            (chart("How long requests take", took, time))
-            (heat::draw("How often how long", &steps))
+            (chart(slowest, took, time))
+            (heat::draw("How often how long", &steps, range))
         }
     }
 }
@@ -144,17 +173,15 @@ fn of_all(latency: &[Latency], marks: &[(Timestamp, String)], range: Shown) -> M
     names.dedup();
     let weight = |name: &str| latency.iter().filter(|at| at.service == name).map(|at| at.count).sum::<u64>();
     names.sort_by_cached_key(|name| std::cmp::Reverse(weight(name)));
-    let lines = |value: &dyn Fn(&Latency) -> f64| -> Vec<series::Line> {
-        let of = |name: &&str| {
-            latency.iter().filter(|at| at.service == **name).map(|at| (at.at, value(at))).collect()
-        };
-        names
-            .iter()
-            .take(series::LINES)
-            .map(|name| series::Line { name: (*name).to_owned(), points: of(name) })
-            .collect()
+    let lines = |points: &dyn Fn(&str) -> Vec<(Timestamp, f64)>| -> Vec<series::Line> {
+        let line = |name: &&str| series::Line { name: (*name).to_owned(), points: points(name) };
+        names.iter().take(series::LINES).map(line).collect()
     };
-    charts(&lines(&|at| rate(at.count, step)), &lines(&|at| at.p99_us as f64), latency, marks, range)
+    let of = |name: &str| latency.iter().filter(|at| at.service == name).collect::<Vec<_>>();
+    let counts = |name: &str| flows(of(name).iter().map(|at| (at.at, at.count)).collect(), step, range);
+    let slow =
+        |name: &str| gapped(of(name).iter().map(|at| (at.at, at.p99_us as f64)).collect(), step, f64::NAN);
+    charts(&lines(&counts), ("99 % of requests take at most", &lines(&slow)), latency, marks, range)
 }
 
 /// What is known without telemetry: the node's own few minutes.
@@ -165,7 +192,7 @@ fn of_node(rates: &crate::feed::Rates, marks: &[(Timestamp, String)]) -> Markup 
     };
     let chart = |title: &'static str, points: &[(Timestamp, f64)], write: fn(f64) -> String| {
         let lines = [series::Line { name: String::new(), points: points.to_vec() }];
-        series::draw(&series::Chart { title, lines: &lines, marks, write, range })
+        series::draw(&series::Chart { title, lines: &lines, marks, write, across: false, range })
     };
     html! {
         div.charts {
@@ -189,7 +216,14 @@ fn one(name: &str, found: &[Series], marks: &[(Timestamp, String)], range: Shown
         found.iter().map(|one| series::Line { name: named(one), points: one.points.clone() }).collect();
     let last = |line: &series::Line| line.points.last().map_or(0.0, |(_, value)| *value);
     lines.sort_by(|a, b| last(b).total_cmp(&last(a)));
-    series::draw(&series::Chart { title: name, lines: &lines, marks, write: words::number, range })
+    series::draw(&series::Chart {
+        title: name,
+        lines: &lines,
+        marks,
+        write: words::number,
+        across: true,
+        range,
+    })
 }
 
 fn list(at: &At, metrics: &[Metric]) -> Markup {

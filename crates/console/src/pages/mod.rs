@@ -11,7 +11,9 @@ mod requests;
 mod routes;
 mod services;
 mod settings;
+mod topics;
 mod topology;
+mod trace;
 mod traces;
 
 use std::time::Duration;
@@ -86,11 +88,12 @@ pub(crate) async fn view(desk: &Desk, at: &At) -> Result<View, Missing> {
         Place::Routes => routes::page(desk, at).await,
         Place::Requests => requests::page(desk, at).await,
         Place::Traces => traces::list(desk, at).await,
-        Place::Trace(id) => traces::one(desk, at, id).await,
+        Place::Trace(id) => trace::one(desk, at, id).await,
         Place::Logs => logs::page(desk, at).await,
         Place::Metrics => metrics::page(desk, at).await,
         Place::Queues => queues::list(desk, at).await,
         Place::Queue(name) => queues::one(desk, at, name).await,
+        Place::Topic(name) => topics::one(desk, at, name).await,
         Place::Errors => errors::list(desk, at).await,
         Place::Error(id) => errors::one(desk, at, id).await,
         Place::Events => events::page(desk, at).await,
@@ -107,14 +110,41 @@ pub(crate) const SPANS: [(&str, &str); 6] = [
     ("1d", "last day"),
     ("7d", "last 7 days"),
 ];
+/// The same for charts: a line that just began should not be a dot at the edge of an hour.
+pub(crate) const CHART_SPANS: [(&str, &str); 6] = [
+    ("", "last 15 minutes"),
+    ("5m", "last 5 minutes"),
+    ("1h", "last hour"),
+    ("6h", "last 6 hours"),
+    ("1d", "last day"),
+    ("7d", "last 7 days"),
+];
 const HOUR: Duration = Duration::from_secs(3_600);
+const QUARTER: Duration = Duration::from_secs(15 * 60);
 const LONGEST: Duration = Duration::from_secs(400 * 86_400);
 
 /// The time that a page is asked for: `?last=15m`.
 pub(crate) fn range(query: &Query, now: Timestamp) -> (Range, (Timestamp, Timestamp)) {
-    let span = query.get("last").and_then(|last| kit::units::parse_duration(last).ok()).unwrap_or(HOUR);
+    within(query, now, HOUR)
+}
+
+/// The time that charts are asked for.
+pub(crate) fn chart_range(query: &Query, now: Timestamp) -> (Range, (Timestamp, Timestamp)) {
+    within(query, now, QUARTER)
+}
+
+fn within(query: &Query, now: Timestamp, usual: Duration) -> (Range, (Timestamp, Timestamp)) {
+    let span = query.get("last").and_then(|last| kit::units::parse_duration(last).ok()).unwrap_or(usual);
     let since = now - span.min(LONGEST);
     (Range { since: Some(since), until: None }, (since, now))
+}
+
+/// Names of services, for fields that ask for one.
+pub(crate) async fn service_names(desk: &Desk) -> Vec<String> {
+    let status = desk.feed.status().await;
+    status
+        .map(|status| status.services.iter().map(|service| service.name.clone()).collect())
+        .unwrap_or_default()
 }
 
 /// Whether all words of a search occur.

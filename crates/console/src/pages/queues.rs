@@ -1,9 +1,12 @@
 //! Queues, and one of them with its messages.
 
+use std::collections::BTreeSet;
+
 use api::{Message, Queue, QueueDetail};
 use kit::Timestamp;
 use maud::{Markup, html};
 
+use super::topology::Pipes;
 use super::{Missing, has};
 use crate::bits::{self, Act, Tone};
 use crate::desk::Desk;
@@ -16,24 +19,45 @@ const PEEKED: u32 = 20;
 /// Characters of a body that are shown.
 const MOST_BODY: usize = 2_000;
 
+/// Topics whose subscriptions are asked for.
+const MOST_TOPICS: usize = 40;
+
+/// Queues and topics; nothing where there are none, or nobody tells.
+pub(crate) async fn pipes(desk: &Desk) -> Pipes {
+    let (queues, topics) = tokio::join!(desk.client.queues(), desk.client.topics());
+    let topics = topics.unwrap_or_default();
+    let detail = topics.iter().take(MOST_TOPICS).map(|topic| desk.client.topic(&topic.name));
+    let topics = futures_util::future::join_all(detail).await.into_iter().filter_map(Result::ok).collect();
+    Pipes { queues: queues.unwrap_or_default(), topics }
+}
+
 pub(crate) async fn list(desk: &Desk, at: &At) -> Result<View, Missing> {
-    let queues = desk.client.queues().await?;
+    let (queues, topics) = tokio::join!(desk.client.queues(), desk.client.topics());
+    let (queues, topics) = (queues?, topics.unwrap_or_default());
     let search = at.query.text("q");
     let owner = |queue: &Queue| queue.owner.clone().unwrap_or_default();
     let fits: Vec<&Queue> =
         queues.iter().filter(|queue| has(search, &[&queue.name, &owner(queue)])).collect();
     let (shown, pager) = bits::page(&fits, &at.query, "/queues");
     let table = html! {
-        @if queues.is_empty() { (bits::empty("This app has no queues. `queues: [mail]` under a service makes one.")) }
-        @else if fits.is_empty() { (bits::empty("No queue fits.")) }
-        @else { (rows(shown, desk.now())) (pager) }
+        section.panel aria-label="Queues" {
+            h2 { "Queues" }
+            @if queues.is_empty() { (bits::empty("This app has no queues. `queues: [mail]` under a service makes one.")) }
+            @else if fits.is_empty() { (bits::empty("No queue fits.")) }
+            @else { (rows(shown, desk.now())) (pager) }
+        }
     };
-    Ok(View::new("Queues")
+    let said = words::several(fits.len() as u64, "queue");
+    Ok(View::new("Queues and topics")
         .still("filters", bits::filters("/queues", &bits::field(&at.query, "q", "Search", "name, owner")))
-        .live("queues", table))
+        .live("queues", table)
+        .live("topics", super::topics::list(&topics, search))
+        .say(said))
 }
 
 fn rows(queues: &[&Queue], now: Timestamp) -> Markup {
+    let dead: BTreeSet<&str> =
+        queues.iter().filter_map(|queue| Some(queue.dead_letter.as_ref()?.0.as_str())).collect();
     html! {
         div.scroll { table.rows {
             caption.hidden { "Queues" }
@@ -44,7 +68,7 @@ fn rows(queues: &[&Queue], now: Timestamp) -> Markup {
             tbody { @for queue in queues { tr {
                 th scope="row" { a href=(Place::Queue(queue.name.clone()).path()) { (clip(&queue.name, 80)) } @if queue.fifo { " " span.tag { "fifo" } } }
                 td { @if let Some(owner) = &queue.owner { (bits::service(owner)) } @else { span.muted { "–" } } }
-                td.num { (words::count(queue.visible)) } td.num { (words::count(queue.in_flight)) } td.num { (words::count(queue.delayed)) }
+                td.num { @if queue.visible > 0 && dead.contains(queue.name.as_str()) { (bits::badge(Tone::Warn, &words::count(queue.visible))) } @else { (words::count(queue.visible)) } } td.num { (words::count(queue.in_flight)) } td.num { (words::count(queue.delayed)) }
                 td.num { (queue.oldest_sent_at.map_or_else(|| "–".to_owned(), |at| words::ago(at, now))) }
                 td.num { (words::count(queue.sent)) } td.num { (words::count(queue.received)) } td.num { (words::count(queue.deleted)) }
                 td { @if let Some((target, after)) = &queue.dead_letter { a href=(Place::Queue(target.clone()).path()) { (clip(target, 80)) } " after " (after) } @else { span.muted { "–" } } }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use api::{Instance, InstanceUsage, LatencyQuery, Service, Usage};
 use maud::{Markup, html};
 
-use super::{Missing, SPANS, has, lines, metrics, range, routes};
+use super::{CHART_SPANS, Missing, chart_range, has, lines, metrics, routes};
 use crate::bits::{self, Act, Tone};
 use crate::desk::{Desk, all};
 use crate::feed::Rates;
@@ -100,7 +100,7 @@ fn sums<'a>(usage: &'a Usage, rates: &Rates) -> BTreeMap<&'a str, Sum> {
 }
 
 pub(crate) async fn one(desk: &Desk, at: &At, name: &str) -> Result<View, Missing> {
-    let (asked, shown) = range(&at.query, desk.now());
+    let (asked, shown) = chart_range(&at.query, desk.now());
     let question = LatencyQuery { service: Some(name.to_owned()), range: asked, step_min: None };
     let targets = [name.to_owned()];
     let (status, usage, latency, events, output) = tokio::join!(
@@ -168,7 +168,7 @@ pub(crate) async fn one(desk: &Desk, at: &At, name: &str) -> Result<View, Missin
                 }
             }
         })
-        .still("time", bits::filters(&at.place.path(), &bits::choice(&at.query, "last", "Time", &SPANS)));
+        .still("time", bits::chooser(&at.place.path(), &bits::choice(&at.query, "last", "Time", &CHART_SPANS)));
     if let Ok(latency) = latency {
         view = view.live("charts", metrics::of_service(&latency, &metrics::marks(&events), shown));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{Breaker, BreakerState, Graph, Guard, Queue, Status};
+use api::{Breaker, BreakerState, Graph, Guard, Queue, ServiceState, Status, TopicDetail};
 
 use crate::bits::{Tone, of_service};
 use crate::draw::graph::{Edge, Node};
@@ -10,12 +10,23 @@ use crate::place::Place;
 use crate::words::{self, micros, number, percent};
 
 /// The name of the edge of the app, as telemetry has it too.
-const GATEWAY: &str = "gateway";
+pub(crate) const GATEWAY: &str = "gateway";
+/// What the node does by itself, as telemetry has it: no part of the app.
+const ATOLL: &str = "atoll";
 /// From this share of errors on a line is bad.
 const MANY_ERRORS: f64 = 0.05;
+/// Calls a second from which a rate says more than how many there were in a minute.
+const STEADY: f64 = 0.1;
+
+/// What there is beside services.
+#[derive(Default)]
+pub(crate) struct Pipes {
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) topics: Vec<TopicDetail>,
+}
 
 /// Boxes and lines.
-pub(crate) fn of(status: &Status, queues: &[Queue], seen: Option<&Graph>) -> (Vec<Node>, Vec<Edge>) {
+pub(crate) fn of(status: &Status, pipes: &Pipes, seen: Option<&Graph>) -> (Vec<Node>, Vec<Edge>) {
     let mut map = Map::default();
     if status.services.iter().any(|service| !service.routes.is_empty()) {
         let where_it_is = status.gateway.first().cloned().unwrap_or_default();
@@ -23,7 +34,10 @@ pub(crate) fn of(status: &Status, queues: &[Queue], seen: Option<&Graph>) -> (Ve
         map.node(Node { href: Some(Place::Routes.path()), more, ..node(GATEWAY, "gateway", "good", "open") });
     }
     for service in &status.services {
-        let more = format!("{}/{}", service.ready, service.desired);
+        let more = match service.state {
+            ServiceState::Ready => format!("{}/{} ready", service.ready, service.desired),
+            state => format!("{} {}/{}", state.as_str(), service.ready, service.desired),
+        };
         let href = Some(Place::Service(service.name.clone()).path());
         let tone = of_service(service.state).class();
         map.node(Node { more, href, ..node(&service.name, "service", tone, service.state.as_str()) });
@@ -36,23 +50,7 @@ pub(crate) fn of(status: &Status, queues: &[Queue], seen: Option<&Graph>) -> (Ve
             map.edge(&service.name, callee);
         }
     }
-    for queue in queues {
-        let more = format!("{} waiting", words::count(queue.visible));
-        let word = if queue.fifo { "fifo" } else { "queue" };
-        let href = Some(Place::Queue(queue.name.clone()).path());
-        map.node(Node { more, href, ..node(&queue.name, "queue", "quiet", word) });
-    }
-    let dead: BTreeSet<&str> =
-        queues.iter().filter_map(|queue| Some(queue.dead_letter.as_ref()?.0.as_str())).collect();
-    for queue in queues {
-        // Nobody takes dead letters by itself.
-        if let Some(owner) = queue.owner.as_ref().filter(|_| !dead.contains(queue.name.as_str())) {
-            map.edge(&queue.name, owner);
-        }
-        if let Some((target, _)) = &queue.dead_letter {
-            map.edge(&queue.name, target);
-        }
-    }
+    map.pipes(pipes);
     for guard in &status.guards {
         map.guard(guard);
     }
@@ -64,7 +62,12 @@ pub(crate) fn of(status: &Status, queues: &[Queue], seen: Option<&Graph>) -> (Ve
 }
 
 fn node(name: &str, kind: &'static str, tone: &'static str, word: &str) -> Node {
-    Node { name: name.to_owned(), kind, tone, word: word.to_owned(), more: String::new(), href: None }
+    Node { name: name.to_owned(), kind, tone, word: word.to_owned(), ..Node::default() }
+}
+
+/// How often, as a person says it.
+pub(crate) fn pace(rate: f64) -> String {
+    if rate >= STEADY { format!("{}/s", number(rate)) } else { format!("{}/min", number(rate * 60.0)) }
 }
 
 #[derive(Default)]
@@ -72,6 +75,8 @@ struct Map {
     nodes: Vec<Node>,
     places: BTreeMap<String, usize>,
     edges: BTreeMap<(usize, usize), Line>,
+    /// Queues of dead letters: told of where their letters come from.
+    dead: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -79,12 +84,13 @@ struct Line {
     label: String,
     tone: Option<Tone>,
     told: Vec<String>,
+    rate: f64,
 }
 
 impl Line {
     fn into_edge(self, from: usize, to: usize) -> Edge {
-        let Self { label, tone, told } = self;
-        Edge { from, to, label, tone: tone.map_or("quiet", Tone::class), title: told.join(", ") }
+        let Self { label, tone, told, rate } = self;
+        Edge { from, to, label, tone: tone.map_or("quiet", Tone::class), title: told.join(", "), rate }
     }
 
     fn worse(&mut self, tone: Tone) {
@@ -109,6 +115,45 @@ impl Map {
         Some(line)
     }
 
+    /// Queues and topics, who writes to them, who reads, and what goes from one to the other.
+    fn pipes(&mut self, pipes: &Pipes) {
+        let Pipes { queues, topics } = pipes;
+        let dead_letters: BTreeSet<String> =
+            queues.iter().filter_map(|queue| Some(queue.dead_letter.as_ref()?.0.clone())).collect();
+        for TopicDetail { topic, .. } in topics {
+            let href = Some(Place::Topic(topic.name.clone()).path());
+            let more = words::several(topic.confirmed, "subscription");
+            self.node(Node { href, more, ..node(&topic.name, "topic", "quiet", "topic") });
+            if let Some(owner) = &topic.owner {
+                self.edge(owner, &topic.name);
+            }
+        }
+        for queue in queues.iter().filter(|queue| !dead_letters.contains(&queue.name)) {
+            let dead =
+                queue.dead_letter.as_ref().and_then(|(name, _)| queues.iter().find(|q| q.name == *name));
+            let dead = dead.map_or(0, |dead| dead.visible + dead.in_flight);
+            let mut more = format!("{} waiting", words::count(queue.visible));
+            if dead > 0 {
+                more.push_str(&format!(" · {} dead", words::count(dead)));
+            }
+            let word = if queue.fifo { "fifo" } else { "queue" };
+            let tone = if dead > 0 { "warn" } else { "quiet" };
+            let href = Some(Place::Queue(queue.name.clone()).path());
+            self.node(Node { more, href, ..node(&queue.name, "queue", tone, word) });
+        }
+        for queue in queues {
+            if let Some(owner) = &queue.owner {
+                self.edge(&queue.name, owner);
+            }
+        }
+        for TopicDetail { topic, subscriptions, .. } in topics {
+            for queue in subscriptions.iter().filter(|to| to.protocol == "sqs") {
+                self.edge(&topic.name, &queue.endpoint);
+            }
+        }
+        self.dead = dead_letters;
+    }
+
     /// What guards a call, until something better is known.
     fn guard(&mut self, guard: &Guard) {
         let from = guard.route.split_once(" -> ").map_or(GATEWAY, |(caller, _)| caller);
@@ -129,7 +174,9 @@ impl Map {
 
     /// What was seen: rates, errors, and who else takes part.
     fn seen(&mut self, graph: &Graph) {
-        for seen in &graph.nodes {
+        let ours = |name: &str| name != ATOLL && !self.dead.contains(name);
+        let nodes: Vec<_> = graph.nodes.iter().filter(|seen| ours(&seen.name)).collect();
+        for seen in nodes {
             let kind = match seen.kind.as_str() {
                 "gateway" => "gateway",
                 "service" => "service",
@@ -139,7 +186,9 @@ impl Map {
             };
             self.node(node(&seen.name, kind, "quiet", kind));
         }
-        for seen in &graph.edges {
+        let mut loads: BTreeMap<usize, (f64, u64, u64)> = BTreeMap::new();
+        // What the gateway answers by itself is no call.
+        for seen in graph.edges.iter().filter(|seen| seen.from != seen.to) {
             let Some(line) = self.edge(&seen.from, &seen.to) else { continue };
             let share = seen.errors as f64 / seen.count.max(1) as f64;
             line.worse(match share {
@@ -147,8 +196,9 @@ impl Map {
                 _ if seen.errors > 0 => Tone::Warn,
                 _ => Tone::Good,
             });
+            line.rate += seen.rate;
             if line.label.is_empty() {
-                line.label = format!("{}/s", number(seen.rate));
+                line.label = pace(seen.rate);
                 if seen.errors > 0 {
                     line.label.push_str(&format!(" · {}", percent(seen.errors, seen.count)));
                 }
@@ -163,6 +213,25 @@ impl Map {
                 micros(seen.p50_us),
                 micros(seen.p99_us)
             ));
+            for name in [&seen.from, &seen.to] {
+                // Of the gateway what goes out, of everybody else what comes in.
+                if let Some(at) = self.places.get(name)
+                    && (name == &seen.to) != (name == GATEWAY)
+                {
+                    let (rate, count, errors) = loads.entry(*at).or_default();
+                    *rate += seen.rate;
+                    *count += seen.count;
+                    *errors += seen.errors;
+                }
+            }
+        }
+        for (at, (rate, count, errors)) in loads {
+            let node = &mut self.nodes[at];
+            node.load = pace(rate);
+            // Of a queue more is told by what waits in it.
+            if matches!(node.kind, "service" | "gateway") {
+                node.failing = Some(errors as f64 / count.max(1) as f64);
+            }
         }
     }
 }
@@ -199,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_file_says_who_calls_whom() {
-        let (nodes, edges) = of(&status(), &[], None);
+        let (nodes, edges) = of(&status(), &Pipes::default(), None);
         let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["gateway", "web", "orders"]);
         let pairs: Vec<_> = edges.iter().map(|edge| (edge.from, edge.to, edge.tone)).collect();
@@ -226,7 +295,7 @@ mod tests {
                 edge("nobody", "web", 1),
             ],
         };
-        let (nodes, edges) = of(&status(), &[], Some(&graph));
+        let (nodes, edges) = of(&status(), &Pipes::default(), Some(&graph));
         assert_eq!(nodes[3].kind, "outside");
         let of = |from, to| edges.iter().find(|edge| (edge.from, edge.to) == (from, to)).unwrap();
         assert_eq!((of(1, 2).tone, of(1, 2).label.as_str()), ("good", "12.5/s"));

@@ -10,7 +10,7 @@ use api::{
 };
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -307,7 +307,7 @@ async fn logs(State(node): Shared, Query(query): Query<BTreeMap<String, String>>
 }
 
 /// Everything else: `text` wherever text may stand.
-async fn rest(State(node): Shared, uri: Uri) -> Response {
+async fn rest(State(node): Shared, method: Method, uri: Uri) -> Response {
     let t = node.text.as_str();
     let event = Event {
         seq: 1,
@@ -323,6 +323,9 @@ async fn rest(State(node): Shared, uri: Uri) -> Response {
     let queue = json!({ "name": "jobs", "url": format!("http://127.0.0.1:4566/000000000000/{t}"), "owner": t, "fifo": true,
         "visible": 3, "in_flight": 1, "delayed": 0, "oldest_sent_at": AT, "sent": 9, "received": 5, "deleted": 4,
         "dead_letter": [t, 3] });
+    let topic = json!({ "name": "news", "arn": t, "owner": t, "fifo": true, "confirmed": 1, "pending": 0, "waiting": 2 });
+    let delivery = json!({ "of": t, "retries": 3, "immediate": 0, "pre_backoff": 0, "post_backoff": 0, "least_s": 20, "most_s": 20,
+        "curve": t, "per_second": null, "content_type": null });
     let group = json!({ "id": "e1", "title": t, "culprit": t, "service": t, "state": "open", "count": 3,
         "first_seen": AT, "last_seen": AT, "first_release": t, "last_release": t });
     let occurrence = json!({ "group": "e1", "at": AT, "service": t, "instance": t, "kind": t, "message": t,
@@ -353,6 +356,13 @@ async fn rest(State(node): Shared, uri: Uri) -> Response {
         "/v1/queues/jobs/messages" => {
             json!([{ "id": t, "body": t, "attributes": { t: t }, "group": t, "sent_at": AT, "sender": t, "receives": 1 }])
         }
+        "/v1/topics" => json!([topic]),
+        "/v1/topics/news" => {
+            json!({ "topic": topic, "display_name": t, "order": null, "tags": { t: t }, "created_at": AT,
+                "delivery": delivery, "subscriptions": [{ "id": t, "arn": t, "protocol": "https", "endpoint": t, "gone": false, "owner": t,
+                "pending": false, "raw": true, "filter": t, "filter_scope": t, "dead_letter": t, "delivery": null, "waiting": 1, "oldest_at": AT, "created_at": AT }] })
+        }
+        "/v1/metrics" if method == Method::POST => json!([{ "labels": { t: t }, "points": [[AT, 1.5]] }]),
         "/v1/traces" => {
             json!([{ "trace": "ab", "service": t, "operation": t, "at": AT, "duration_us": 1500, "spans": 2, "errors": 1, "services": [t] }])
         }
