@@ -51,7 +51,7 @@ impl Loaded {
     }
 
     /// The file as it is sent to a node. With `isolated` the gateway listens on a port that is free, and on
-    /// another one with TLS if it would speak that; so does the console.
+    /// another one with TLS if it would speak that; so do the console, and what takes messages and telemetry.
     pub(crate) fn file_for_node(&self, isolated: bool) -> String {
         if !isolated {
             return self.yaml();
@@ -63,6 +63,17 @@ impl Loaded {
         }
         if self.app.console != Console::Off {
             file["console"] = 0.into();
+        }
+        if self.app.pipes.listen.is_some() {
+            file["pipes"]["listen"] = FREE.into();
+        }
+        if let Some(telemetry) = &self.app.telemetry {
+            // One that the file does not set gives way by itself.
+            for (face, set) in [("grpc", telemetry.grpc), ("http", telemetry.http)] {
+                if set.is_some() {
+                    file["telemetry"][face] = FREE.into();
+                }
+            }
         }
         file.to_string() // JSON is YAML
     }
@@ -123,10 +134,13 @@ fn double_dollars(value: &mut Json) {
     }
 }
 
+/// Any port of this machine that is free.
+const FREE: &str = "127.0.0.1:0";
+
 /// `gateway.listen` of a copy beside others: this machine only, on ports that are free, with and without TLS
 /// as the file has it.
 fn free_ports(listen: &[Listen]) -> Json {
-    let free = |tls| serde_json::json!({ "address": "127.0.0.1:0", "tls": tls });
+    let free = |tls| serde_json::json!({ "address": FREE, "tls": tls });
     let has = |tls| listen.iter().any(|listen| listen.tls == tls);
     [false, true].into_iter().filter(|tls| has(*tls)).map(free).collect()
 }
@@ -270,7 +284,7 @@ mod tests {
     #[test]
     fn a_copy_beside_others_speaks_tls_where_the_file_does() {
         let listen = |port, tls| Listen { address: ([0, 0, 0, 0], port).into(), tls };
-        let free = |tls| serde_json::json!({ "address": "127.0.0.1:0", "tls": tls });
+        let free = |tls| serde_json::json!({ "address": FREE, "tls": tls });
         assert_eq!(free_ports(&[listen(80, false), listen(81, false)]), serde_json::json!([free(false)]));
         let both = [listen(443, true), listen(80, false)];
         assert_eq!(free_ports(&both), serde_json::json!([free(false), free(true)]));

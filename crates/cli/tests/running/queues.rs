@@ -173,6 +173,11 @@ fn another_app_on_the_same_port_is_told_who_holds_it_and_what_ran_goes_on() {
     let refused = world.fails(1, &["up", "-d"]);
     assert!(refused.contains("A0662"), "{refused}");
     assert_eq!(world.get("/").status, 200);
+    // As it is told to do: a copy beside others takes any port.
+    world.ok(&["up", "-d", "--wait", "--isolated"]);
+    let pipes = world.status().unwrap().pipes.unwrap();
+    assert!(!pipes.ends_with(&format!(":{port}")), "{pipes}");
+    world.ok(&["queue", "send", "jobs", "one"]);
     world.ok(&["down"]);
 }
 

@@ -25,6 +25,14 @@ pub(crate) enum Metric {
     Busy,
     /// Share of that core that somebody else used, in per cent. Above a few the figures mean little.
     Others,
+    /// Instructions of user space for a request.
+    Instructions,
+    /// Lines of code for a request that the first level of the cache did not have.
+    CodeMisses,
+    /// The same for lines of data.
+    DataMisses,
+    /// Lines of data that the second level did not have, either.
+    FarMisses,
     /// Memory that one more connection takes, in bytes.
     Bytes,
     /// Requests that count.
@@ -42,6 +50,10 @@ impl Metric {
             Self::P99Us => "p99 µs",
             Self::Busy => "core %",
             Self::Others => "others %",
+            Self::Instructions => "instructions/req",
+            Self::CodeMisses => "code misses",
+            Self::DataMisses => "data misses",
+            Self::FarMisses => "of which far",
             Self::Bytes => "bytes/connection",
             Self::Requests => "requests",
             Self::Failed => "failed",
@@ -56,6 +68,10 @@ impl Metric {
             Self::P99Us => "p99_us",
             Self::Busy => "core_percent",
             Self::Others => "others_percent",
+            Self::Instructions => "instructions_per_request",
+            Self::CodeMisses => "code_misses_per_request",
+            Self::DataMisses => "data_misses_per_request",
+            Self::FarMisses => "far_misses_per_request",
             Self::Bytes => "bytes_per_connection",
             Self::Requests => "requests",
             Self::Failed => "failed",

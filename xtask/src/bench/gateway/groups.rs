@@ -1,8 +1,11 @@
 //! Each comparison: which systems, which load, which goals.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use super::app::{self, Feature, Shape, Started, UNARY};
+use super::counts;
 use super::figures::{
     Block, Figures, Metric, Round, Row, Verdict, in_turns, median, of_load, of_samples, progress,
     progress_done,
@@ -55,6 +58,7 @@ pub(crate) fn run(group: Group, setting: &Setting) -> anyhow::Result<Vec<Block>>
         Group::Latency => latency(setting),
         Group::Memory => memory(setting),
         Group::Isolation => isolation(setting),
+        Group::Counts => counted(setting),
     }
 }
 
@@ -128,6 +132,39 @@ fn add_profile(setting: &Setting, field: &Field, block: &mut Block, jobs: impl F
 fn title(setting: &Setting, what: &str) -> String {
     let (rounds, seconds) = (setting.rounds, setting.times.span.as_secs_f64());
     format!("{what} ({rounds} × {seconds} s)")
+}
+
+/// Why CPU time is what it is: instructions and cache misses of user space, over HTTP/1.1.
+fn counted(setting: &Setting) -> anyhow::Result<Vec<Block>> {
+    let title = "User space of a request over HTTP/1.1, 100 B, 64 connections: counted by callgrind";
+    let mut block = Block { title: title.to_owned(), reference: Some(NGINX.to_owned()), ..Block::default() };
+    let Some(tool) = counts::tool() else {
+        block.notes.push("valgrind is not installed: left out".to_owned());
+        return Ok(vec![block]);
+    };
+    let jobs = |system: &System| {
+        let ask = ask(setting, system, "", upstream::SMALL);
+        vec![Job { target: plain(system), ask, connections: CONNECTIONS, streams: 1, rate: None }]
+    };
+    let by = |folder: &Path| {
+        let (tool, folder) = (tool.clone(), folder.to_owned());
+        move |command: Command| counts::wrapped(&tool, &command, &folder, &[])
+    };
+    let peers = [
+        counts::of_peer(setting, |folder| peers::floor_by(setting, by(folder)).map(Some), jobs)?,
+        counts::of_peer(setting, |folder| peers::nginx_by(setting, Kind::Plain, by(folder)), jobs)?,
+        counts::of_peer(setting, |folder| peers::nginx_by(setting, Kind::Guarded, by(folder)), jobs)?,
+        counts::of_peer(setting, |folder| peers::haproxy_by(setting, Kind::Plain, by(folder)), jobs)?,
+    ];
+    let atoll = (ALL_ON.to_owned(), counts::of_atoll(&tool)?);
+    for (name, round) in peers.into_iter().flatten().chain([atoll]) {
+        block.rows.push(Row { name, rounds: vec![round] });
+    }
+    block.notes.push(
+        "misses of a cache with 32 KiB each for code and data, and of a second level with 1 MiB (`far`), in lines of 64 bytes"
+            .to_owned(),
+    );
+    Ok(vec![block])
 }
 
 fn http1(setting: &Setting) -> anyhow::Result<Vec<Block>> {

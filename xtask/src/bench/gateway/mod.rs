@@ -7,6 +7,7 @@
 mod app;
 mod certificate;
 pub(crate) mod child;
+mod counts;
 pub(crate) mod figures;
 pub(crate) mod floor;
 mod groups;
@@ -66,10 +67,11 @@ pub(crate) enum Group {
     Latency,
     Memory,
     Isolation,
+    Counts,
 }
 
 /// All of them, in the order they run.
-const ALL: [(&str, Group); 7] = [
+const ALL: [(&str, Group); 8] = [
     ("h1", Group::Http1),
     ("tls", Group::Tls),
     ("h2", Group::Http2),
@@ -77,6 +79,7 @@ const ALL: [(&str, Group); 7] = [
     ("latency", Group::Latency),
     ("memory", Group::Memory),
     ("isolation", Group::Isolation),
+    ("counts", Group::Counts),
 ];
 
 impl Options {

@@ -35,6 +35,15 @@ pub(crate) enum Kind {
 
 /// nginx; `None` if it is not installed.
 pub(crate) fn nginx(setting: &Setting, kind: Kind) -> anyhow::Result<Option<System>> {
+    nginx_by(setting, kind, |command| command)
+}
+
+/// The same, by another command that is made from its own.
+pub(crate) fn nginx_by(
+    setting: &Setting,
+    kind: Kind,
+    by: impl Fn(Command) -> Command,
+) -> anyhow::Result<Option<System>> {
     let Some(program) = machine::find("nginx") else { return Ok(None) };
     let folder = tempfile::tempdir()?;
     let address = free_address()?;
@@ -49,7 +58,7 @@ pub(crate) fn nginx(setting: &Setting, kind: Kind) -> anyhow::Result<Option<Syst
         Kind::Guarded => "nginx, limit_req + access_log",
         _ => "nginx",
     };
-    start(name, command, address, setting, folder).map(Some)
+    start(name, by(command), address, setting, folder).map(Some)
 }
 
 fn nginx_file(
@@ -107,6 +116,15 @@ fn nginx_file(
 
 /// HAProxy; `None` if it is not installed.
 pub(crate) fn haproxy(setting: &Setting, kind: Kind) -> anyhow::Result<Option<System>> {
+    haproxy_by(setting, kind, |command| command)
+}
+
+/// The same, by another command that is made from its own.
+pub(crate) fn haproxy_by(
+    setting: &Setting,
+    kind: Kind,
+    by: impl Fn(Command) -> Command,
+) -> anyhow::Result<Option<System>> {
     let Some(program) = machine::find("haproxy") else { return Ok(None) };
     let folder = tempfile::tempdir()?;
     let address = free_address()?;
@@ -114,7 +132,7 @@ pub(crate) fn haproxy(setting: &Setting, kind: Kind) -> anyhow::Result<Option<Sy
     std::fs::write(&file, haproxy_file(address, &setting.upstreams, kind, &setting.certificate))?;
     let mut command = Command::new(program);
     command.arg("-db").arg("-f").arg(&file);
-    start("HAProxy", command, address, setting, folder).map(Some)
+    start("HAProxy", by(command), address, setting, folder).map(Some)
 }
 
 fn haproxy_file(
@@ -144,11 +162,16 @@ fn haproxy_file(
 
 /// The forwarder that parses nothing.
 pub(crate) fn floor(setting: &Setting) -> anyhow::Result<System> {
+    floor_by(setting, |command| command)
+}
+
+/// The same, by another command that is made from its own.
+pub(crate) fn floor_by(setting: &Setting, by: impl Fn(Command) -> Command) -> anyhow::Result<System> {
     let address = free_address()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(floor::VERB).arg(address.to_string());
     command.args(setting.upstreams.iter().map(SocketAddr::to_string));
-    start("floor: forwarder without parsing", command, address, setting, tempfile::tempdir()?)
+    start("floor: forwarder without parsing", by(command), address, setting, tempfile::tempdir()?)
 }
 
 fn start(
