@@ -11,6 +11,7 @@
 pub mod loglines;
 pub mod model;
 pub mod otlp;
+pub mod promql;
 pub mod sentry;
 
 mod admission;

@@ -1,6 +1,7 @@
 //! `atoll up` and what follows, with the real binary, real processes and real sockets.
 #![allow(clippy::unwrap_used)]
 
+mod asking;
 mod changes;
 mod detached;
 mod faults;

@@ -24,7 +24,7 @@ services:
 "#;
 
 /// Runs `atoll` with `--format json` until what it prints is as wanted.
-fn until(world: &World, arguments: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(world: &World, arguments: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + LIMIT;
     let arguments: Vec<&str> = arguments.iter().chain(&["--format", "json"]).copied().collect();
     loop {
@@ -39,7 +39,7 @@ fn until(world: &World, arguments: &[&str], wanted: impl Fn(&Value) -> bool) -> 
 }
 
 /// What the environment of an instance says.
-fn variable(world: &World, instance: &str, name: &str) -> String {
+pub(crate) fn variable(world: &World, instance: &str, name: &str) -> String {
     let pids = world.pids();
     let (_, pid) = pids.iter().find(|(other, _)| other == instance).unwrap();
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
@@ -49,7 +49,7 @@ fn variable(world: &World, instance: &str, name: &str) -> String {
 }
 
 /// Services need not wait for telemetry to be open, and so it may come a moment after them.
-fn connect(address: &str) -> TcpStream {
+pub(crate) fn connect(address: &str) -> TcpStream {
     let deadline = Instant::now() + LIMIT;
     loop {
         match TcpStream::connect(address) {
@@ -61,7 +61,7 @@ fn connect(address: &str) -> TcpStream {
 }
 
 /// Posts to a URL; the answer, head and all.
-fn post(url: &str, kind: &str, body: &[u8]) -> String {
+pub(crate) fn post(url: &str, kind: &str, body: &[u8]) -> String {
     let (address, path) = url.trim_start_matches("http://").split_once('/').unwrap();
     let mut stream = connect(address);
     stream.set_read_timeout(Some(LIMIT)).unwrap();

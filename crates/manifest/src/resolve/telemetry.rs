@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::gateway::parse_listen;
-use crate::spec::Telemetry;
+use crate::spec::{QueryDoor, Telemetry};
 use crate::text::File;
 use crate::text::decode::{At, Faults, shown};
 use crate::text::scalar::Word;
-use crate::text::shape::Switch;
+use crate::text::shape::{Form, Switch};
+use crate::text::telemetry::QueryText;
 
 /// `None`: nothing is kept, nothing listens.
 pub(crate) fn resolve(file: &File, faults: &mut Faults) -> Option<Telemetry> {
@@ -26,6 +27,13 @@ pub(crate) fn resolve(file: &File, faults: &mut Faults) -> Option<Telemetry> {
     {
         let message = format!("`grpc` and `http` both want {grpc}");
         faults.bad_value(at.span, message, "give one of them another port");
+    }
+    telemetry.query = written.query.as_ref().and_then(|at| query(at, faults));
+    if let (Some(door), Some(at)) = (&telemetry.query, &written.query)
+        && [telemetry.grpc, telemetry.http].contains(&Some(door.listen))
+    {
+        let message = format!("services send telemetry to {} already", door.listen);
+        faults.bad_value(at.span, message, "give `query` another port");
     }
     if let Some(at) = &written.keep {
         telemetry.keep = at.value.0;
@@ -66,4 +74,36 @@ fn listen(written: Option<&At<Word>>, usual: u16, faults: &mut Faults) -> Option
         faults.bad_value(at.span, message, hint);
     }
     address
+}
+
+/// Where tools of others ask: only where this machine alone can, or with a token.
+fn query(written: &At<Form<Word, QueryText>>, faults: &mut Faults) -> Option<QueryDoor> {
+    const PORT: &str =
+        "write a port, such as `9464` (this machine only), or `{ listen: \"0.0.0.0:9464\", token: … }`";
+    let (word, span, token) = match &written.value {
+        Form::Short(word) => (&word.0, written.span, None),
+        Form::Long(long) => {
+            let listen = long.listen.as_ref()?; // its absence is told already
+            (&listen.value.0, listen.span, long.token.as_ref())
+        }
+    };
+    let Some(listen) = parse_listen(word).filter(|address| address.port() != 0) else {
+        faults.bad_value(span, format!("`{}` is not an address to ask at", shown(word)), PORT);
+        return None;
+    };
+    if let Some(token) = token.filter(|token| token.value.len() < QueryDoor::TOKEN_BYTES) {
+        let message = format!("a token of {} bytes can be guessed", token.value.len());
+        faults.bad_value(token.span, message, "write 16 at least: `openssl rand -hex 16` makes some");
+        return None;
+    }
+    if !listen.ip().is_loopback() && token.is_none() {
+        let message = format!("everybody who reaches {listen} could read what is kept");
+        faults.bad_value(
+            span,
+            message,
+            "add a token, `{ listen: …, token: ${TOKEN} }`, or listen on this machine only",
+        );
+        return None;
+    }
+    Some(QueryDoor { listen, token: token.map(|token| token.value.clone()) })
 }

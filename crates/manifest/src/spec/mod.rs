@@ -25,7 +25,7 @@ pub use pipes::{
     Access, Allow, DeadLetter, Deliver, Engine, Fifo, FilterScope, Pipes, Queue, Subscription, Topic, Verb,
 };
 
-pub use telemetry::Telemetry;
+pub use telemetry::{QueryDoor, Telemetry};
 
 /// An application: what its file asks for once merged, interpolated, selected and checked.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,6 +12,8 @@ pub struct Telemetry {
     pub grpc: Option<SocketAddr>,
     /// Where they send it over HTTP. `None`: [`Self::HTTP`], or another port where that is taken.
     pub http: Option<SocketAddr>,
+    /// Where tools of others ask: Prometheus's and Jaeger's APIs. `None`: nowhere.
+    pub query: Option<QueryDoor>,
     /// How long anything is kept.
     pub keep: Duration,
     /// How much is kept on disk; the oldest hours go first.
@@ -20,6 +22,20 @@ pub struct Telemetry {
     pub sample: Share,
     /// From how long on a trace counts as slow.
     pub slow: Duration,
+}
+
+/// Where tools of others ask, and what they have to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryDoor {
+    /// Where it listens; never port 0.
+    pub listen: SocketAddr,
+    /// What who asks must know. Always there where others than this machine can reach it.
+    pub token: Option<String>,
+}
+
+impl QueryDoor {
+    /// The fewest bytes of a token.
+    pub const TOKEN_BYTES: usize = 16;
 }
 
 impl Telemetry {
@@ -38,6 +54,7 @@ impl Default for Telemetry {
         Self {
             grpc: None,
             http: None,
+            query: None,
             keep: Duration::from_secs(3 * 24 * 3600),
             size: Bytes(2 << 30),
             sample: Share::ALL,

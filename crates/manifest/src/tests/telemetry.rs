@@ -33,6 +33,19 @@ fn what_it_says_holds() {
 }
 
 #[test]
+fn others_may_ask_on_this_machine_or_with_a_token() {
+    let query = |text: &str| app(&with(&format!("telemetry: {{ query: {text} }}"))).telemetry.unwrap().query;
+    let here = query("9464").unwrap();
+    assert_eq!((here.listen.to_string().as_str(), here.token), ("127.0.0.1:9464", None));
+    let far = query("{ listen: \":9464\", token: 0123456789abcdef }").unwrap();
+    assert_eq!(
+        (far.listen.to_string().as_str(), far.token.as_deref()),
+        ("[::]:9464", Some("0123456789abcdef"))
+    );
+    assert_eq!(app(&with("telemetry: {}")).telemetry.unwrap().query, None);
+}
+
+#[test]
 fn a_service_may_say_what_it_counts() {
     let metrics = |keys: &str| super::service(keys).metrics;
     assert_eq!(metrics(""), None);
@@ -51,6 +64,12 @@ fn what_cannot_hold_is_a_fault() {
         "grpc: nowhere",
         "grpc: 5000, http: 5000",
         "kept: 1h",
+        "query: 0",
+        "query: nowhere",
+        "query: 0.0.0.0:9464",
+        "query: { listen: 9464, token: short }",
+        "query: { token: 0123456789abcdef }",
+        "query: 9464, http: 9464",
     ] {
         assert!(!titles(&with(&format!("telemetry: {{ {bad} }}"))).is_empty(), "{bad}");
     }

@@ -272,6 +272,7 @@ const TABLE: &[(Place, &str, Support)] = &[
 
     (Telemetry, "grpc", Served),
     (Telemetry, "http", Served),
+    (Telemetry, "query", Served),
     (Telemetry, "keep", Served),
     (Telemetry, "size", Served),
     (Telemetry, "sample", Served),

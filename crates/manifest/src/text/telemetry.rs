@@ -2,6 +2,7 @@
 
 use super::decode::record;
 use super::scalar::{Part, Size, Time, Word};
+use super::shape::Form;
 
 record! {
     /// What is kept of traces, logs and metrics.
@@ -10,6 +11,8 @@ record! {
         grpc: Word,
         /// Where services send OpenTelemetry data over HTTP: a port, or `host:port`.
         http: Word,
+        /// Where tools that speak Prometheus or Jaeger may ask: a port, `host:port`, or a mapping.
+        query: Form<Word, QueryText>,
         /// How long anything is kept.
         keep: Time,
         /// How much is kept on disk.
@@ -18,5 +21,15 @@ record! {
         sample: Part,
         /// From how long on a trace counts as slow.
         slow: Time,
+    }
+}
+
+record! {
+    /// Where tools that speak Prometheus or Jaeger may ask.
+    pub struct QueryText: "a query section" requires ["listen"] {
+        /// Where it listens: a port (this machine only), or `host:port`.
+        listen: Word,
+        /// What who asks must know, as a bearer token or as the password of any user; needed where other machines can ask.
+        token: String,
     }
 }

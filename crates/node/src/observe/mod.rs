@@ -1,15 +1,17 @@
 //! What is seen of an app: its telemetry, taken in and kept. What Atoll sees itself ([`seen`]), what instances print
 //! ([`lines`]) and what they count ([`exposition`], [`sampler`]) comes in from inside, what services send of their own comes in
-//! over the network ([`receiver`], [`taker`]).
+//! over the network ([`receiver`], [`taker`]). Tools of others ask at a door of their own ([`reader`]).
 //!
 //! Telemetry is never in the way: where it cannot be opened or listened for, that is told, and the app goes on.
 
 mod environment;
 mod exposition;
 mod lines;
+mod reader;
 mod receiver;
 mod sampler;
 mod seen;
+mod serving;
 pub(crate) mod shown;
 mod taker;
 
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::edge::Tell;
 use crate::port_holder::{self, held_by};
+use serving::Answers;
 use taker::{Projects, Taking};
 
 pub(crate) use environment::{Doors, given};
@@ -66,7 +69,7 @@ impl kit::Explain for ObserveError {
             Self::Panicked(_) => kit::Help::code("A0680")
                 .hint("move its directory away, then `atoll up -d`; or write `telemetry: off`"),
             Self::Listen { .. } => kit::Help::code("A0681").hint(
-                "stop what holds the port, set `telemetry.grpc` or `telemetry.http`, or leave them out",
+                "stop what holds the port, or give `telemetry.grpc`, `telemetry.http` or `telemetry.query` another one",
             ),
             Self::Threads(_) => {
                 kit::Help::code("A0603").hint("`atoll doctor` checks what this machine allows")
@@ -102,7 +105,7 @@ struct Inner {
 enum Wish {
     /// Keep nothing, listen nowhere.
     Nothing,
-    Keep(spec::Telemetry, Doors),
+    Keep(Box<spec::Telemetry>, Doors),
     /// The same as nothing, for good.
     End,
 }
@@ -113,7 +116,8 @@ struct Running {
     wanted: spec::Telemetry,
     telemetry: Arc<Telemetry>,
     tasks: Tasks,
-    room: receiver::Room,
+    taking: serving::Room,
+    reading: serving::Room,
     listening: Vec<(SocketAddr, CancellationToken)>,
 }
 
@@ -147,7 +151,7 @@ impl Observer {
         self.0.projects.put(app.services.keys());
         let wish = app.telemetry.clone().zip(doors);
         self.0.undecided.fetch_and(wish.is_some(), Ordering::Relaxed);
-        self.wish(wish.map_or(Wish::Nothing, |(wanted, doors)| Wish::Keep(wanted, doors)));
+        self.wish(wish.map_or(Wish::Nothing, |(wanted, doors)| Wish::Keep(Box::new(wanted), doors)));
     }
 
     /// Ends everything; what was taken is written.
@@ -199,7 +203,7 @@ impl Observer {
     async fn meet(&self, wish: &Wish, running: &mut Option<Running>, mut others: watch::Receiver<Wish>) {
         let wanted = if let Wish::Keep(wanted, doors) = wish { Some((wanted, *doors)) } else { None };
         let stays =
-            running.as_ref().is_some_and(|now| wanted.is_some_and(|(wanted, _)| now.wanted == *wanted));
+            running.as_ref().is_some_and(|now| wanted.is_some_and(|(wanted, _)| now.wanted == **wanted));
         if !stays {
             self.end(running).await;
         }
@@ -220,8 +224,16 @@ impl Observer {
             }
             if let Some(running) = running {
                 let taking = Taking::new(running.telemetry.intake(), Arc::clone(&self.0.projects));
-                let taker: Arc<dyn receiver::Taker> = Arc::new(taking);
-                for error in running.listen(doors, &taker) {
+                let take = receiver::answers(Arc::new(taking), running.taking.clone());
+                let read = running.wanted.query.clone().map(|door| {
+                    let reader = reader::Reader {
+                        query: running.telemetry.query(),
+                        clock: self.0.clock.clone(),
+                        token: door.token,
+                    };
+                    (door.listen, reader::answers(reader, running.reading.clone()))
+                });
+                for error in running.listen(doors, &take, read) {
                     self.tell(&error);
                 }
             }
@@ -260,8 +272,9 @@ impl Observer {
                 Ok::<_, Infallible>(())
             });
         }
-        let (room, wanted, runtime) = (receiver::Room::default(), wanted.clone(), Some(runtime));
-        Ok(Running { runtime, wanted, telemetry, tasks, room, listening: Vec::new() })
+        let (taking, reading) = (receiver::room(), reader::room());
+        let (wanted, runtime, listening) = (wanted.clone(), Some(runtime), Vec::new());
+        Ok(Running { runtime, wanted, telemetry, tasks, taking, reading, listening })
     }
 
     /// Opens what is kept, which the node before this one may still be about to let go of.
@@ -300,17 +313,24 @@ fn options(wanted: &spec::Telemetry) -> telemetry::Options {
 
 impl Running {
     /// Listens where it is wanted, and nowhere else.
-    fn listen(&mut self, doors: Doors, taker: &Arc<dyn receiver::Taker>) -> Vec<ObserveError> {
-        let wanted = [doors.grpc, doors.http];
+    fn listen(
+        &mut self,
+        doors: Doors,
+        take: &Answers,
+        read: Option<(SocketAddr, Answers)>,
+    ) -> Vec<ObserveError> {
+        let taking = [doors.grpc, doors.http].map(|address| (address, take.clone(), self.taking.clone()));
+        let reading = read.map(|(address, read)| (address, read, self.reading.clone()));
+        let wanted: Vec<_> = taking.into_iter().chain(reading).collect();
         self.listening.retain(|(address, stop)| {
-            let stays = wanted.contains(address);
+            let stays = wanted.iter().any(|(wanted, ..)| wanted == address);
             if !stays {
                 stop.cancel();
             }
             stays
         });
         let mut failed = Vec::new();
-        for address in wanted {
+        for (address, answers, room) in wanted {
             if self.listening.iter().any(|(now, _)| *now == address) {
                 continue;
             }
@@ -327,12 +347,12 @@ impl Running {
                     continue;
                 }
             };
-            let (taker, room, tasks) = (Arc::clone(taker), self.room.clone(), self.tasks.clone());
+            let tasks = self.tasks.clone();
             let stop = CancellationToken::new();
             let until = stop.clone();
             self.tasks.spawn("telemetry.serve", OnError::Log, move |stopping| async move {
                 let all = until.clone();
-                let serving = receiver::serve(listener, taker, room, tasks, until);
+                let serving = serving::serve(listener, answers, room, tasks, until);
                 tokio::pin!(serving);
                 tokio::select! {
                     () = &mut serving => {}

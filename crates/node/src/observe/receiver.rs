@@ -4,42 +4,29 @@
 //! What is sent is read whole within limits, decoded, and offered; an answer says what was not taken. Nothing here
 //! waits for the store of telemetry: where there is too much, clients are told to come again.
 
-use std::convert::Infallible;
 use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use futures_util::stream;
 use http_body::Frame;
-use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use kit::{OnError, Tasks};
 use telemetry::otlp::{self, Encoding, Signal};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+
+use super::serving::{Answers, Body, PATIENCE, Room};
 
 /// Bytes of one request at most, as sent and as unpacked.
 const MAX_BODY: usize = 16 << 20;
 const MAX_UNPACKED: u64 = 64 << 20;
-/// Requests that are read and decoded at once; what is over it is told to come again.
-const AT_ONCE: usize = 8;
 /// Connections at once, over all listeners; one more is closed at once.
 const MAX_CONNECTIONS: usize = 1024;
-/// Streams of one HTTP/2 connection.
-const MAX_STREAMS: u32 = 64;
-/// How long a head or a body may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Requests that are read and decoded at once; what is over it is told to come again.
+const AT_ONCE: usize = 8;
 /// After so many seconds a client that was sent away may come again.
 const COME_AGAIN_S: u64 = 1;
-
-type Body = BoxBody<Bytes, Infallible>;
 
 /// What became of what was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,79 +84,17 @@ impl<'p> Asked<'p> {
     }
 }
 
-/// Serves a listener until told to stop. `room` is shared by all listeners.
-pub(super) async fn serve(
-    listener: TcpListener,
-    taker: Arc<dyn Taker>,
-    room: Room,
-    tasks: Tasks,
-    stop: CancellationToken,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::debug!("telemetry: cannot accept a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(50)).await; // out of descriptors: not at once again
-                continue;
-            }
-        };
-        let Ok(place) = Arc::clone(&room.connections).try_acquire_owned() else { continue };
-        let (taker, room, stop) = (Arc::clone(&taker), room.clone(), stop.clone());
-        tasks.spawn("telemetry.connection", OnError::Log, move |_| async move {
-            let _place = place;
-            connection(stream, taker, room, stop).await;
-            Ok::<_, Infallible>(())
-        });
-    }
-}
-
 /// How much is under way, over all listeners.
-#[derive(Clone)]
-pub(super) struct Room {
-    connections: Arc<Semaphore>,
-    requests: Arc<Semaphore>,
+pub(super) fn room() -> Room {
+    Room::new(MAX_CONNECTIONS, AT_ONCE)
 }
 
-impl Default for Room {
-    fn default() -> Self {
-        Self {
-            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-            requests: Arc::new(Semaphore::new(AT_ONCE)),
-        }
-    }
-}
-
-async fn connection(
-    stream: tokio::net::TcpStream,
-    taker: Arc<dyn Taker>,
-    room: Room,
-    stop: CancellationToken,
-) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .keep_alive_interval(PATIENCE)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(2 << 20);
-    let service = hyper::service::service_fn(move |request| {
+/// Answers what services send; `room` is shared by all listeners.
+pub(super) fn answers(taker: Arc<dyn Taker>, room: Room) -> Answers {
+    Arc::new(move |request| {
         let (taker, room) = (Arc::clone(&taker), room.clone());
-        async move { Ok::<_, Infallible>(answer(request, &*taker, &room).await) }
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        _ = &mut connection => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = tokio::time::timeout(PATIENCE, connection).await;
+        Box::pin(async move { answer(request, &*taker, &room).await })
+    })
 }
 
 async fn answer(request: Request<Incoming>, taker: &dyn Taker, room: &Room) -> Response<Body> {
@@ -368,9 +293,16 @@ fn percent_encoded(text: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::io::Write;
     use std::sync::Mutex;
+    use std::time::Duration;
 
+    use kit::{OnError, Tasks};
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::serving::serve;
     use super::*;
 
     #[test]
@@ -444,7 +376,7 @@ mod tests {
         let (taker, stop): (Arc<dyn Taker>, _) = (heard.clone(), CancellationToken::new());
         let (served, stopped) = (tasks.clone(), stop.clone());
         tasks.spawn("serve", OnError::Log, move |_| async move {
-            serve(listener, taker, Room::default(), served, stopped).await;
+            serve(listener, answers(taker, room()), room(), served, stopped).await;
             Ok::<_, Infallible>(())
         });
         let ask = async |kind: &str, body: &str| {

@@ -5,6 +5,7 @@ use crate::block::column::{Distinct, put_steps, steps};
 use crate::block::spans::values;
 use crate::block::{Body, Kept, Writer};
 use crate::bytes::{Reader, put_text, put_varint, unzigzag, zigzag};
+use crate::filter::TimeRange;
 use crate::model::{Buckets, ExponentialBuckets, Histogram, MetricPoint, MetricValue, Text};
 
 const TIME: &str = "time";
@@ -28,12 +29,7 @@ impl Kept for MetricPoint {
             writer.keys.add(of_metric(&point.name));
             put_steps(&mut time, &mut last, point.time_ns);
             scratch.clear();
-            put_text(&mut scratch, &point.name);
-            put_text(&mut scratch, &point.unit);
-            for (key, value) in &point.labels {
-                put_text(&mut scratch, key);
-                put_text(&mut scratch, value);
-            }
+            put_series(&mut scratch, point);
             series.put(row, &scratch);
             scratch.clear();
             put_value(&mut scratch, &point.value);
@@ -81,9 +77,49 @@ pub(crate) fn places_of(body: &Body, name: &str) -> Option<Vec<usize>> {
     Some((0..body.rows).filter(is_meant).collect())
 }
 
-type Named = (Text, Text, Vec<(Text, Text)>);
+/// Gives the points of the series that `place` puts somewhere, row by row: where, when and how much. With `once`, only one of each series
+/// in this block.
+pub(crate) fn each_of(
+    body: &Body,
+    range: TimeRange,
+    once: bool,
+    mut place: impl FnMut(&[u8]) -> Option<usize>,
+    mut each: impl FnMut(usize, u64, MetricValue),
+) -> Option<()> {
+    let series = values(body, SERIES)?;
+    let mut places: Vec<Option<usize>> =
+        (1..=series.count()).map(|which| Some(place(series.value(which)?))).collect::<Option<_>>()?;
+    if places.iter().all(Option::is_none) {
+        return Some(());
+    }
+    let (time, value) = (steps(&body.column(TIME)?, body.rows)?, values(body, VALUE)?);
+    for row in 0..body.rows {
+        let which = usize::from(*series.which().get(row)?).checked_sub(1)?;
+        let (Some(place), at) = (*places.get(which)?, *time.get(row)?) else { continue };
+        if range.has(at) {
+            each(place, at, read_value(&mut Reader::new(value.get(row)?))?);
+            if once {
+                places[which] = None;
+            }
+        }
+    }
+    Some(())
+}
 
-fn read_series(bytes: &[u8]) -> Option<Named> {
+/// What names the series of a point, as it is kept.
+pub(crate) fn put_series(to: &mut Vec<u8>, point: &MetricPoint) {
+    put_text(to, &point.name);
+    put_text(to, &point.unit);
+    for (key, value) in &point.labels {
+        put_text(to, key);
+        put_text(to, value);
+    }
+}
+
+/// Name, unit and labels.
+pub(crate) type Named = (Text, Text, Vec<(Text, Text)>);
+
+pub(crate) fn read_series(bytes: &[u8]) -> Option<Named> {
     let mut reader = Reader::new(bytes);
     let (name, unit, mut labels) = (reader.text()?.into(), reader.text()?.into(), Vec::new());
     while !reader.is_empty() {

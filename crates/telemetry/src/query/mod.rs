@@ -6,6 +6,7 @@ mod logs;
 mod metrics;
 mod newest;
 mod rollups;
+mod samples;
 mod stats;
 mod traces;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub use errors::ErrorDetail;
 pub use metrics::Series;
 pub use rollups::{Edge, Latency};
+pub(crate) use samples::{Points, TooMany, Track};
 pub use stats::Stats;
 pub use traces::{Trace, TraceSummary};
 

@@ -1,0 +1,216 @@
+//! Where tools of others ask: what Prometheus ([`prometheus`]) and Jaeger ([`jaeger`]) answer, over what is kept. Nothing can be
+//! changed here.
+//!
+//! Without a token only this machine gets in, and no page of a browser: a name that leads here by a trick of its owner is not
+//! answered. Questions are worked on a few at a time, each within limits, on threads that may wait.
+
+mod parameters;
+mod prometheus;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
+use base64::Engine;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use kit::{Clock, SystemClock};
+use sha2::{Digest, Sha256};
+use telemetry::Query;
+
+use super::serving::{Answers, Body, PATIENCE, Room};
+use parameters::Parameters;
+
+/// Connections at once; one more is closed at once.
+const MAX_CONNECTIONS: usize = 64;
+/// Questions that are worked on at once; others wait, up to [`WAIT`].
+const AT_ONCE: usize = 2;
+const WAIT: Duration = Duration::from_secs(20);
+/// Bytes of the body of a question.
+const MAX_BODY: usize = 64 << 10;
+
+/// Answers questions.
+pub(super) struct Reader {
+    pub(super) query: Query,
+    pub(super) clock: SystemClock,
+    /// What who asks must know.
+    pub(super) token: Option<String>,
+}
+
+pub(super) fn room() -> Room {
+    Room::new(MAX_CONNECTIONS, AT_ONCE)
+}
+
+pub(super) fn answers(reader: Reader, room: Room) -> Answers {
+    let reader = Arc::new(reader);
+    Arc::new(move |request| {
+        let (reader, room) = (Arc::clone(&reader), room.clone());
+        Box::pin(async move { answer(request, reader, &room).await })
+    })
+}
+
+/// What is answered: a status and JSON.
+struct Answer(StatusCode, Bytes);
+
+/// Who is asked, by path.
+enum Asked {
+    Prometheus(prometheus::Asked),
+    /// Whether it lives.
+    Health,
+}
+
+impl Asked {
+    fn of(path: &str) -> Option<Self> {
+        if matches!(path, "/" | "/-/healthy" | "/-/ready") {
+            return Some(Self::Health);
+        }
+        prometheus::Asked::of(path.strip_prefix("/api/v1/")?).map(Self::Prometheus)
+    }
+}
+
+async fn answer(request: Request<Incoming>, reader: Arc<Reader>, room: &Room) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    if let Some(refused) = reader.refusal(&head) {
+        return refused;
+    }
+    let Some(asked) = Asked::of(head.uri.path()) else {
+        return text(
+            StatusCode::NOT_FOUND,
+            "this path is none of those that are served: docs/telemetry.md names them\n",
+        );
+    };
+    let posts = head.method == Method::POST;
+    if !posts && head.method != Method::GET && head.method != Method::HEAD {
+        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "ask with GET, or a form with POST\n");
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+        return refused;
+    }
+    let form = if posts {
+        match tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
+            Ok(Ok(form)) => form.to_bytes(),
+            Ok(Err(_)) => return text(StatusCode::PAYLOAD_TOO_LARGE, "64 KiB at most, and whole\n"),
+            Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the body took too long\n"),
+        }
+    } else {
+        Bytes::new()
+    };
+    let parameters = Parameters::read(head.uri.query().unwrap_or_default().as_bytes(), &form);
+    let place = tokio::time::timeout(WAIT, Arc::clone(&room.requests).acquire_owned()).await;
+    let Ok(Ok(place)) = place else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "too many questions at once\n");
+    };
+    let worked = tokio::task::spawn_blocking(move || {
+        let _place = place; // held for as long as it is worked on, whoever still waits for it
+        match asked {
+            Asked::Health => Answer(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
+            Asked::Prometheus(asked) => {
+                prometheus::answer(&asked, &parameters, &reader.query, reader.now_ms())
+            }
+        }
+    });
+    match worked.await {
+        Ok(Answer(status, json)) => full(status, "application/json", json),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the question could not be worked on\n"),
+    }
+}
+
+impl Reader {
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.clock.now().as_micros() / 1000).unwrap_or(i64::MAX)
+    }
+
+    /// Why somebody does not get in.
+    fn refusal(&self, head: &Parts) -> Option<Response<Body>> {
+        if let Some(token) = &self.token {
+            let shown = head.headers.get(AUTHORIZATION).and_then(|value| secret(value.to_str().ok()?));
+            if shown.is_some_and(|shown| same(shown.as_bytes(), token.as_bytes())) {
+                return None;
+            }
+            let mut refused = text(StatusCode::UNAUTHORIZED, "show the token of `telemetry.query`\n");
+            let asks = HeaderValue::from_static("Basic realm=\"telemetry\"");
+            refused.headers_mut().insert(WWW_AUTHENTICATE, asks);
+            return Some(refused);
+        }
+        let host = head.uri.host().or_else(|| head.headers.get(HOST)?.to_str().ok());
+        if host.is_some_and(is_of_this_machine) {
+            return None;
+        }
+        Some(text(StatusCode::FORBIDDEN, "ask by address or as `localhost`: other names need a token\n"))
+    }
+}
+
+/// The token of a bearer, or the password of any user.
+fn secret(header: &str) -> Option<String> {
+    let (scheme, rest) = header.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
+    Some(String::from_utf8(decoded).ok()?.split_once(':')?.1.to_owned())
+}
+
+/// Compared by their digests, so that how long it takes tells nothing.
+fn same(shown: &[u8], token: &[u8]) -> bool {
+    Sha256::digest(shown) == Sha256::digest(token)
+}
+
+/// An address, or `localhost`: nobody else can make such a name lead here.
+fn is_of_this_machine(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+}
+
+/// A moment after which a question is given up.
+fn deadline(time: Duration) -> impl Fn() -> bool {
+    let end = Instant::now() + time;
+    move || Instant::now() < end
+}
+
+fn full(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    full(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_nobody_can_point_here_are_of_this_machine() {
+        for own in ["localhost", "LOCALHOST:9464", "127.0.0.1:9464", "[::1]:9464", "127.0.0.1", "10.0.0.7:1"]
+        {
+            assert!(is_of_this_machine(own), "{own}");
+        }
+        for other in
+            ["", "evil.example", "evil.example:9464", "localhost.evil.example", "127.0.0.1.evil.example:1"]
+        {
+            assert!(!is_of_this_machine(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_a_bearers_or_the_password_of_anybody() {
+        assert_eq!(secret("Bearer abc").as_deref(), Some("abc"));
+        let basic = base64::engine::general_purpose::STANDARD.encode("grafana:a:c");
+        assert_eq!(secret(&format!("Basic {basic}")).as_deref(), Some("a:c"));
+        for bad in ["", "Bearer", "Digest abc", "Basic !", "Basic YWJj"] {
+            assert_eq!(secret(bad), None, "{bad}");
+        }
+        assert!(same(b"abc", b"abc") && !same(b"abc", b"abd"));
+    }
+}

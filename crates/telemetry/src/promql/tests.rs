@@ -1,0 +1,221 @@
+//! What `tests/prometheus.rs` cannot see: limits, refusals, what is kept in another form than Prometheus has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kit::{SteppedClock, Timestamp};
+use proptest::prelude::*;
+
+use super::kept::Kept;
+use super::*;
+use crate::model::{Buckets, ExponentialBuckets, Histogram, MetricPoint, MetricValue};
+use crate::{Options, Telemetry};
+
+const NOW_S: u64 = 1_700_000_000;
+
+fn telemetry(points: Vec<MetricPoint>) -> (tempfile::TempDir, Telemetry) {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(SteppedClock::new(Timestamp::from_micros(NOW_S * 1_000_000)));
+    let telemetry = Telemetry::open(directory.path(), Options::default(), clock).unwrap();
+    telemetry.intake().offer_points(points);
+    telemetry.flush();
+    (directory, telemetry)
+}
+
+fn point(name: &str, unit: &str, labels: &[(&str, &str)], ago_s: u64, value: MetricValue) -> MetricPoint {
+    let labels = labels.iter().map(|(label, value)| ((*label).into(), (*value).into())).collect();
+    let time_ns = (NOW_S - ago_s) * 1_000_000_000;
+    MetricPoint { name: name.into(), unit: unit.into(), labels, time_ns, value }
+}
+
+fn ask(telemetry: &Telemetry, text: &str) -> Result<Vec<String>, PromError> {
+    let (query, now) = (telemetry.query(), Asked::once(NOW_S as i64 * 1000));
+    let answer = evaluate(&parse(text)?, now, &Kept(&query), &Limits::default(), &|| true)?;
+    Ok(match answer {
+        Value::Vector(rows) => {
+            rows.iter().map(|row| format!("{} {}", rows::shown(&row.labels), row.cells[0].unwrap())).collect()
+        }
+        other => vec![format!("{other:?}")],
+    })
+}
+
+#[test]
+fn a_name_of_opentelemetry_becomes_one_of_prometheus() {
+    let labels = [("service", "shop"), ("http.route", "/a"), ("1st", "x")];
+    let (_directory, telemetry) = telemetry(vec![
+        point("jobs.done", "{job}", &labels, 5, MetricValue::Counter(3.0)),
+        point("process.memory.usage", "By", &labels, 5, MetricValue::Gauge(7.0)),
+        point("queue.used", "1", &labels, 5, MetricValue::Gauge(0.5)),
+        point("read.rate", "By/s", &labels, 5, MetricValue::Gauge(1.5)),
+        point("plain_counter", "s", &labels, 5, MetricValue::Counter(2.0)),
+    ]);
+    let mut found = ask(&telemetry, r#"{service="shop"}"#).unwrap();
+    found.sort();
+    let labels = r#"{_1st="x", http_route="/a", service="shop"}"#;
+    let expected = [
+        ("jobs_done_total", "3"),
+        ("plain_counter", "2"),
+        ("process_memory_usage_bytes", "7"),
+        ("queue_used_ratio", "0.5"),
+        ("read_rate_bytes_per_second", "1.5"),
+    ];
+    assert_eq!(found, expected.map(|(name, value)| format!("{name}{labels} {value}")));
+    assert_eq!(ask(&telemetry, "jobs_done_total").unwrap().len(), 1);
+    assert_eq!(ask(&telemetry, "jobs_done").unwrap(), [""; 0]);
+}
+
+#[test]
+fn exponential_buckets_are_there_from_the_first_sample_on() {
+    let histogram = |counts: Vec<u64>, scale: i32, offset: i32| {
+        let positive = ExponentialBuckets { offset, counts: counts.clone() };
+        let negative = ExponentialBuckets::default();
+        let count = counts.iter().sum::<u64>() + 1;
+        let buckets = Buckets::Exponential { scale, zero: 1, positive, negative };
+        MetricValue::Histogram(Box::new(Histogram { cumulative: true, count, sum: 1.0, buckets }))
+    };
+    let (_directory, telemetry) = telemetry(vec![
+        // Up to 2, then up to 4, then up to 8; the second one twice as fine.
+        point("took", "s", &[], 120, histogram(vec![4], 0, 0)),
+        point("took", "s", &[], 60, histogram(vec![2, 2, 5, 3, 0, 1], 1, 0)),
+    ]);
+    let found = ask(&telemetry, "increase(took_bucket[150s])").unwrap();
+    // 60 s apart, and drawn out to both ends of the stretch: 150 s for 60.
+    let grown = [("+Inf", 9.0), ("0", 0.0), ("2", 0.0), ("4", 8.0), ("8", 9.0)];
+    assert_eq!(found, grown.map(|(bound, by)| format!("{{le={bound:?}}} {}", by * 2.5)));
+}
+
+#[test]
+fn what_a_sum_has_grown_by_becomes_the_sum() {
+    let by = |ago, by| point("sent", "", &[], ago, MetricValue::Increase(by));
+    let (_directory, telemetry) = telemetry(vec![by(40, 1.0), by(30, 2.0), by(20, 4.0)]);
+    assert_eq!(ask(&telemetry, "sent").unwrap(), ["sent{} 7"]);
+    assert_eq!(ask(&telemetry, "irate(sent[1m])").unwrap(), ["{} 0.4"]);
+}
+
+#[test]
+fn every_limit_is_kept_and_named() {
+    let points = (0..100u64).flat_map(|ago| {
+        ["a", "b", "c"].map(|service| point("x", "", &[("service", service)], ago, MetricValue::Gauge(1.0)))
+    });
+    let (_directory, telemetry) = telemetry(points.collect());
+    let query = telemetry.query();
+    let now = NOW_S as i64 * 1000;
+    let ask = |text: &str, asked: Asked, limits: Limits, may_go_on: bool| {
+        evaluate(&parse(text).unwrap(), asked, &Kept(&query), &limits, &|| may_go_on)
+    };
+    let many = Asked { start_ms: now - 99_000, end_ms: now, step_ms: 1000 };
+    let too_much = |what, limit| Err(PromError::TooMuch { what, limit });
+    let limits = Limits::default;
+    assert!(ask("x", many, limits(), true).is_ok());
+    assert_eq!(ask("x", many, Limits { steps: 99, ..limits() }, true), too_much("moments", 99));
+    assert_eq!(ask("x", many, Limits { samples: 299, ..limits() }, true), too_much("samples", 299));
+    assert_eq!(ask("x", many, Limits { series: 2, ..limits() }, true), too_much("series", 2));
+    assert_eq!(ask("x", many, Limits { cells: 299, ..limits() }, true), too_much("numbers", 299));
+    assert_eq!(ask("x", many, limits(), false), Err(PromError::TooLong(limits().time)));
+    // However deep in brackets: all of it is there at once.
+    assert_eq!(ask("x+(x+(x+x))", many, Limits { cells: 1100, ..limits() }, true), too_much("numbers", 1100));
+    let long = "(".repeat(200) + "x" + &")".repeat(200);
+    assert!(matches!(parse(&long), Err(PromError::Syntax { .. })));
+    let huge = "max_over_time(x[10y:1ms])";
+    assert_eq!(ask(huge, Asked::once(now), limits(), true), too_much("moments", limits().cells));
+    assert_eq!(limits().time, Duration::from_secs(20));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place() {
+    let told = |text: &str| parse(text).unwrap_err().to_string();
+    assert_eq!(told("sum(up"), "1:7: parse error: unexpected end of input, expected \")\"");
+    assert_eq!(told("up{a=1}"), "1:6: parse error: unexpected number 1, expected a string");
+    assert_eq!(told("nothing(up)"), "1:8: parse error: unknown function with name \"nothing\"");
+    assert_eq!(told("up ; 1"), "1:4: parse error: unexpected \";\", expected the end");
+    assert_eq!(told("1 > 2"), "1:3: parse error: comparisons between scalars must use BOOL modifier");
+    assert!(told("{a=~\"\"}").contains("at least one non-empty matcher"));
+    assert!(selector("up{service=\"x\"}").is_ok());
+    assert!(selector("sum(up)").is_err());
+}
+
+#[test]
+fn durations_are_written_from_the_largest_unit_down() {
+    assert_eq!(duration_ms("1h30m"), Some(5_400_000));
+    assert_eq!(duration_ms("1m0s"), Some(60_000));
+    assert_eq!(duration_ms("5ms"), Some(5));
+    for bad in ["", "5", "30m1h", "1h1h", "h", "1x", "99999999999y"] {
+        assert_eq!(duration_ms(bad), None, "{bad}");
+    }
+}
+
+fn words() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "x",
+        "rate",
+        "sum",
+        "by",
+        "(",
+        ")",
+        "{",
+        "}",
+        "[",
+        "]",
+        "5m",
+        ":",
+        "offset",
+        "@",
+        "end()",
+        "\"a\"",
+        "'",
+        "service",
+        "=~",
+        "=",
+        "+",
+        "-",
+        "^",
+        "1",
+        "0.5",
+        "or",
+        "and",
+        "on",
+        "bool",
+        ">",
+        "topk",
+        "histogram_quantile",
+        ",",
+        "label_replace",
+        "NaN",
+        "group_left",
+        "#",
+        "\\",
+        "é",
+    ]);
+    prop::collection::vec(word, 0..14).prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_answered_or_refused(text in words()) {
+        let _ = parse(&text).map(|expr| {
+            let asked = Asked { start_ms: 0, end_ms: 120_000, step_ms: 30_000 };
+            let _ = evaluate(&expr, asked, &Two, &Limits::default(), &|| true);
+        });
+    }
+
+    #[test]
+    fn any_letters_are_read_without_harm(text in "\\PC{0,60}") {
+        let _ = parse(&text);
+    }
+}
+
+/// Two series, whatever is asked for.
+struct Two;
+
+impl Source for Two {
+    fn select(&self, _: &[Matcher], from: i64, until: i64, _: &Limits) -> Result<Vec<Sampled>, PromError> {
+        let series = |service: &str| Sampled {
+            labels: vec![(NAME.into(), "x".into()), ("service".into(), service.into())],
+            samples: (0..10)
+                .map(|step| (step * 15_000, step as f64))
+                .filter(|(at, _)| *at >= from && *at <= until)
+                .collect(),
+        };
+        Ok(vec![series("a"), series("b")])
+    }
+}
