@@ -19,6 +19,7 @@ use crate::guard::Ended;
 use crate::head::forward::Attempt;
 use crate::head::{self, Framing};
 use crate::policy::breaker::Pass;
+use crate::rare::{apart, rarely};
 use crate::table::Target;
 use crate::thread::Thread;
 use crate::upload::{Gate, Upload};
@@ -74,7 +75,7 @@ pub(crate) async fn attempt(
     };
     let attempt = Attempt { endpoint: endpoint.address(), framing, left };
     if wire == Wire::Http2 {
-        return attempt_http2(thread, asked, lease, upload, phase, &attempt).await;
+        return apart(attempt_http2(thread, asked, lease, upload, phase, &attempt)).await;
     }
     let request = UpstreamConnection::request(asked, &attempt, limits)?;
     let idle = thread.pool.take(endpoint);
@@ -83,15 +84,7 @@ pub(crate) async fn attempt(
         Some(connection) => connection,
         None => {
             phase.set(Phase::Connection);
-            thread.counters.upstream_opened();
-            match tokio::time::timeout(limits.connect, UpstreamConnection::open(endpoint.address())).await {
-                Ok(Ok(connection)) => connection,
-                Ok(Err(error)) => return Err(not_connected(endpoint.id(), &error)),
-                Err(_) => {
-                    let detail = format!("`{}` did not take the connection in time", endpoint.id());
-                    return Err(Failure::new(Kind::ConnectionTimeout, detail));
-                }
-            }
+            rarely(connect(thread, endpoint)).await?
         }
     };
     phase.set(Phase::Answer);
@@ -107,6 +100,20 @@ pub(crate) async fn attempt(
             Err(Failure::new(Kind::BadAnswer, detail))
         }
         Err(broken) => Err(no_answer(lease.endpoint().id(), broken, upload, reused)),
+    }
+}
+
+/// Opens a connection to an instance.
+async fn connect(thread: &Thread, endpoint: &Endpoint) -> Result<UpstreamConnection, Failure> {
+    thread.counters.upstream_opened();
+    let opening = UpstreamConnection::open(endpoint.address());
+    match tokio::time::timeout(thread.limits.connect, opening).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(not_connected(endpoint.id(), &error)),
+        Err(_) => {
+            let detail = format!("`{}` did not take the connection in time", endpoint.id());
+            Err(Failure::new(Kind::ConnectionTimeout, detail))
+        }
     }
 }
 

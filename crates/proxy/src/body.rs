@@ -33,6 +33,7 @@ pub struct BodyError {
 }
 
 impl BodyError {
+    #[cold]
     pub(crate) fn new(kind: FailureKind, detail: impl fmt::Display) -> Self {
         Self { kind, detail: detail.to_string() }
     }

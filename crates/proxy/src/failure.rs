@@ -256,6 +256,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure that says `detail` to the client.
+    #[cold]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), inside: None, allow: Vec::new(), headers: Vec::new() }
     }

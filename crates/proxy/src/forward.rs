@@ -12,6 +12,7 @@ use crate::exchange::{Answer, Asked, Exchange};
 use crate::failure::{Failure, Kind};
 use crate::head::deadline;
 use crate::policy::draw;
+use crate::rare::apart;
 use crate::retry::Call;
 use crate::table::Target;
 use crate::thread::Thread;
@@ -52,7 +53,9 @@ impl Forward {
         let outcome = call.run().await;
         match &self.fallback {
             None => outcome,
-            Some(fallback) => fallback.mend(thread, exchange, &self.rule, &upload, &deadline, outcome).await,
+            Some(fallback) => {
+                apart(fallback.mend(thread, exchange, &self.rule, &upload, &deadline, outcome)).await
+            }
         }
     }
 

@@ -46,6 +46,7 @@ mod mirror;
 mod outgoing;
 pub mod policy;
 mod pool;
+mod rare;
 mod record;
 mod respond;
 mod retry;

@@ -27,6 +27,7 @@ struct Problem<'a> {
 }
 
 /// The answer that tells the client of a failure.
+#[cold]
 pub(crate) fn problem(failure: &Failure, exchange: &Exchange) -> Answer {
     let mut answer = build(failure, exchange.request_id());
     let untrusted = matches!(failure.kind, Kind::BadRequest | Kind::ConnectRefused);

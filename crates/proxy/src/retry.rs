@@ -20,9 +20,11 @@ use crate::engine::Reply;
 use crate::exchange::{Answer, Exchange};
 use crate::failure::{Failure, Kind, Retry};
 use crate::fields::{Fields, Known};
+use crate::guard::Place;
 use crate::head;
 use crate::policy::backoff;
 use crate::policy::breaker::Pass;
+use crate::rare::{apart, rarely};
 use crate::table::Target;
 use crate::thread::Thread;
 use crate::upload::Upload;
@@ -53,7 +55,7 @@ struct Tried {
 impl Call<'_> {
     /// Gets an answer from an instance of the target.
     pub(crate) async fn run(&self) -> Result<Answer, Failure> {
-        let Self { thread, exchange, upload, target, rule, deadline, now } = self;
+        let Self { thread, exchange, upload, target, rule, now, .. } = self;
         let mut now = Moment::of(now.into_std());
         // Refused before it takes or waits for a place. A pass that is no probe is asked for again below: the
         // breaker may have opened during the wait.
@@ -61,13 +63,9 @@ impl Call<'_> {
         let place = match target.guarded.enter(rule.priority, now)? {
             Some(place) => place,
             None => {
-                let waiting = target.guarded.wait(rule.priority, Moment::of(deadline.at().into_std()), now);
-                let entered = tokio::time::timeout_at(deadline.at(), waiting).await;
+                let entered = rarely(self.place(now)).await;
                 now = Moment::now();
-                entered.unwrap_or_else(|_| {
-                    let detail = format!("no place at `{}` came free in time", target.upstream.service());
-                    Err(Failure::new(Kind::BulkheadFull, detail))
-                })?
+                entered?
             }
         };
         exchange.record.hold(place);
@@ -80,7 +78,10 @@ impl Call<'_> {
                 None => target.guarded.admit(now)?,
                 probe => probe,
             };
-            let tried = self.hedged(pass, avoid.as_ref(), now).await;
+            let tried = match rule.hedge {
+                None => self.once(pass, avoid.as_ref(), now).await,
+                Some(hedge) => apart(self.hedged(hedge, pass, avoid.as_ref(), now)).await,
+            };
             let again = match &tried.outcome {
                 Ok((reply, _)) => tries.after_answer(reply.amounts_to(), upload.is_whole(), &rule.retry),
                 Err(failure) => tries.after_failure(failure, upload.is_whole()),
@@ -98,15 +99,31 @@ impl Call<'_> {
             let Tried { endpoint, outcome, .. } = tried;
             drop(outcome);
             avoid = endpoint.map(|endpoint| endpoint.id().clone()).or(avoid);
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
-            } else if target.upstream.load().ready.len() < 2 {
-                // The same instance again, if it is still the one: it may be on its way out.
-                let mut changed = target.upstream.subscribe();
-                let until = deadline.at().min(Instant::now() + LOOK_AGAIN.draw(tries.failed));
-                let _ = tokio::time::timeout_at(until, changed.changed()).await;
-            }
+            rarely(self.rest(pause, tries.failed)).await;
             now = Moment::now();
+        }
+    }
+
+    /// Waits for a place at the service.
+    async fn place(&self, now: Moment) -> Result<Place, Failure> {
+        let Self { target, rule, deadline, .. } = self;
+        let waiting = target.guarded.wait(rule.priority, Moment::of(deadline.at().into_std()), now);
+        tokio::time::timeout_at(deadline.at(), waiting).await.unwrap_or_else(|_| {
+            let detail = format!("no place at `{}` came free in time", target.upstream.service());
+            Err(Failure::new(Kind::BulkheadFull, detail))
+        })
+    }
+
+    /// Waits before another try.
+    async fn rest(&self, pause: Duration, failed: u32) {
+        let Self { target, deadline, .. } = self;
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        } else if target.upstream.load().ready.len() < 2 {
+            // The same instance again, if it is still the one: it may be on its way out.
+            let mut changed = target.upstream.subscribe();
+            let until = deadline.at().min(Instant::now() + LOOK_AGAIN.draw(failed));
+            let _ = tokio::time::timeout_at(until, changed.changed()).await;
         }
     }
 
@@ -126,9 +143,14 @@ impl Call<'_> {
         self.target.guarded.budget().withdraw(Moment::of(now.into_std())).then_some(pause)
     }
 
-    /// One try, and a second one beside it if it is slow and the rule says so. The first good answer wins.
-    async fn hedged(&self, pass: Option<Pass>, avoid: Option<&InstanceId>, now: Moment) -> Tried {
-        let Some(hedge) = self.rule.hedge else { return self.once(pass, avoid, now).await };
+    /// One try, and a second one beside it if it is slow. The first good answer wins.
+    async fn hedged(
+        &self,
+        hedge: spec::Hedge,
+        pass: Option<Pass>,
+        avoid: Option<&InstanceId>,
+        now: Moment,
+    ) -> Tried {
         let is_probe = pass.as_ref().is_some_and(Pass::is_probe);
         let read = [Method::GET, Method::HEAD].contains(self.exchange.method()) && self.upload.is_empty();
         if !read || is_probe || self.target.upstream.load().ready.len() < 2 {
@@ -171,10 +193,9 @@ impl Call<'_> {
         let lease = match balance::at_once(thread, target, &exchange.asked, avoid, now) {
             Some(lease) => lease,
             None => {
-                let picking = balance::pick(thread, target, &exchange.asked, avoid);
-                let picked = tokio::time::timeout_at(deadline.at(), picking).await;
+                let picked = rarely(self.pick(avoid)).await;
                 began = Instant::now();
-                match picked.unwrap_or_else(|_| Err(self.too_late(Phase::Instance, None))) {
+                match picked {
                     Ok(lease) => lease,
                     Err(failure) => return Tried { endpoint: None, ended: began, outcome: Err(failure) },
                 }
@@ -206,6 +227,14 @@ impl Call<'_> {
         Tried { endpoint: Some(endpoint), ended, outcome }
     }
 
+    /// Waits for an instance.
+    async fn pick(&self, avoid: Option<&InstanceId>) -> Result<Lease, Failure> {
+        let picking = balance::pick(self.thread, self.target, &self.exchange.asked, avoid);
+        let picked = tokio::time::timeout_at(self.deadline.at(), picking).await;
+        picked.unwrap_or_else(|_| Err(self.too_late(Phase::Instance, None)))
+    }
+
+    #[cold]
     fn too_late(&self, phase: Phase, per_try: Option<Duration>) -> Failure {
         if self.deadline.is_missed_by_client(Instant::now()) {
             return Failure::new(Kind::RequestStalled, "the request's body comes too slowly");

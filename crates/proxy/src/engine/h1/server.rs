@@ -29,6 +29,7 @@ use crate::failure::Failure;
 use crate::fields::Known;
 use crate::head::{self, Head};
 use crate::outgoing::Outgoing;
+use crate::rare::rarely;
 use crate::thread::Thread;
 use crate::tls::ClientStream;
 use crate::{respond, tunnel};
@@ -225,8 +226,8 @@ async fn carry(job: &Job, spare: &mut Option<Box<Head>>) -> After {
             }
             Arrived::Bad(fault) => {
                 thread.counters.connection_failed(true);
-                refuse(thread, connection, wire, fault).await;
-                linger(wire).await;
+                rarely(refuse(thread, connection, wire, fault)).await;
+                rarely(linger(wire)).await;
                 return After::Ended(Ended::Closed);
             }
         };
@@ -240,7 +241,7 @@ async fn carry(job: &Job, spare: &mut Option<Box<Head>>) -> After {
             }
             Next::Close => return After::Ended(Ended::Closed),
             Next::Linger => {
-                linger(wire).await;
+                rarely(linger(wire)).await;
                 return After::Ended(Ended::Closed);
             }
             Next::Tunnel(tunnel) => return After::Ended(Ended::Tunnel(tunnel)),
@@ -284,9 +285,9 @@ async fn exchange(job: &Job, mut head: Box<Head>, framing: Framing, body_max: u6
     };
     let Some(answer) = answer else { return Next::Close };
     if answer.upgrade.is_some() && answer.status == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(thread, wire, exchange, answer, to).await;
+        return rarely(switch(thread, wire, exchange, answer, to)).await;
     }
-    let whole = is_read(wire, &mut exchange, &answer).await;
+    let whole = wire.is_read() || rarely(is_skimmed(wire, &mut exchange, &answer)).await;
     let says_close =
         answer.fields.known(Known::Connection).is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
     let keeps = keeps && whole && !says_close && !wire.closing.get() && !thread.is_leaving();
@@ -322,12 +323,9 @@ async fn exchange(job: &Job, mut head: Box<Head>, framing: Framing, body_max: u6
     }
 }
 
-/// Whether all of a request has been read by the time its answer begins, if need be by reading the rest of it.
-/// Where it has not, the connection is of no more use.
-async fn is_read(wire: &Wire, exchange: &mut Exchange, answer: &Answer) -> bool {
-    if wire.is_read() {
-        return true;
-    }
+/// Whether the rest of a request could be read by the time its answer begins. Where it could not, the connection is
+/// of no more use.
+async fn is_skimmed(wire: &Wire, exchange: &mut Exchange, answer: &Answer) -> bool {
     let upload = exchange.record.upload_of();
     let size = match &upload {
         Some(upload) if upload.is_finished() => return false, // its end is not where the client's is
