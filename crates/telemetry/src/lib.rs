@@ -2,7 +2,7 @@
 //!
 //! In this order: [`model`] (what it is about), [`Options`], [`Telemetry`] (the whole, opened and closed), [`Intake`] (how
 //! things come in; never waits), [`Query`] and `filter` (what can be asked). Decoders of what services send: [`otlp`],
-//! [`sentry`], [`loglines`]; they make records of the model, and whoever listens offers those.
+//! [`sentry`], [`loglines`], [`thrown`]; they make records of the model, and whoever listens offers those.
 //!
 //! Inside: `admission` (limits) → `intake` (a queue bounded in bytes) → `indexer` (the one thread that works on it:
 //! `sampling`, `rollup`, `groups`) → `lane` (records of one kind: open ones in memory, sealed ones in blocks); `block` is the
@@ -13,6 +13,7 @@ pub mod model;
 pub mod otlp;
 pub mod promql;
 pub mod sentry;
+pub mod thrown;
 
 mod admission;
 mod block;

@@ -9,6 +9,8 @@ const MESSAGE: [&str; 5] = ["msg", "message", "body", "event", "fields.message"]
 const LEVEL: [&str; 6] = ["level", "severity", "lvl", "log.level", "levelname", "severity_text"];
 const TIME: [&str; 6] = ["time", "ts", "timestamp", "@timestamp", "t", "asctime"];
 const TRACE: [&str; 5] = ["trace_id", "traceId", "traceid", "trace.id", "otelTraceID"];
+/// Where a gateway gives a request the id of its trace, whoever prints the id of the request names its trace.
+const REQUEST: [&str; 5] = ["request_id", "requestId", "request-id", "x-request-id", "reqId"];
 const SPAN: [&str; 5] = ["span_id", "spanId", "spanid", "span.id", "otelSpanID"];
 
 /// A line as a record, with the time it was read. `error` says that it came on the standard error output: that is no level
@@ -85,6 +87,8 @@ fn structured(fields: serde_json::Map<String, Json>, record: &mut LogRecord) {
         {
             (record.trace, record.span) = (Some(trace), Some(span));
             continue;
+        } else if one_of(&REQUEST).is_some() && record.trace.is_none() {
+            record.trace = value.as_str().and_then(|text| text.parse().ok());
         } else if key == "fields"
             && let Json::Object(more) = value
         {
@@ -178,13 +182,14 @@ fn level_at_start(line: &str) -> Option<Severity> {
 }
 
 /// A trace id that stands behind one of its names, or a `traceparent`.
-fn ids_in(line: &str) -> (Option<TraceId>, Option<SpanId>) {
+pub(crate) fn ids_in(line: &str) -> (Option<TraceId>, Option<SpanId>) {
     if let Some(found) = behind(line, "traceparent").and_then(traceparent) {
         return (Some(found.0), Some(found.1));
     }
     let named = |names: &[&str]| names.iter().find_map(|name| behind(line, name));
     let hex = |text: &str| text.split(|c: char| !c.is_ascii_hexdigit()).next().unwrap_or_default().to_owned();
     let trace = named(&TRACE).and_then(|text| hex(text).parse().ok());
+    let trace = trace.or_else(|| named(&REQUEST)?.parse().ok());
     let span = named(&SPAN).and_then(|text| hex(text).parse().ok());
     (trace, span)
 }
@@ -287,6 +292,11 @@ mod tests {
             assert_eq!(record.span.map(|id| id.to_string()).as_deref(), Some(SPAN_ID), "{line}");
         }
         assert_eq!(read("trace_id=none").trace, None);
+        let request = read(&format!("order placed quantity=2 request_id={TRACE_ID}"));
+        assert_eq!(request.trace.map(|id| id.to_string()).as_deref(), Some(TRACE_ID));
+        let request = read(&format!(r#"{{"msg":"x","request_id":"{TRACE_ID}"}}"#));
+        assert_eq!((request.trace.is_some(), request.attributes.len()), (true, 1), "it stays a field");
+        assert_eq!(read("request_id=abc-1").trace, None);
     }
 
     proptest! {

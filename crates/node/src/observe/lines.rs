@@ -16,21 +16,29 @@ use telemetry::model::{LogRecord, Text};
 use telemetry::{Intake, loglines};
 use tokio_util::sync::CancellationToken;
 
+use super::thrown::Thrown;
 use crate::access;
 
 /// Lines that are handed over at once.
 const BATCH: usize = 512;
 /// How often the time of the last line is kept.
 const KEEP_EVERY: Duration = Duration::from_secs(2);
+/// Between two looks at what was thrown, while something waits.
+const LOOK: Duration = Duration::from_millis(50);
 /// After an error of the directory of logs.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Takes lines until told to stop. `kept` is the file that holds the time of the last one.
-pub(super) async fn take(logs: PathBuf, kept: PathBuf, intake: Intake, stop: CancellationToken) {
+pub(super) async fn take(
+    logs: PathBuf,
+    kept: PathBuf,
+    (intake, mut thrown): (Intake, Thrown),
+    stop: CancellationToken,
+) {
     let mut since = read(&kept);
     loop {
         let followed = tokio::select! {
-            followed = follow(&logs, &kept, &mut since, &intake) => followed,
+            followed = follow(&logs, &kept, &mut since, (&intake, &mut thrown)) => followed,
             () = stop.cancelled() => break,
         };
         if let Err(error) = followed {
@@ -44,19 +52,33 @@ pub(super) async fn take(logs: PathBuf, kept: PathBuf, intake: Intake, stop: Can
     write(&kept, since);
 }
 
-async fn follow(logs: &Path, kept: &Path, since: &mut Option<Timestamp>, intake: &Intake) -> io::Result<()> {
+async fn follow(
+    logs: &Path,
+    kept: &Path,
+    since: &mut Option<Timestamp>,
+    (intake, thrown): (&Intake, &mut Thrown),
+) -> io::Result<()> {
     let ours = |name: &str| !access::ALL.contains(&name); // those are spans
     let from = since.map(|last| last + Duration::from_micros(1));
     let query = Query { which: Which::Matching(Arc::new(ours)), tail: None, since: from };
     let mut follow: Follow = Reader::new(logs).follow(query)?;
     let mut written = Instant::now();
     loop {
-        let mut batch = vec![record(follow.next().await?, since)];
+        let waits = thrown.waits();
+        let first = tokio::select! {
+            line = follow.next() => line?,
+            () = tokio::time::sleep(LOOK), if waits => {
+                thrown.look();
+                continue;
+            }
+        };
+        let mut batch = vec![record(first, since, thrown)];
         while batch.len() < BATCH
             && let Some(line) = follow.take()?
         {
-            batch.push(record(line, since));
+            batch.push(record(line, since, thrown));
         }
+        thrown.look();
         intake.offer_logs(batch); // what has no room is counted there
         if written.elapsed() >= KEEP_EVERY {
             write(kept, *since);
@@ -66,20 +88,22 @@ async fn follow(logs: &Path, kept: &Path, since: &mut Option<Timestamp>, intake:
     }
 }
 
-fn record(line: LogLine, since: &mut Option<Timestamp>) -> LogRecord {
+fn record(line: LogLine, since: &mut Option<Timestamp>, thrown: &mut Thrown) -> LogRecord {
     *since = Some(since.map_or(line.at, |last| last.max(line.at)));
-    let service = match InstanceId::read_name(&line.instance) {
-        Some((service, _)) => Text::from(service.as_str()),
-        None => Text::from(line.instance.as_str()), // no name that we give
-    };
+    let service = service_of(&line.instance);
     let error = line.stream == Stream::Err;
-    loglines::parse(
-        &service,
-        &Text::from(line.instance),
-        &line.text,
-        line.at.as_micros().saturating_mul(1000),
-        error,
-    )
+    let read_ns = line.at.as_micros().saturating_mul(1000);
+    let record = loglines::parse(&service, &Text::from(line.instance), &line.text, read_ns, error);
+    thrown.line(&record, &line.text, error, read_ns);
+    record
+}
+
+/// The service of an instance.
+pub(super) fn service_of(instance: &str) -> Text {
+    match InstanceId::read_name(instance) {
+        Some((service, _)) => Text::from(service.as_str()),
+        None => Text::from(instance), // no name that we give
+    }
 }
 
 fn read(kept: &Path) -> Option<Timestamp> {

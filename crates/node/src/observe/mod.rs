@@ -1,6 +1,7 @@
 //! What is seen of an app: its telemetry, taken in and kept. What Atoll sees itself ([`seen`]), what instances print
-//! ([`lines`]) and what they count ([`exposition`], [`sampler`]) comes in from inside, what services send of their own comes in
-//! over the network ([`receiver`], [`taker`]). Tools of others ask at a door of their own ([`reader`]).
+//! ([`lines`], and in it what they throw: [`thrown`]) and what they count ([`exposition`], [`sampler`]) comes in from inside,
+//! what services send of their own comes in over the network ([`receiver`], [`taker`]). Tools of others ask at a door of their
+//! own ([`reader`]).
 //!
 //! Telemetry is never in the way: where it cannot be opened or listened for, that is told, and the app goes on.
 
@@ -14,6 +15,7 @@ mod seen;
 mod serving;
 pub(crate) mod shown;
 mod taker;
+mod thrown;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,6 +35,7 @@ use crate::edge::Tell;
 use crate::port_holder::{self, held_by};
 use serving::Answers;
 use taker::{Projects, Taking};
+use thrown::{Failures, Thrown};
 
 pub(crate) use environment::{Doors, given};
 pub(crate) use sampler::sample;
@@ -98,6 +101,8 @@ struct Inner {
     /// For those who only look or tell; empty while nothing is kept.
     telemetry: ArcSwapOption<Telemetry>,
     projects: Arc<Projects>,
+    /// Requests that failed, for errors that name none.
+    failures: Failures,
 }
 
 /// What should be.
@@ -133,6 +138,7 @@ impl Observer {
             closed: CancellationToken::new(),
             telemetry: ArcSwapOption::empty(),
             projects: Arc::default(),
+            failures: Failures::default(),
         }))
     }
 
@@ -267,8 +273,9 @@ impl Observer {
             let _on = runtime.enter();
             let (logs, kept) = (self.0.logs.clone(), self.0.directory.join(LINES));
             let intake = telemetry.intake();
+            let thrown = Thrown::new(self.0.failures.clone(), intake.clone());
             tasks.spawn("telemetry.lines", OnError::Log, move |stop| async move {
-                lines::take(logs, kept, intake, stop).await;
+                lines::take(logs, kept, (intake, thrown), stop).await;
                 Ok::<_, Infallible>(())
             });
         }

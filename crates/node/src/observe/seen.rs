@@ -8,6 +8,7 @@ use proxy::signals::Hop;
 use telemetry::model::{Attributes, Link, Span, SpanKind, Status, Text, Value};
 
 use super::Observer;
+use super::thrown::Failure;
 use crate::spans::{self, Operation, SpanReader, What};
 
 /// Spans that are handed over at once.
@@ -37,7 +38,21 @@ impl Seen {
 impl SpanReader for Seen {
     fn read(&mut self, span: spans::Span<'_>) {
         self.batch.push(match span {
-            spans::Span::Hop(hop) => of_hop(hop, &mut self.names),
+            spans::Span::Hop(hop) => {
+                let span = of_hop(hop, &mut self.names);
+                if span.status.failed()
+                    && let Some(instance) = hop.instance()
+                {
+                    self.observer.0.failures.add(Failure {
+                        instance: self.names.get(&instance.name()),
+                        began_ns: span.start_ns,
+                        took_ns: span.duration_ns,
+                        trace: span.trace,
+                        span: span.span,
+                    });
+                }
+                span
+            }
             spans::Span::Operation(operation) => of_operation(operation, &mut self.names),
         });
         if self.batch.len().is_multiple_of(BATCH) {
@@ -129,7 +144,10 @@ fn of_hop(hop: &Hop<'_>, names: &mut Names) -> Span {
     if let Some(error) = hop.error {
         let token = names.get(error.token());
         said.text("error.type", token.clone());
-        status = Status::Error { message: token };
+        // What a client did wrong is no failure of whoever told it so.
+        if !(400..500).contains(&hop.status) {
+            status = Status::Error { message: token };
+        }
     } else if hop.status >= 500 {
         status = Status::Error { message: Text::default() };
     }

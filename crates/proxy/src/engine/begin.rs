@@ -22,7 +22,7 @@ pub(super) fn begin(
     upgrade: Option<Upgrade>,
 ) -> Exchange {
     let trace = Trace::of(head.fields.all_known(Known::Traceparent));
-    let request_id = RequestId::of(&head.fields);
+    let request_id = RequestId::in_trace(&head.fields, &trace);
     let entrance = Arc::clone(connection.entrance());
     let peer = connection.peer();
     let record = Box::new(Recorder::new(thread, connection, &head, request_id.clone(), trace));

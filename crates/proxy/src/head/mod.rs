@@ -10,6 +10,7 @@ pub(crate) mod trust;
 use http::{HeaderName, Method, Version};
 
 use crate::fields::{Fields, Known};
+use crate::trace::Trace;
 
 /// The id of a request, kept from whoever sent it or made at the first hop.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -151,6 +152,17 @@ const ID_SHORT: usize = 38;
 impl RequestId {
     /// The id that came along, if it is short and plain; else one of 128 random bits.
     pub(crate) fn of(fields: &Fields) -> Self {
+        Self::kept_or(fields, crate::trace::draw::<16>)
+    }
+
+    /// The same, but where a trace begins with this request it has the id of the trace: whoever prints the one has named the
+    /// other.
+    pub(crate) fn in_trace(fields: &Fields, trace: &Trace) -> Self {
+        let begins = trace.parent.is_none();
+        Self::kept_or(fields, || if begins { trace.id.0 } else { crate::trace::draw::<16>() })
+    }
+
+    fn kept_or(fields: &Fields, made: impl FnOnce() -> [u8; 16]) -> Self {
         let plain = |byte: &u8| {
             let mark = matches!(byte, b'-' | b'_' | b'.' | b':' | b'=' | b'+' | b'/' | b'@' | b'~');
             byte.is_ascii_alphanumeric() || mark
@@ -164,7 +176,7 @@ impl RequestId {
             }
             Some(kept) => IdText::Long(kept.into()),
             None => {
-                crate::trace::hex_into(&crate::trace::draw::<16>(), &mut text[..32]);
+                crate::trace::hex_into(&made(), &mut text[..32]);
                 IdText::Short(text, 32)
             }
         })

@@ -156,6 +156,16 @@ fn an_id_is_kept_only_when_it_is_short_and_plain() {
 }
 
 #[test]
+fn a_request_that_begins_a_trace_has_the_id_of_it() {
+    let begun = crate::trace::Trace::begin();
+    let of = |trace| RequestId::in_trace(&fields(&[]), trace).as_str().to_owned();
+    assert_eq!(of(&begun), begun.id.to_string());
+    // Several requests may continue one trace, and each has an id of its own.
+    let continued = crate::trace::Trace { parent: Some(begun.span), ..begun };
+    assert_ne!(of(&continued), begun.id.to_string());
+}
+
+#[test]
 fn an_answer_loses_what_belongs_to_its_connection() {
     let mut answer = fields(&[
         ("connection", "close, X-Hop, content-type"),

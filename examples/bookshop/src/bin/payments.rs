@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `POST /payments` `{order_id, customer, amount_cents}` | 201 and the payment; 402 when declined |
 //!
+//! There is a bug in it on purpose, for whoever wants to see how one is found: a customer may give a loyalty card behind the
+//! name (`Ada #7`), and a card that is no number (`Ada #seven`) was never thought of.
+//!
 //! An `Idempotency-Key` that was seen before gives the same payment again instead of a second one.
 
 use std::process::ExitCode;
@@ -58,6 +61,7 @@ async fn pay(
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
     let key = key.unwrap_or(&bill.order_id).to_owned();
 
+    let card = loyalty_card(&bill.customer);
     // Nothing below waits, so two requests with one key cannot come between each other.
     let mut paid = till.paid.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(payment) = paid.get(&key) {
@@ -77,10 +81,21 @@ async fn pay(
     }
     let payment_id = format!("pay-{:016x}", rand::random::<u64>());
     log(format_args!(
-        "payment taken payment_id={payment_id} order_id={order_id} amount_cents={amount} request_id={}",
+        "payment taken payment_id={payment_id} order_id={order_id} amount_cents={amount} loyalty_card={} request_id={}",
+        card.map_or_else(|| "none".to_owned(), |card| card.to_string()),
         trail.request_id()
     ));
     let payment = Payment { payment_id, bill };
     paid.put(&key, payment.clone());
     Ok((StatusCode::CREATED, Json(payment)))
+}
+
+/// The number of a customer's loyalty card, if there is one: `Ada #7`.
+#[expect(clippy::panic, reason = "the bug that this shop is there to show")]
+fn loyalty_card(customer: &str) -> Option<u32> {
+    let (_, card) = customer.rsplit_once('#')?;
+    match card.parse() {
+        Ok(number) => Some(number),
+        Err(error) => panic!("loyalty card {card:?}: {error}"),
+    }
 }

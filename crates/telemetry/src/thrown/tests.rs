@@ -1,0 +1,165 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// What a service that prints this is seen to throw.
+fn thrown(output: &str) -> Vec<Thrown> {
+    let mut stacks = Stacks::default();
+    let mut all: Vec<Thrown> = output.lines().filter_map(|line| stacks.line(7, line)).collect();
+    all.extend(stacks.close());
+    all
+}
+
+fn only(output: &str) -> Thrown {
+    let mut all = thrown(output);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+/// Function, file, line, and whether it is the service's own; the innermost last.
+fn places(thrown: &Thrown) -> Vec<(&str, &str, u32, bool)> {
+    thrown.frames.iter().map(|f| (&*f.function, &*f.file, f.line, f.in_app)).collect()
+}
+
+#[test]
+fn python_says_what_it_was_at_the_end() {
+    let thrown = only(
+        "listening\n\
+         Traceback (most recent call last):\n  File \"/app/pay.py\", line 3, in main\n    pay()\n  \
+         File \"/usr/lib/python3.11/json/decoder.py\", line 355, in raw_decode\n    raise\n  \
+         File \"/app/pay.py\", line 9, in pay\n    raise ValueError(\"no such card: 7\")\n\
+         ValueError: no such card: 7\n\
+         and on",
+    );
+    assert_eq!((&*thrown.kind, &*thrown.value), ("ValueError", "no such card: 7"));
+    assert_eq!(
+        places(&thrown),
+        [
+            ("main", "/app/pay.py", 3, true),
+            ("raw_decode", "/usr/lib/python3.11/json/decoder.py", 355, false),
+            ("pay", "/app/pay.py", 9, true)
+        ]
+    );
+}
+
+#[test]
+fn a_panic_of_rust_says_where_with_and_without_a_backtrace() {
+    let plain = only(
+        "\nthread 'main' (77) panicked at src/bin/pay.rs:70:5:\nno profile of Bobby\nnote: run with `RUST_BACKTRACE=1`\nnext",
+    );
+    assert_eq!((&*plain.kind, &*plain.value), ("panic", "no profile of Bobby"));
+    assert_eq!(places(&plain), [("", "src/bin/pay.rs", 70, true)]);
+    let old = only("thread 'main' panicked at 'no, it''s not', src/main.rs:2:5");
+    assert_eq!((&*old.value, old.frames[0].line), ("no, it''s not", 2));
+    let traced = only(
+        "thread 'main' panicked at src/pay.rs:70:5:\nno\nstack backtrace:\n   0: std::panicking::begin\n             at /rustc/abc/library/std/src/panicking.rs:1:1\n   \
+         1: pay::risk\n             at ./src/pay.rs:70:5\n   2: pay::main\n             at ./src/pay.rs:3:1\nnote: Some details are omitted",
+    );
+    assert_eq!(
+        places(&traced),
+        [
+            ("pay::main", "./src/pay.rs", 3, true),
+            ("pay::risk", "./src/pay.rs", 70, true),
+            ("std::panicking::begin", "/rustc/abc/library/std/src/panicking.rs", 1, false)
+        ]
+    );
+}
+
+#[test]
+fn javascript_and_java_are_known_by_where_they_were() {
+    let script = only(
+        "TypeError: card.pay is not a function\n    at charge (/app/pay.js:3:7)\n    at async /app/node_modules/x/y.js:10:2\n    at node:internal/main:9:1\nbye",
+    );
+    assert_eq!((&*script.kind, &*script.value), ("TypeError", "card.pay is not a function"));
+    assert_eq!(
+        places(&script),
+        [
+            ("", "node:internal/main", 9, false),
+            ("", "async /app/node_modules/x/y.js", 10, false),
+            ("charge", "/app/pay.js", 3, true)
+        ]
+    );
+    let java = only(
+        "Exception in thread \"main\" java.lang.IllegalStateException: no card\n\tat shop.Pay.charge(Pay.java:12)\n\tat java.base/java.lang.Thread.run(Thread.java:840)\nCaused by: java.io.IOException: gone\n\tat shop.Net.get(Net.java:1)\n\t... 2 more",
+    );
+    assert_eq!((&*java.kind, &*java.value), ("java.lang.IllegalStateException", "no card"));
+    assert_eq!(java.frames[1].function, "shop.Pay.charge");
+    assert_eq!((java.frames[1].line, java.frames.len()), (12, 2));
+}
+
+#[test]
+fn of_go_the_goroutine_that_panicked_is_read() {
+    let thrown = only(
+        "panic: no card\n\ngoroutine 1 [running]:\nmain.charge(0x1, 0x2)\n\t/app/main.go:12 +0x1d\nmain.main()\n\t/app/main.go:5 +0x1\n\ngoroutine 7 [sleep]:\ntime.Sleep(0x1)\n\t/usr/local/go/src/runtime/time.go:1 +0x1\nexit status 2",
+    );
+    assert_eq!(thrown.value, "no card");
+    assert_eq!(
+        places(&thrown),
+        [("main.main", "/app/main.go", 5, true), ("main.charge", "/app/main.go", 12, true)]
+    );
+}
+
+#[test]
+fn what_is_no_stack_is_no_error() {
+    for output in [
+        "ERROR: no card",
+        "panic: at the disco",
+        "thread 'main' is fine",
+        "meeting: tomorrow\n  at noon",
+        "ValueError: x",
+        "    at (nowhere:1:1)",
+        "{\"level\":\"error\",\"msg\":\"no\"}",
+        "",
+    ] {
+        assert_eq!(thrown(output), [], "{output}");
+    }
+}
+
+#[test]
+fn several_stacks_are_several_errors_and_a_trace_that_is_named_is_taken() {
+    let trace = format!("KeyError: 'trace_id={TRACE}'");
+    let output =
+        format!("Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n{trace}\n").repeat(2);
+    let all = thrown(&output);
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0].trace.unwrap().to_string(), TRACE);
+}
+
+#[test]
+fn a_stack_in_a_line_of_json_counts_if_the_line_is_an_error() {
+    let record = |json: &str| loglines::parse(&"pay".into(), &"pay-1".into(), json, 7, false);
+    let pino = format!(
+        r#"{{"level":50,"trace_id":"{TRACE}","msg":"failed","err":{{"type":"TypeError","message":"no","stack":"TypeError: no\n    at pay (/app/a.js:3:1)"}}}}"#
+    );
+    let thrown = in_record(&record(&pino)).unwrap();
+    assert_eq!((&*thrown.kind, &*thrown.value, thrown.frames.len()), ("TypeError", "no", 1));
+    assert_eq!(thrown.trace.unwrap().to_string(), TRACE);
+    let python = r#"{"level":"ERROR","message":"x","exc_info":"Traceback (most recent call last):\n  File \"a.py\", line 1, in f\nKeyError: 7"}"#;
+    assert_eq!(in_record(&record(python)).unwrap().kind, "KeyError");
+    let named = r#"{"severity":"error","message":"it failed","exception.type":"Oops"}"#;
+    assert_eq!(in_record(&record(named)).unwrap().value, "it failed");
+    for none in [r#"{"level":"error","msg":"no"}"#, r#"{"level":"info","exception.type":"Oops"}"#] {
+        assert_eq!(in_record(&record(none)), None, "{none}");
+    }
+}
+
+#[test]
+fn a_stack_without_end_is_bounded() {
+    let mut stacks = Stacks::default();
+    stacks.line(1, "Traceback (most recent call last):");
+    for _ in 0..10_000 {
+        assert_eq!(stacks.line(2, &format!("  {}", "x".repeat(10_000))), None);
+    }
+    let open = stacks.open.as_ref().unwrap();
+    assert!(open.lines.len() <= MOST_LINES && open.lines.iter().all(|line| line.len() <= MOST_BYTES));
+}
+
+proptest! {
+    #[test]
+    fn any_output_is_read(lines in prop::collection::vec(
+        "Traceback \\(most recent call last\\):|thread 'a' panicked at .{0,10}|panic: x|goroutine 1|\\PC{0,8}|[ \t]at .{0,6}\\(.{0,4}:[0-9]:[0-9]\\)|  File \"a\", line [0-9]|E: x", 0..20)) {
+        thrown(&lines.join("\n"));
+    }
+}
