@@ -214,7 +214,7 @@ pub(crate) fn run(options: &Options, machine: &str) -> anyhow::Result<()> {
     }
     let setting = Setting::prepare(options)?;
     let Cores { proxy, load } = setting.cores;
-    println!("Atoll as published, of the Cargo profile `{profile}`: thin LTO, one codegen unit");
+    println!("Atoll as published, of the Cargo profile `{profile}`: fat LTO, one codegen unit");
     println!("proxy on core {proxy}; load and upstream on core {load}");
     if proxy == load {
         println!(
