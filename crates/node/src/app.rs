@@ -194,6 +194,9 @@ impl Applier {
     /// Puts the wish of the node's last life in force and hands out what should be, for a controller
     /// that is about to start. An address that is taken by now, or a certificate that is gone, is no reason
     /// to leave what runs alone: the rest goes on, and the error is handed out to be told.
+    ///
+    /// Queues and topics come later ([`Self::open_broker`]): to open a large store takes seconds, in which requests are
+    /// served.
     pub(crate) async fn resume(
         &self,
         app_name: &str,
@@ -208,10 +211,6 @@ impl Applier {
         let (edge, closed) = self.edges.load(&prepared.app.gateway).await.ok_or(ApplyError::Stopping)?;
         self.certificates.put(certificates);
         let (gateway, failed) = self.listen(&mut prepared).await?;
-        let broken = match keeping {
-            Keeping::Now => self.open_broker_for(&prepared.app, &prepared.addresses).await.err(),
-            Keeping::Later => None, // its store is still that node's
-        };
         let console = prepared.app.console;
         self.put_in_force(&mut in_force, prepared, gateway, edge, keeping)?;
         if keeping == Keeping::Now {
@@ -219,14 +218,13 @@ impl Applier {
             self.console.put(console, None).await;
         }
         let closed = closed.into_iter().map(ApplyError::from);
-        let unmet = missing.into_iter().map(ApplyError::from).chain(closed).chain(failed);
-        Ok((desired, unmet.chain(broken.map(ApplyError::from)).collect()))
+        Ok((desired, missing.into_iter().map(ApplyError::from).chain(closed).chain(failed).collect()))
     }
 
     /// Opens the queues, the topics and the telemetry of what is in force, once the node before has let go of them.
     pub(crate) async fn open_broker(&self) -> Result<(), ApplyError> {
         let in_force = self.in_force.lock().await;
-        let Some(app) = &in_force.app else { return Ok(()) };
+        let Some(app) = in_force.app.as_ref().filter(|_| !in_force.going_down) else { return Ok(()) };
         self.observe(&in_force);
         Ok(self.open_broker_for(app, &in_force.addresses).await?)
     }

@@ -336,8 +336,17 @@ impl Parts {
                 before.listeners
             }
             None => {
+                let (applier, events) = (applier.clone(), events.clone());
                 let bind = |name| applier.state.bind(name).map_err(unusable);
-                [bind(api::SOCKET)?, bind(takeover::SOCKET)?]
+                let listeners = [bind(api::SOCKET)?, bind(takeover::SOCKET)?];
+                // Of what ran here before. Nothing that goes without queues waits for them.
+                tasks.spawn("node.broker", OnError::Log, |_| async move {
+                    if let Err(error) = applier.open_broker().await {
+                        events.add(unmet(&error));
+                    }
+                    Ok::<_, NodeError>(())
+                });
+                listeners
             }
         };
 

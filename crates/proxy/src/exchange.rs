@@ -279,6 +279,9 @@ fn find<'a>(
     limits: &crate::Limits,
 ) -> Result<&'a Route, Failure> {
     head::check::check(&mut exchange.asked.head, limits)?;
+    if !table.known {
+        return Err(Failure::new(Kind::Starting, "the routes are not known yet"));
+    }
     if let Some(size) = exchange.body.size().filter(|size| *size > limits.body_bytes) {
         let detail = format!("the request's body of {size} bytes is longer than {}", limits.body_bytes);
         return Err(Failure::new(Kind::BodyTooLarge, detail));

@@ -103,6 +103,8 @@ pub enum Kind {
     RateLimited,
     /// Made on purpose, by `fault`.
     Injected,
+    /// Nobody has said yet which routes there are.
+    Starting,
 }
 
 /// What is always the same about a kind of failure.
@@ -118,7 +120,7 @@ pub(crate) struct Facts {
 
 impl Kind {
     /// Every kind, in order of declaration.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::BadRequest,
@@ -155,6 +157,7 @@ impl Kind {
         Self::Shed,
         Self::RateLimited,
         Self::Injected,
+        Self::Starting,
     ];
 
     /// The error type of RFC 9209 §2.3 by which `Proxy-Status`, access records and metrics name it.
@@ -209,6 +212,7 @@ impl Kind {
             Self::Shed => ("A0727", 503, "connection_limit_reached", "shed for load", Upstream, Never),
             Self::RateLimited => ("A0728", 429, "http_request_denied", "too many requests", Client, Never),
             Self::Injected => ("A0729", 503, "http_request_denied", "fault made on purpose", Atoll, Never),
+            Self::Starting => ("A0731", 503, "destination_unavailable", "starting", Atoll, Never),
             Self::Internal => ("A0730", 500, "proxy_internal_error", "internal error", Atoll, Never),
             Self::Unauthorized => ("A0740", 401, "http_request_denied", "unauthorized", Client, Never),
             Self::Forbidden => ("A0741", 403, "http_request_denied", "forbidden", Client, Never),

@@ -31,6 +31,8 @@ pub struct RouteTable {
     pub(crate) access_log: bool,
     /// Whether answers of the gateway say how much of their time was the platform's own.
     pub(crate) server_timing: bool,
+    /// Whether anybody has said which routes there are: what is in no table before that is not unknown.
+    pub(crate) known: bool,
 }
 
 /// A route that has been compiled.
@@ -147,6 +149,7 @@ impl RouteTable {
             limits: app.gateway.limits.clone(),
             access_log: app.gateway.access_log,
             server_timing: app.gateway.server_timing,
+            known: true,
         }
     }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use kit::BoxFuture;
 use kit::trace::{Context, Trace};
+use kit::{BoxFuture, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::{Caller, Denied, Gatekeeper, RequestView};
@@ -134,6 +134,8 @@ pub struct Told {
     pub span: Option<Trace>,
     /// Where its messages stand in traces, beside the parent of that span.
     pub links: Vec<Context>,
+    /// When there was something to answer, if it waited for that.
+    pub since: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kit::Timestamp;
 use kit::trace::{Context, Trace};
 
 /// A request that was answered.
@@ -31,6 +32,8 @@ pub struct Exchange<'a> {
     pub began: Instant,
     /// Until its answer was made.
     pub took: Duration,
+    /// When there was something to answer, if it waited for that: before, nothing was done.
+    pub since: Option<Timestamp>,
 }
 
 /// Is told of every request. Called on the request path: it neither waits nor writes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::FromRequestParts;
 use axum::http::request::{self, Parts};
-use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -37,6 +37,10 @@ impl Trail {
     pub fn request_id(&self) -> &str {
         self.0.get("x-request-id").and_then(|value| value.to_str().ok()).unwrap_or("-")
     }
+
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0.iter()
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Trail {
@@ -59,8 +63,10 @@ pub struct Upstream {
     name: &'static str,
     base: String,
     timeout: Duration,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: HttpClient,
 }
+
+pub(crate) type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
 impl Upstream {
     /// The neighbour at `<NAME>_URL`; each call to it may take `timeout`.
@@ -75,11 +81,7 @@ impl Upstream {
         if base.parse::<Uri>().ok().and_then(|uri| uri.scheme_str().map(|s| s == "http")) != Some(true) {
             return Err(format!("{variable}={base} is not an http:// address"));
         }
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
-            .build(connector());
-        Ok(Self { name, base, timeout, client })
+        Ok(Self { name, base, timeout, client: http_client() })
     }
 
     /// `GET path`, the answer read as JSON.
@@ -157,14 +159,17 @@ impl Upstream {
     }
 }
 
-fn connector() -> HttpConnector {
+pub(crate) fn http_client() -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    connector
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
+        .build(connector)
 }
 
 /// The causes behind an error in one line: "client error (Connect): connection refused".
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

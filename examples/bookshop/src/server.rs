@@ -1,6 +1,7 @@
 //! How a service starts, and how it stops without dropping a request.
 
 use std::fmt::Display;
+use std::future::{Future, ready};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use axum::routing::get;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::Problem;
 
@@ -26,14 +28,48 @@ const MAX_BODY: usize = 16 * 1024;
 /// Why a service cannot start: one sentence for a person.
 pub type StartError = String;
 
+/// The order to stop, for work that nobody waits for at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Returns once the service is to stop.
+    pub async fn wanted(&mut self) {
+        // Who would give the order is there for as long as the service runs; if not, that is an order as well.
+        let _ = self.0.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Whether it is to stop.
+    pub fn is_wanted(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
 /// Runs a service until SIGTERM or SIGINT: `build` makes its routes, `/healthz` comes with it.
 ///
 /// One thread is plenty for a service of this size and keeps its memory small.
 pub fn run(name: &str, build: impl FnOnce() -> Result<Router, StartError>) -> ExitCode {
-    let served = build().and_then(|routes| {
+    start(name, |_| Ok((build()?, ready(()))))
+}
+
+/// Runs a worker until SIGTERM or SIGINT: `build` makes its work, which ends soon after the order to stop. It answers
+/// `/healthz` and nothing else.
+pub fn work<W: Future<Output = ()>>(
+    name: &str,
+    build: impl FnOnce(Stop) -> Result<W, StartError>,
+) -> ExitCode {
+    start(name, |stop| Ok((Router::new(), build(stop)?)))
+}
+
+fn start<W: Future<Output = ()>>(
+    name: &str,
+    build: impl FnOnce(Stop) -> Result<(Router, W), StartError>,
+) -> ExitCode {
+    let (stopping, stopped) = watch::channel(false);
+    let served = build(Stop(stopped)).and_then(|(routes, work)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-        runtime.block_on(serve(name, routes))
+        runtime.block_on(serve(name, routes, work, stopping))
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,7 +80,12 @@ pub fn run(name: &str, build: impl FnOnce() -> Result<Router, StartError>) -> Ex
     }
 }
 
-async fn serve(name: &str, routes: Router) -> Result<(), StartError> {
+async fn serve(
+    name: &str,
+    routes: Router,
+    work: impl Future<Output = ()>,
+    stopping: watch::Sender<bool>,
+) -> Result<(), StartError> {
     // Listening for signals begins before listening for requests, so that there is no moment in which
     // SIGTERM would cut a request short.
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot take SIGTERM: {e}"))?;
@@ -60,7 +101,7 @@ async fn serve(name: &str, routes: Router) -> Result<(), StartError> {
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(MAX_BODY));
 
-    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+    let mut stopped = stopping.subscribe();
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -82,8 +123,9 @@ async fn serve(name: &str, routes: Router) -> Result<(), StartError> {
         let _ = stopped.wait_for(|stopping| *stopping).await;
         tokio::time::sleep(DRAIN_LIMIT).await;
     };
+    let served = async { tokio::join!(server, work).0 };
     tokio::select! {
-        ended = server => ended.map_err(|e| format!("cannot serve: {e}"))?,
+        ended = served => ended.map_err(|e| format!("cannot serve: {e}"))?,
         () = too_late => log(format_args!("gave up on requests still in flight after {DRAIN_LIMIT:?}")),
     }
     log("stopped");

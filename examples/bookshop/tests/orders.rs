@@ -7,7 +7,7 @@ mod common;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
-use common::{Service, catalog, nowhere, orders, payments};
+use common::{Pipes, Service, catalog, nowhere, orders, orders_at, payments};
 
 const TWO_WHALES: &str = r#"{"book_id": "moby-dick", "quantity": 2, "customer": "Ada"}"#;
 
@@ -29,6 +29,57 @@ fn an_order_is_checked_by_the_catalog_and_paid_before_it_is_placed() {
 
     assert_eq!(orders.get(&answer.headers["location"]).json(), order);
     assert_eq!(orders.get("/orders").json()["orders"][0], order);
+}
+
+#[test]
+fn an_order_is_accepted_once_it_is_published_in_the_trace_of_whoever_asked() {
+    let (catalog, payments, pipes) = (catalog(), payments(), Pipes::start());
+    let orders = orders_at(&catalog.url(), &payments.url(), &pipes);
+    let trace = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let order = orders.post_json("/orders", &[trace], TWO_WHALES);
+    assert_eq!(order.status, 201);
+
+    let (head, body) = pipes.asked();
+    assert!(head.contains(&format!("{}: {}\r\n", trace.0, trace.1)), "{head}");
+    assert!(head.contains("authorization: AWS4-HMAC-SHA256 Credential=AKIA234567ABCDEFGHIJ/"), "{head}");
+    assert!(!head.contains("x-amz-security-token"), "an empty one is none: {head}");
+    assert!(body.starts_with("Action=Publish&Version=2010-03-31&TopicArn=arn%3Aaws%3Asns%3A"), "{body}");
+    assert!(body.contains(order.json()["order_id"].as_str().unwrap()), "{body}");
+    assert!(body.ends_with(
+        "&MessageAttributes.entry.1.Name=total_cents&MessageAttributes.entry.1.Value.DataType=Number\
+         &MessageAttributes.entry.1.Value.StringValue=2380"
+    ));
+}
+
+#[test]
+fn an_order_that_cannot_be_published_is_not_accepted_and_may_be_sent_again() {
+    let (catalog, payments, pipes) = (catalog(), payments(), Pipes::start());
+    let orders = orders_at(&catalog.url(), &payments.url(), &pipes);
+    let key = [("idempotency-key", "k-1")];
+    pipes.answer(503, "not now");
+    pipes.answer(403, "still not");
+    let answer = orders.post_json("/orders", &key, TWO_WHALES);
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.problem(), "order-placed is not available at the moment, please try again");
+    assert_eq!(orders.get("/orders").json()["orders"].as_array().unwrap().len(), 0);
+
+    let accepted = orders.post_json("/orders", &key, TWO_WHALES);
+    assert_eq!(accepted.status, 201);
+    let ids: Vec<String> = (0..3).map(|_| pipes.asked().1).collect();
+    let id = accepted.json()["order_id"].as_str().unwrap().to_owned();
+    assert!(ids.iter().all(|published| published.contains(&id)), "each time under one id: {ids:?}");
+    assert_eq!(payments_taken(payments), 1);
+}
+
+#[test]
+fn a_key_gives_the_same_order_after_the_service_has_died() {
+    let (catalog, payments) = (catalog(), payments());
+    let place = || {
+        let orders = orders(&catalog.url(), &payments.url());
+        orders.post_json("/orders", &[("idempotency-key", "k-1")], TWO_WHALES).json()["order_id"].clone()
+    };
+    assert_eq!(place(), place());
+    assert_eq!(payments_taken(payments), 1);
 }
 
 #[test]

@@ -79,6 +79,7 @@ fn a_book_can_be_ordered_without_javascript_and_twice_is_once() {
     assert_eq!(first.status, 303, "{first:?}");
     let thanks = shop.get(&first.headers["location"]);
     assert!(thanks.body.contains("2 × Walden; or, Life in the Woods, €17.00"), "{}", thanks.body);
+    assert!(thanks.body.contains("It is about to be settled."), "nobody can say: {}", thanks.body);
 
     let second = shop.send("POST", "/shop/orders", &kind, &form);
     assert_eq!(second.headers["location"], first.headers["location"]);

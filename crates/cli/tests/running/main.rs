@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod asking;
+mod bookshop;
 mod changes;
 mod detached;
 mod faults;

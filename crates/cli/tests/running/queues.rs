@@ -121,6 +121,20 @@ fn a_message_is_handed_to_the_service_and_what_it_refuses_is_a_dead_letter_until
 }
 
 #[test]
+fn what_no_instance_has_seen_is_no_dead_letter_however_long_none_is_there() {
+    let world = app(PUSHED);
+    world.ok(&["up", "-d", "--wait"]);
+    world.ok(&["scale", "worker=0"]);
+    world.ok(&["queue", "send", "notes", "late"]);
+    let tried = || world.ok(&["logs", "pipes"]).matches("503 deliver notes").count();
+    until("it was tried more often than it may be received", || tried() > 4);
+    assert_eq!(counts(&world, "notes-dead"), (0, 0));
+    world.ok(&["scale", "worker=1"]);
+    until("it is handed over", || noted(&world) == ["late"]);
+    world.ok(&["down"]);
+}
+
+#[test]
 fn every_message_is_handed_over_whatever_is_killed() {
     let world = app(&PUSHED.replace("dead_letter: 2", "dead_letter: off, visibility: 2s"));
     world.ok(&["up", "-d", "--wait"]);

@@ -100,6 +100,7 @@ mod tests {
             sequence: None,
             sent_at: Timestamp::from_micros(0),
             first_received_at: Timestamp::from_micros(1),
+            received_at: Timestamp::from_micros(2),
             receives: 3,
         }
     }

@@ -405,23 +405,13 @@ impl Running {
                 }
                 same.stop.cancel();
             }
-            let stop = CancellationToken::new();
+            // Either ends it: the file that has changed, or everything.
+            let stop = self.tasks.stopping().child_token();
             let pusher = push::Pusher::new(queue, deliver.clone(), to, self.told.clone());
             for _ in 0..deliver.concurrency.max(1) {
                 let (pusher, stop) = (pusher.clone(), stop.clone());
-                self.tasks.spawn("broker.push", OnError::Log, move |stopping| async move {
-                    let ended = stopping.clone();
-                    let all = stop.clone();
-                    // Either ends it: the file that has changed, or everything.
-                    let pushing = pusher.run(stop);
-                    tokio::pin!(pushing);
-                    tokio::select! {
-                        () = &mut pushing => {}
-                        () = ended.cancelled() => {
-                            all.cancel();
-                            pushing.await;
-                        }
-                    }
+                self.tasks.spawn("broker.push", OnError::Log, move |_| async move {
+                    pusher.run(stop).await;
                     Ok::<_, std::convert::Infallible>(())
                 });
             }

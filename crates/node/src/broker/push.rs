@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -32,7 +32,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// For how long a message that was refused is hidden: drawn from twice as much each time.
 const AGAIN: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(300) };
 /// How long to rest when the service cannot be reached or the store takes nothing.
-const REST: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(10) };
+const REST: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
 /// How a trace is handed on (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The attribute of a message that says what its body is.
@@ -115,7 +115,11 @@ impl Pusher {
                 (true, self.queue.delete(receipts).await.map(|_| ()))
             }
             Outcome::NotDone(asked) => (true, self.put_back(messages, asked).await),
-            Outcome::Unreached => (false, self.put_back(messages, None).await),
+            // However long the service is away: a message is no dead letter for that.
+            Outcome::Unreached => {
+                let receipts: Vec<_> = messages.iter().map(|message| message.receipt).collect();
+                (false, self.queue.hand_back(&receipts).await)
+            }
         };
         if let Err(error) = told {
             // It comes back by itself when its visibility is over.
@@ -148,13 +152,12 @@ impl Pusher {
         });
         match answered.await {
             Ok(Ok(head)) if head.status.is_success() => (Outcome::Done, None),
-            Ok(Ok(head)) if is_ours(&head.headers, head.status) => {
-                failed(Outcome::Unreached, head.status.as_str())
-            }
+            Ok(Ok(head)) if is_unseen(&head.headers) => failed(Outcome::Unreached, head.status.as_str()),
             Ok(Ok(head)) => failed(Outcome::NotDone(retry_after(&head.headers)), head.status.as_str()),
             Ok(Err(error)) => {
                 tracing::debug!(queue = %self.queue.name(), "cannot deliver: {error}");
-                failed(Outcome::Unreached, "unreached")
+                let outcome = if error.is_connect() { Outcome::Unreached } else { Outcome::NotDone(None) };
+                failed(outcome, "unreached")
             }
             Err(_) => failed(Outcome::NotDone(None), "timeout"),
         }
@@ -202,10 +205,15 @@ fn kind_of(message: &Delivery) -> HeaderValue {
     })
 }
 
-/// Whether an answer is the proxy's own: no instance was there, or its breaker is open.
-fn is_ours(headers: &HeaderMap, status: StatusCode) -> bool {
+/// Whether the proxy says that no instance has seen the request: none was there, too much was under way, its breaker is
+/// open. A connection that broke off is none of these: the message may be what broke it.
+fn is_unseen(headers: &HeaderMap) -> bool {
     const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-    matches!(status.as_u16(), 502 | 503) && headers.contains_key(PROXY_STATUS)
+    const UNSEEN: [&str; 4] =
+        ["destination_unavailable", "connection_limit_reached", "connection_refused", "connection_timeout"];
+    let said = headers.get(PROXY_STATUS).and_then(|said| said.to_str().ok());
+    let error = said.and_then(|said| said.strip_prefix("atoll; error=")?.split(';').next());
+    error.is_some_and(|error| UNSEEN.contains(&error))
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -225,5 +233,19 @@ mod tests {
         for receives in 1..20 {
             assert!(whole_seconds(AGAIN.draw(receives)) >= 1);
         }
+    }
+
+    #[test]
+    fn what_an_instance_may_have_seen_is_not_called_unseen() {
+        let said =
+            |status: &str| HeaderMap::from_iter([("proxy-status".parse().unwrap(), status.parse().unwrap())]);
+        assert!(is_unseen(&said(r#"atoll; error=destination_unavailable; details="x""#)));
+        assert!(is_unseen(&said("atoll; error=connection_refused")));
+        for seen in
+            ["atoll; error=connection_terminated", "atoll; error=http_request_denied", "other; error=x"]
+        {
+            assert!(!is_unseen(&said(seen)), "{seen}");
+        }
+        assert!(!is_unseen(&HeaderMap::new()));
     }
 }

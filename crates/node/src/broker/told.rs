@@ -93,6 +93,14 @@ impl wire::Witness for Told {
         if what == What::Receive && exchange.messages == 0 && exchange.error.is_none() {
             return;
         }
+        let mut took = exchange.took;
+        let now = self.clock.now().as_micros();
+        let mut began = Timestamp::from_micros(now.saturating_sub(micros(exchange.began.elapsed())));
+        // To wait for a message that nobody had sent yet is no part of what became of it.
+        if let Some(since) = exchange.since.filter(|since| *since > began) {
+            took = took.saturating_sub(since.since(began));
+            began = since;
+        }
         self.spans.operation(Operation {
             trace: exchange.trace,
             links: exchange.links.to_vec(),
@@ -102,10 +110,8 @@ impl wire::Witness for Told {
             service: (!exchange.caller.is_empty()).then(|| exchange.caller.into()),
             message: exchange.message.map(Into::into),
             messages: exchange.messages,
-            began: Timestamp::from_micros(
-                self.clock.now().as_micros().saturating_sub(micros(exchange.began.elapsed())),
-            ),
-            took: exchange.took,
+            began,
+            took,
             error: exchange.error.map(Into::into),
         });
     }

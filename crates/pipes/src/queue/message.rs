@@ -105,6 +105,8 @@ pub struct Delivery {
     pub sent_at: Timestamp,
     /// When it was received first: now, if this is the first time.
     pub first_received_at: Timestamp,
+    /// When it was received: it was there, and whoever waited waited no longer.
+    pub received_at: Timestamp,
     /// How often it has been received, this time included.
     pub receives: u32,
 }

@@ -51,6 +51,7 @@ pub(super) fn deliver(
     record: &Bytes,
     receipt: Receipt,
     first_at: Option<Timestamp>,
+    received_at: Timestamp,
     fifo: bool,
 ) -> Result<Delivery, BadRecord> {
     let Stored { id, sent_at, message } = Stored::decode(record)?;
@@ -61,6 +62,7 @@ pub(super) fn deliver(
         sequence: fifo.then_some(receipt.sequence),
         sent_at,
         first_received_at: first_at.unwrap_or(sent_at),
+        received_at,
         receives: receipt.receives,
     })
 }

@@ -13,7 +13,7 @@ use super::parcel::{AROUND, deliver, pack, uuid};
 use super::shard::Shard;
 use crate::error::{PipeError, PurgeError, ReceiptError, SendError, SetError};
 use crate::name::QueueName;
-use crate::queue::core::{Decision, Parcel, Refusal, Taker};
+use crate::queue::core::{Decision, Parcel, Refusal, Taken, Taker};
 use crate::queue::keys;
 use crate::queue::message::{Delivery, Outgoing, Sent};
 use crate::queue::receipt::Receipt;
@@ -146,6 +146,19 @@ impl Queue {
         self.change(changes.len(), |core, now| core.change_visibility(&changes, now)).await
     }
 
+    /// Gives messages back that nobody has seen, as if they had not been received.
+    pub async fn hand_back(&self, receipts: &[Receipt]) -> Result<(), PipeError> {
+        self.change(receipts.len(), |core, now| {
+            let taken = |receipt: &Receipt| Taken {
+                sequence: receipt.sequence,
+                receives: receipt.receives,
+                first_at: now,
+            };
+            core.hand_back(&receipts.iter().map(taken).collect::<Vec<_>>(), now)
+        })
+        .await
+    }
+
     async fn change<T>(
         &self,
         messages: usize,
@@ -198,7 +211,7 @@ impl Queue {
             let Some(record) = snapshot.get(spaces::BODY, &key).await? else { continue };
             let receipt =
                 Receipt { shard: self.shard.number, sequence: one.sequence, receives: one.receives };
-            match deliver(&record, receipt, one.first_at, fifo) {
+            match deliver(&record, receipt, one.first_at, self.inner.now(), fifo) {
                 Ok(delivery) => deliveries.push(delivery),
                 Err(error) => tracing::error!(queue = %self.shard.name, sequence = one.sequence, "{error}"),
             }

@@ -25,7 +25,13 @@ const MOST: usize = 10;
 
 /// What one look at the queue came to.
 enum Look {
-    Taken { commit: Option<Committing>, hand_back: HandBack, bodies: Vec<Option<Bytes>>, fifo: bool },
+    Taken {
+        commit: Option<Committing>,
+        hand_back: HandBack,
+        bodies: Vec<Option<Bytes>>,
+        at: Timestamp,
+        fifo: bool,
+    },
     Nothing,
     Wait(oneshot::Receiver<()>),
 }
@@ -39,9 +45,9 @@ impl Queue {
         let closing = self.inner.tasks.stopping();
         loop {
             match self.look(&want, until, &mut place)? {
-                Look::Taken { commit, hand_back, bodies, fifo } => {
+                Look::Taken { commit, hand_back, bodies, at, fifo } => {
                     drop(place);
-                    return Ok(self.deliver(commit, hand_back, bodies, fifo).await?);
+                    return Ok(self.deliver(commit, hand_back, bodies, at, fifo).await?);
                 }
                 Look::Nothing => return Ok(Vec::new()),
                 Look::Wait(called) => {
@@ -106,7 +112,7 @@ impl Queue {
             taken,
             armed: !repeated,
         };
-        Ok(Look::Taken { commit, hand_back, bodies, fifo })
+        Ok(Look::Taken { commit, hand_back, bodies, at: now, fifo })
     }
 
     async fn deliver(
@@ -114,6 +120,7 @@ impl Queue {
         commit: Option<Committing>,
         mut hand_back: HandBack,
         bodies: Vec<Option<Bytes>>,
+        at: Timestamp,
         fifo: bool,
     ) -> Result<Vec<Delivery>, PipeError> {
         if let Some(commit) = commit {
@@ -136,7 +143,7 @@ impl Queue {
             let Some(record) = record else { continue };
             let receipt =
                 Receipt { shard: self.shard.number, sequence: one.sequence, receives: one.receives };
-            match deliver(&record, receipt, Some(one.first_at), fifo) {
+            match deliver(&record, receipt, Some(one.first_at), at, fifo) {
                 Ok(delivery) => deliveries.push(delivery),
                 Err(error) => tracing::error!(queue = %self.shard.name, sequence = one.sequence, "{error}"),
             }

@@ -77,6 +77,26 @@ async fn visibility_can_be_given_back_and_extended_up_to_twelve_hours() {
 }
 
 #[tokio::test]
+async fn what_nobody_has_seen_is_given_back_as_if_it_had_not_been_received() {
+    let world = World::new().await;
+    let queue = world.queue("jobs", Settings::default()).await;
+    send(&queue, &["a", "b"]).await;
+    let got = receive(&queue, 1).await;
+    queue.hand_back(&[got[0].receipt]).await.unwrap();
+    assert_eq!((queue.counts().visible, queue.counts().in_flight), (2, 0));
+    drop(queue);
+    let world = world.killed().await;
+    let queue = world.again("jobs");
+    let again = receive(&queue, 10).await;
+    assert!(again.iter().all(|delivery| delivery.receives == 1), "{again:?}");
+    world.advance(31);
+    let other = receive(&queue, 10).await;
+    queue.hand_back(&[again[0].receipt]).await.unwrap();
+    assert_eq!(queue.counts().in_flight, 2, "a stale receipt gives nothing back");
+    assert!(other.iter().all(|delivery| delivery.receives == 2));
+}
+
+#[tokio::test]
 async fn a_delay_hides_a_message_and_its_own_counts_more_than_the_queues() {
     let world = World::new().await;
     let queue = world.queue("jobs", Settings { delay_seconds: 60, ..Settings::default() }).await;

@@ -262,6 +262,7 @@ impl Inner {
             links: &reply.told.links,
             began,
             took: began.elapsed(),
+            since: reply.told.since,
         });
         let mut response = response(reply, &id);
         if left_unread && parts.version < http::Version::HTTP_2 {

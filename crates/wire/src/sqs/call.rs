@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::StatusCode;
+use kit::Timestamp;
 use kit::trace::Context;
 use pipes::{Outgoing, Pipes, Queue, QueueName};
 use serde::Deserialize;
@@ -37,6 +38,7 @@ pub(super) struct Seen {
     resource: OnceLock<QueueName>,
     messages: AtomicU32,
     message: OnceLock<String>,
+    since: OnceLock<Timestamp>,
     span: OnceLock<Span>,
 }
 
@@ -44,6 +46,11 @@ impl Seen {
     /// So many messages went in or out.
     pub(super) fn messages(&self, count: usize) {
         self.messages.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// There was nothing to do before that.
+    pub(super) fn since(&self, moment: Timestamp) {
+        let _ = self.since.set(moment);
     }
 
     /// It was about this message, and no other.
@@ -155,6 +162,7 @@ impl<'a> Call<'a> {
             self.seen.resource.get().map(|name| name.as_str().to_owned()).unwrap_or_default();
         reply.told.messages = self.seen.messages.load(Ordering::Relaxed);
         reply.told.message = self.seen.message.get().cloned();
+        reply.told.since = self.seen.since.get().copied();
         if let Some(Span { trace, links }) = self.seen.span.get() {
             reply.told.span = Some(*trace);
             reply.told.links.clone_from(links);

@@ -129,16 +129,20 @@ impl<'a> ReceiveMessage<'a> {
 
 pub(super) async fn receive_message(call: &Call<'_>) -> Result<Answer, SqsError> {
     let (queue, want, wanted) = call.decode::<ReceiveMessage<'_>>()?.into_domain(call)?;
+    let waits = !want.wait.is_zero();
     // The future ends with the connection: whoever has left takes no message along.
-    let deliveries = if want.wait.is_zero() {
-        queue.receive(want).await?
-    } else {
+    let deliveries = if waits {
         tokio::select! {
             biased;
             deliveries = queue.receive(want) => deliveries?,
             () = call.arrived.stop.cancelled() => Vec::new(),
         }
+    } else {
+        queue.receive(want).await?
     };
+    if let Some(first) = deliveries.first().filter(|_| waits) {
+        call.seen.since(first.received_at);
+    }
     call.seen.messages(deliveries.len());
     let contexts: Vec<_> = deliveries.iter().map(|delivery| delivery.message.context()).collect();
     call.span(&contexts);

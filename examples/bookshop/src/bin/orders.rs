@@ -1,4 +1,4 @@
-//! Orders: checks the book with the catalog, takes the payment, remembers the order.
+//! Orders: checks the book with the catalog, takes the payment, publishes the order, remembers it.
 //!
 //! | request | answer |
 //! |---|---|
@@ -6,9 +6,12 @@
 //! | `GET /orders/{id}` | one order |
 //! | `GET /orders` | the latest, newest first; `?limit=` how many |
 //!
-//! A request may carry an `Idempotency-Key`: sent again with the same key it gives the same order. That
-//! holds even when the first try broke off half-way, because the key fixes the order's id, and the payment
-//! is keyed by that id.
+//! A request may carry an `Idempotency-Key`: sent again with the same key it gives the same order. That holds even when the
+//! first try broke off half-way, or this service died of it, because the order's id is made of the key, and the payment is
+//! keyed by that id.
+//!
+//! An order is accepted once it is published: whoever listens to the topic `order-placed` will hear of it, whatever happens
+//! next. It may be published twice, with one id.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +25,8 @@ use axum::routing::post;
 use axum::{Json, Router};
 use bookshop::call::encode;
 use bookshop::server::log;
-use bookshop::{CallError, Problem, Recent, Trail, Upstream};
+use bookshop::sign::hash;
+use bookshop::{CallError, Problem, Recent, Topic, Trail, Upstream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         let desk = Desk {
             catalog: Upstream::from_env("catalog", CATALOG_TIMEOUT)?,
             payments: Upstream::from_env("payments", PAYMENTS_TIMEOUT)?,
+            placed: Topic::from_env("order-placed")?,
             memory: Mutex::new(Memory { orders: Recent::new(KEPT), intents: Recent::new(KEPT) }),
         };
         Ok(Router::new()
@@ -55,6 +60,7 @@ fn main() -> ExitCode {
 struct Desk {
     catalog: Upstream,
     payments: Upstream,
+    placed: Topic,
     memory: Mutex<Memory>,
 }
 
@@ -184,8 +190,10 @@ impl Desk {
 
     /// The id of the order this request is about: a new one, unless its idempotency key has one already.
     fn order_id_for(&self, key: Option<&str>, wanted: &NewOrder) -> Result<String, Problem> {
-        let fresh = format!("o-{:016x}", rand::random::<u64>());
-        let Some(key) = key else { return Ok(fresh) };
+        let Some(key) = key else { return Ok(format!("o-{:016x}", rand::random::<u64>())) };
+        let NewOrder { book_id, quantity, customer } = wanted;
+        let of_key = hash(json!([key, book_id, quantity, customer]).to_string().as_bytes());
+        let order_id = format!("o-{}", &of_key[..16]);
         let mut memory = self.memory();
         if let Some((order_id, before)) = memory.intents.get(key) {
             if before != wanted {
@@ -194,11 +202,11 @@ impl Desk {
             }
             return Ok(order_id.clone());
         }
-        memory.intents.put(key, (fresh.clone(), wanted.clone()));
-        Ok(fresh)
+        memory.intents.put(key, (order_id.clone(), wanted.clone()));
+        Ok(order_id)
     }
 
-    /// The deal itself: look the book up, take the money, write it down. Safe to repeat with one `order_id`.
+    /// The deal itself: look the book up, take the money, tell everybody. Safe to repeat with one `order_id`.
     async fn buy(&self, trail: &Trail, order_id: String, wanted: NewOrder) -> Result<Order, Problem> {
         let NewOrder { book_id, quantity, customer } = wanted;
         let book: Book = match self.catalog.get(trail, &format!("/books/{}", encode(&book_id))).await {
@@ -218,10 +226,6 @@ impl Desk {
             }
             Err(error) => return Err(error.into()),
         };
-        log(format_args!(
-            "order placed order_id={order_id} book_id={book_id} quantity={quantity} request_id={}",
-            trail.request_id()
-        ));
         let order = Order {
             order_id,
             book_id,
@@ -232,6 +236,13 @@ impl Desk {
             payment_id: payment.payment_id,
             placed_at: format!("{:.3}", jiff::Timestamp::now()),
         };
+        self.placed.publish(trail, &order, &[("total_cents", total_cents)]).await?;
+        log(format_args!(
+            "order placed order_id={} book_id={} quantity={quantity} request_id={}",
+            order.order_id,
+            order.book_id,
+            trail.request_id()
+        ));
         self.memory().orders.put(&order.order_id, order.clone());
         Ok(order)
     }

@@ -31,6 +31,7 @@ const CATALOG_TIMEOUT: Duration = Duration::from_secs(1);
 const ORDERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is only nice to have must be quick. `atoll.yaml` gives it 150 ms, and popular books as much again.
 const RECOMMENDATIONS_TIMEOUT: Duration = Duration::from_millis(400);
+const SETTLEMENT_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// How many of the latest orders are shown.
 const LATEST: usize = 5;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             catalog: Upstream::from_env("catalog", CATALOG_TIMEOUT)?,
             orders: Upstream::from_env("orders", ORDERS_TIMEOUT)?,
             recommendations: Upstream::from_env("recommendations", RECOMMENDATIONS_TIMEOUT)?,
+            settlement: Upstream::from_env("settlement", SETTLEMENT_TIMEOUT)?,
         };
         Ok(Router::new()
             .route("/", get(home))
@@ -57,6 +59,7 @@ struct Shop {
     catalog: Upstream,
     orders: Upstream,
     recommendations: Upstream,
+    settlement: Upstream,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,6 +96,11 @@ struct Order {
 #[derive(Debug, Deserialize)]
 struct Orders {
     orders: Vec<Order>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Settlement {
+    settled_at: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -184,7 +192,14 @@ async fn order_page(State(shop): State<Arc<Shop>>, trail: Trail, Path(id): Path<
     match shop.orders.get::<Order>(&trail, &format!("/orders/{}", encode(&id))).await {
         Ok(order) => {
             let text = format!("{} × {}, {}.", order.quantity, order.title, price(order.total_cents));
-            let body = message("Thank you, it is yours", &format!("{text} Order {}.", order.order_id));
+            let path = format!("/settlements/{}", encode(&order.order_id));
+            let settled = match shop.settlement.get::<Settlement>(&trail, &path).await {
+                Ok(settlement) => format!("It was settled at {}.", settlement.settled_at),
+                // Not yet, or nobody can say: an order that was accepted will be, all the same.
+                Err(_) => "It is about to be settled.".to_owned(),
+            };
+            let text = format!("{text} Order {}. {settled}", order.order_id);
+            let body = message("Thank you, it is yours", &text);
             page(StatusCode::OK, "Your order", &body)
         }
         Err(error) => sorry(&error, "This order cannot be shown at the moment."),

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// The longest any state is waited for.
@@ -67,6 +68,12 @@ impl Service {
     pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Ends it as the death of its process would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits for its end.
@@ -165,15 +172,112 @@ pub fn recommendations(catalog: &Service, environment: &[(&str, String)]) -> Ser
 }
 
 pub fn orders(catalog: &str, payments: &str) -> Service {
+    orders_at(catalog, payments, &Pipes::start())
+}
+
+pub fn orders_at(catalog: &str, payments: &str, pipes: &Pipes) -> Service {
     let environment = [("CATALOG_URL", catalog.to_owned()), ("PAYMENTS_URL", payments.to_owned())];
-    Service::start(env!("CARGO_BIN_EXE_orders"), &environment)
+    Service::start(env!("CARGO_BIN_EXE_orders"), &[&environment[..], &pipes.environment()].concat())
+}
+
+pub fn settlement(data_dir: &Path) -> Service {
+    let data_dir = data_dir.display().to_string();
+    Service::start(env!("CARGO_BIN_EXE_settlement"), &[("DATA_DIR", data_dir)])
+}
+
+pub fn notifications(data_dir: &Path, pipes: &Pipes) -> Service {
+    let data_dir = ("DATA_DIR", data_dir.display().to_string());
+    Service::start(env!("CARGO_BIN_EXE_notifications"), &[&[data_dir][..], &pipes.environment()].concat())
 }
 
 pub fn storefront(catalog: &str, orders: &str, recommendations: &str) -> Service {
+    storefront_with(catalog, orders, recommendations, &nowhere())
+}
+
+pub fn storefront_with(catalog: &str, orders: &str, recommendations: &str, settlement: &str) -> Service {
     let environment = [
         ("CATALOG_URL", catalog.to_owned()),
         ("ORDERS_URL", orders.to_owned()),
         ("RECOMMENDATIONS_URL", recommendations.to_owned()),
+        ("SETTLEMENT_URL", settlement.to_owned()),
     ];
     Service::start(env!("CARGO_BIN_EXE_storefront"), &environment)
+}
+
+/// Stands in for whatever has queues and topics: takes requests, and answers each as it is told to, else as if it had
+/// done what was asked.
+pub struct Pipes {
+    address: SocketAddr,
+    /// Heads and bodies of requests, as they came.
+    asked: Receiver<(String, String)>,
+    answers: SyncSender<(u16, String)>,
+}
+
+impl Pipes {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, asked) = sync_channel(100);
+        let (answers, to_answer) = sync_channel::<(u16, String)>(100);
+        std::thread::spawn(move || {
+            for mut socket in listener.incoming().map_while(Result::ok) {
+                let mut reader = BufReader::new(socket.try_clone().unwrap());
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|read| read > 0) {}
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+                if reader.read_exact(&mut body).is_err() {
+                    continue;
+                }
+                let (status, answer) = to_answer.try_recv().unwrap_or((200, "{}".to_owned()));
+                let length = answer.len();
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{answer}"
+                );
+                let _ = socket.write_all(answer.as_bytes());
+                let _ = tell.try_send((head, String::from_utf8(body).unwrap())); // nobody may be looking
+            }
+        });
+        Self { address, asked, answers }
+    }
+
+    /// What the next requests are answered with, in turn.
+    pub fn answer(&self, status: u16, body: &str) {
+        self.answers.send((status, body.to_owned())).unwrap();
+    }
+
+    /// The next request.
+    pub fn asked(&self) -> (String, String) {
+        self.asked.recv_timeout(LIMIT).unwrap()
+    }
+
+    /// What a service is given to find it.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
+            ("AWS_REGION", "us-east-1".into()),
+            ("AWS_ACCESS_KEY_ID", "AKIA234567ABCDEFGHIJ".into()),
+            ("AWS_SECRET_ACCESS_KEY", "secret".into()),
+            ("AWS_SESSION_TOKEN", String::new()),
+            ("ORDER_PLACED_TOPIC_ARN", "arn:aws:sns:us-east-1:000000000000:order-placed".into()),
+            ("LARGE_ORDERS_QUEUE_URL", format!("http://{}/000000000000/large-orders", self.address)),
+        ]
+    }
+}
+
+/// A directory of its own, gone with the test.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("bookshop-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
