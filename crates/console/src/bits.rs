@@ -225,18 +225,22 @@ pub(crate) fn choice(query: &Query, name: &'static str, label: &str, options: &[
 
 /// A form that changes what a page is asked.
 pub(crate) fn filters(path: &str, fields: &Markup) -> Markup {
-    html! {
-        form.filters method="get" action=(path) role="search" aria-label="Narrow this page" data-filters {
-            (fields)
-            button type="submit" { "Show" }
-        }
-    }
+    form(path, "Narrow this page", "filters", fields)
+}
+
+/// The same for a list that is only a part of its page.
+pub(crate) fn filters_of(path: &str, what: &str, fields: &Markup) -> Markup {
+    form(path, what, "filters", fields)
 }
 
 /// The same where everything is chosen: with the script of the page a choice is enough.
 pub(crate) fn chooser(path: &str, fields: &Markup) -> Markup {
+    form(path, "Narrow this page", "filters auto", fields)
+}
+
+fn form(path: &str, label: &str, class: &str, fields: &Markup) -> Markup {
     html! {
-        form.filters.auto method="get" action=(path) role="search" aria-label="Narrow this page" data-filters {
+        form class=(class) method="get" action=(path) role="search" aria-label=(label) data-filters {
             (fields)
             button type="submit" { "Show" }
         }

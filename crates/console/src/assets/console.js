@@ -290,15 +290,21 @@
     if (event.target.matches('form[data-filters] select')) event.target.form.requestSubmit();
   });
 
+  // Logs in with the token of the address, which is seen no longer than that takes.
+  const enter = () => {
+    const login = one('form[data-login]');
+    if (!login || location.hash.length < 2) return false;
+    one('#token').value = location.hash.slice(1);
+    history.replaceState(null, '', location.pathname + location.search);
+    login.requestSubmit();
+    return true;
+  };
+
   document.addEventListener('DOMContentLoaded', () => {
     local(document);
-    const login = one('form[data-login]');
-    if (login && location.hash.length > 1) {
-      one('#token').value = decodeURIComponent(location.hash.slice(1));
-      history.replaceState(null, '', location.pathname + location.search);
-      login.requestSubmit();
-      return;
-    }
+    if (enter()) return;
+    // The address with a token, opened where the login stands already, loads nothing anew.
+    addEventListener('hashchange', enter);
     watch();
     follow();
   });

@@ -80,7 +80,7 @@ pub(crate) fn draw(nodes: &[Node], edges: &[Edge]) -> Markup {
                 @for (node, place) in nodes.iter().zip(&places) {
                     @let (x, y) = within(*place);
                     @match &node.href {
-                        Some(href) => a href=(href) aria-label=(told(node)) { (boxed(node, x, y, measures, roomy)) },
+                        Some(href) => a href=(href) { (boxed(node, x, y, measures, roomy)) },
                         None => (boxed(node, x, y, measures, roomy)),
                     }
                 }
@@ -89,10 +89,20 @@ pub(crate) fn draw(nodes: &[Node], edges: &[Edge]) -> Markup {
     }
 }
 
+/// What is seen in a box, and how it is.
 fn told(node: &Node) -> String {
-    let parts = [&node.word, &node.more, &node.load];
+    let parts = [&clip(&node.name, 100), second(node), &node.load];
     let parts = parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str);
-    format!("{}: {}", clip(&node.name, 100), parts.collect::<Vec<_>>().join(", "))
+    let mut told = parts.collect::<Vec<_>>().join(" ");
+    if second(node) != &node.word {
+        told.push_str(&format!(", {}", node.word));
+    }
+    told
+}
+
+/// The second line of a box.
+fn second(node: &Node) -> &String {
+    if node.more.is_empty() { &node.word } else { &node.more }
 }
 
 fn boxed(node: &Node, x: f64, y: f64, measures: Measures, roomy: bool) -> Markup {
@@ -105,7 +115,7 @@ fn boxed(node: &Node, x: f64, y: f64, measures: Measures, roomy: bool) -> Markup
             circle.state cx=(px(x + 16.0)) cy=(px(y + if roomy { 19.0 } else { 13.0 })) r="4" {}
             text.name x=(px(x + 27.0)) y=(px(y + if roomy { 23.5 } else { 17.5 })) { (clip(&node.name, most)) }
             @if roomy {
-                text.sub x=(px(x + 14.0)) y=(px(y + 42.5)) { (clip(if node.more.is_empty() { &node.word } else { &node.more }, 22)) }
+                text.sub x=(px(x + 14.0)) y=(px(y + 42.5)) { (clip(second(node), 22)) }
                 @if !node.load.is_empty() { text.load x=(px(x + measures.width - 14.0)) y=(px(y + 42.5)) text-anchor="end" { (clip(&node.load, 12)) } }
                 @if let Some(failing) = node.failing {
                     rect.well x=(px(x + 14.0)) y=(px(y + measures.height - 8.0)) width=(px(inner)) height="2.5" rx="1.2" {}

@@ -149,11 +149,24 @@ pub(crate) fn occurrence(one: &Occurrence, open: bool, times: Option<usize>) -> 
                 @if let Some(trace) = one.trace.as_ref().filter(|_| times.is_none()) { span { "trace " (bits::trace(trace)) } }
                 @if times.is_some() { a href=(Place::Error(one.group.clone()).path()) { "All of this kind" } }
             }
-            @if !one.frames.is_empty() {
-                ol.frames { @for frame in one.frames.iter().rev().take(MOST_FRAMES) { (self::frame(frame)) } }
-            }
+            @if !one.frames.is_empty() { (stack(&one.frames)) }
             @if !one.attributes.is_empty() {
                 dl.facts { @for (key, value) in one.attributes.iter().take(60) { div { dt { (clip(key, 80)) } dd { (clip(&lines::plain(value), 300)) } } } }
+            }
+        }
+    }
+}
+
+/// The innermost first; what lies between frames of the service's own is folded away.
+fn stack(frames: &[Frame]) -> Markup {
+    let own = frames.iter().any(|frame| frame.in_app);
+    let shown: Vec<&Frame> = frames.iter().rev().take(MOST_FRAMES).collect();
+    html! {
+        ol.frames {
+            @for run in shown.chunk_by(|a, b| a.in_app == b.in_app) {
+                @if own && run.len() > 1 && !run[0].in_app {
+                    li { details { summary.muted { (words::several(run.len() as u64, "frame")) " of libraries" } ul.frames { @for one in run { (frame(one)) } } } }
+                } @else { @for one in run { (frame(one)) } }
             }
         }
     }
@@ -163,8 +176,50 @@ fn frame(frame: &Frame) -> Markup {
     html! {
         li.own[frame.in_app] {
             code { (clip(frame.function.as_deref().unwrap_or("?"), 160)) }
-            @if let Some(file) = &frame.file { span.muted { " " (clip(file, 160)) @if let Some(line) = frame.line { ":" (line) } } }
+            @if let Some(file) = &frame.file { span.muted { " " (clip(short(file), 160)) @if let Some(line) = frame.line { ":" (line) } } }
             @if !frame.in_app { " " span.tag { "library" } }
+        }
+    }
+}
+
+/// A file without where a toolchain or a package manager keeps it.
+fn short(file: &str) -> &str {
+    for mark in ["/registry/src/", "/rustc/", "/site-packages/", "/node_modules/", "/pkg/mod/"] {
+        if let Some((_, rest)) = file.split_once(mark) {
+            let indexed = mark == "/registry/src/" || mark == "/rustc/";
+            return if indexed { rest.split_once('/').map_or(rest, |(_, rest)| rest) } else { rest };
+        }
+    }
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(function: &str, in_app: bool) -> Frame {
+        Frame { function: Some(function.into()), file: None, line: None, in_app }
+    }
+
+    #[test]
+    fn libraries_between_frames_of_the_service_are_folded() {
+        let frames = [frame("main", true), frame("a", false), frame("b", false), frame("pay", true)];
+        let drawn = stack(&frames).into_string();
+        assert!(drawn.contains("2 frames of libraries"), "{drawn}");
+        assert!(drawn.find("pay").unwrap() < drawn.find("main").unwrap(), "the innermost first");
+        let foreign = stack(&[frame("a", false), frame("b", false)]).into_string();
+        assert!(!foreign.contains("<details"), "where all is foreign, all is shown");
+    }
+
+    #[test]
+    fn files_are_named_without_where_they_are_kept() {
+        for (file, said) in [
+            ("/cargo/registry/src/index.crates.io-1/axum-0.8/src/lib.rs", "axum-0.8/src/lib.rs"),
+            ("/rustc/abc/library/std/src/panic.rs", "library/std/src/panic.rs"),
+            ("/usr/lib/python3/site-packages/starlette/routing.py", "starlette/routing.py"),
+            ("./src/main.rs", "./src/main.rs"),
+        ] {
+            assert_eq!(short(file), said);
         }
     }
 }

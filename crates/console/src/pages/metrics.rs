@@ -233,7 +233,7 @@ fn list(at: &At, metrics: &[Metric]) -> Markup {
     html! {
         section.panel aria-label="All metrics" {
             h2 { "All metrics" }
-            (bits::filters("/metrics", &bits::field(&at.query, "q", "Search", "name")))
+            (bits::filters_of("/metrics", "Search among the metrics", &bits::field(&at.query, "q", "Search", "name")))
             div.scroll { table.rows {
                 caption.hidden { "Metrics" }
                 thead { tr { th scope="col" { "Name" } th scope="col" { "Kind" } th scope="col" { "Unit" } th.num scope="col" { "Series" } } }

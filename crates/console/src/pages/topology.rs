@@ -7,7 +7,7 @@ use api::{Breaker, BreakerState, Graph, Guard, Queue, ServiceState, Status, Topi
 use crate::bits::{Tone, of_service};
 use crate::draw::graph::{Edge, Node};
 use crate::place::Place;
-use crate::words::{self, micros, number, percent};
+use crate::words::{self, micros, number};
 
 /// The name of the edge of the app, as telemetry has it too.
 pub(crate) const GATEWAY: &str = "gateway";
@@ -198,10 +198,12 @@ impl Map {
             });
             line.rate += seen.rate;
             if line.label.is_empty() {
-                line.label = pace(seen.rate);
-                if seen.errors > 0 {
-                    line.label.push_str(&format!(" · {}", percent(seen.errors, seen.count)));
-                }
+                // Where many fail, that is more than how many there are.
+                line.label = if share >= MANY_ERRORS {
+                    format!("{:.0} % fail", share * 100.0)
+                } else {
+                    pace(seen.rate)
+                };
             }
             line.told.push(format!(
                 "{} calls, {} failed",
@@ -299,7 +301,7 @@ mod tests {
         assert_eq!(nodes[3].kind, "outside");
         let of = |from, to| edges.iter().find(|edge| (edge.from, edge.to) == (from, to)).unwrap();
         assert_eq!((of(1, 2).tone, of(1, 2).label.as_str()), ("good", "12.5/s"));
-        assert_eq!((of(2, 3).tone, of(2, 3).label.as_str()), ("bad", "12.5/s · 40 %"));
+        assert_eq!((of(2, 3).tone, of(2, 3).label.as_str()), ("bad", "40 % fail"));
         assert_eq!(edges.len(), 3);
     }
 }

@@ -206,7 +206,7 @@ impl<'a> Picture<'a> {
                             @if from == Some(GATEWAY) && span.service != GATEWAY { span.via { "gateway → " } }
                             b { (clip(&span.service, 40)) } " " span.what { (clip(&operation(span), 80)) }
                             @if let Some(status) = status { " " (lines::status(u16::try_from(status).unwrap_or(0))) }
-                            @if span.failed { " " (bits::badge(Tone::Bad, "failed")) }
+                            @if span.failed && status.is_none_or(|status| status < 500) { " " (bits::badge(Tone::Bad, "failed")) }
                         }
                         (detail(span))
                     }
@@ -222,6 +222,10 @@ impl<'a> Picture<'a> {
     fn note(&self, told: &Told<'_>, depth: usize) -> Markup {
         let depth = format!("d{}", (depth + 1).min(12));
         let after = told.at().as_micros().saturating_sub(self.bounds.0);
+        let full = match told {
+            Told::Said(record) => lines::plain_text(&record.text).into_owned(),
+            Told::Thrown(error) => format!("{}: {}", error.kind, error.message),
+        };
         let (tone, what) = match told {
             Told::Said(record) => (
                 if record.severity >= Severity::Error {
@@ -231,7 +235,7 @@ impl<'a> Picture<'a> {
                 } else {
                     Tone::Quiet
                 },
-                html! { (clip(&record.text, 300)) },
+                html! { (clip(&without(&lines::plain_text(&record.text), &self.trace.trace), 300)) },
             ),
             Told::Thrown(error) => (
                 Tone::Bad,
@@ -240,7 +244,7 @@ impl<'a> Picture<'a> {
         };
         html! {
             tr.told.(tone.class()) {
-                th scope="row" { div class=(depth) { i.dot {} span.text { (what) } } }
+                th scope="row" { div class=(depth) title=(words::clip(&full, 600)) { i.dot {} span.text { (what) } } }
                 td.barcell { (waterfall::moment(told.at().as_micros(), self.bounds, tone.class())) }
                 td.num { "+" (words::micros(after)) }
             }
@@ -273,6 +277,12 @@ fn place(spans: &[Span], service: &str, named: Option<&str>, at: Timestamp) -> O
     };
     let fitting = spans.iter().enumerate().filter(|(_, span)| fits(span));
     fitting.max_by_key(|(_, span)| span.at).map(|(number, _)| number)
+}
+
+/// A line without the word that names the trace: it stands in it.
+fn without(text: &str, trace: &str) -> String {
+    let words = text.split(' ').filter(|word| trace.is_empty() || !word.ends_with(trace));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn dot(class: &str) -> Markup {
@@ -326,6 +336,12 @@ mod tests {
         assert_eq!(place(&spans, "orders", None, at(50_050)), Some(2), "the inner one");
         assert_eq!(place(&spans, "payments", None, at(4_000)), None);
         assert_eq!(place(&spans, "catalog", None, at(6_000)), None);
+    }
+
+    #[test]
+    fn a_line_does_not_say_which_trace_it_stands_in() {
+        assert_eq!(without("order placed request_id=abcd n=2", "abcd"), "order placed n=2");
+        assert_eq!(without("as it is", ""), "as it is");
     }
 
     #[test]
