@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn files_are_named_without_where_they_are_kept() {
         for (file, said) in [
-            ("/cargo/registry/src/index.crates.io-1/axum-0.8/src/lib.rs", "axum-0.8/src/lib.rs"),
+            ("/cargo/registry/src/index-1/axum-0.8/src/lib.rs", "axum-0.8/src/lib.rs"),
             ("/rustc/abc/library/std/src/panic.rs", "library/std/src/panic.rs"),
             ("/usr/lib/python3/site-packages/starlette/routing.py", "starlette/routing.py"),
             ("./src/main.rs", "./src/main.rs"),
