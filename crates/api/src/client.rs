@@ -365,6 +365,16 @@ impl Client {
         self.send(Method::POST, "/v1/graph", range).await
     }
 
+    /// How what is promised stands.
+    pub async fn slos(&self) -> Result<Vec<crate::Slo>, ClientError> {
+        self.get("/v1/slos").await
+    }
+
+    /// The alerts that fire.
+    pub async fn alerts(&self) -> Result<Vec<crate::Alert>, ClientError> {
+        self.get("/v1/alerts").await
+    }
+
     /// Groups of errors, the last seen first.
     pub async fn errors(&self, query: &ErrorQuery) -> Result<Vec<ErrorGroup>, ClientError> {
         self.send(Method::POST, "/v1/errors", query).await

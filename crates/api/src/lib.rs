@@ -44,6 +44,8 @@
 //! | `POST /v1/errors` | [`ErrorQuery`] | list of [`ErrorGroup`] |
 //! | `GET /v1/errors/ID` | | [`ErrorDetail`] |
 //! | `POST /v1/errors/ID` | [`DecideError`] | [`ErrorDetail`] |
+//! | `GET /v1/slos` | | list of [`Slo`] |
+//! | `GET /v1/alerts` | | list of [`Alert`] |
 //! | `GET /v1/telemetry` | | [`TelemetryStats`] |
 //! | `GET /livez`, `/readyz`, `/metrics` | | text |
 //!
@@ -54,6 +56,7 @@ mod console;
 mod guard;
 mod key;
 mod queue;
+mod slo;
 mod telemetry;
 mod topic;
 mod types;
@@ -63,6 +66,7 @@ pub use console::*;
 pub use guard::*;
 pub use key::*;
 pub use queue::*;
+pub use slo::*;
 pub use telemetry::*;
 pub use topic::*;
 pub use types::*;

@@ -72,6 +72,11 @@ pub(crate) enum CliError {
         source: io::Error,
     },
     /// A service that the app does not have.
+    #[error("nothing is promised of `{name}`")]
+    NoSuchSlo {
+        /// As given.
+        name: String,
+    },
     #[error("the app has no service `{name}`")]
     NoSuchService {
         /// As given.
@@ -176,6 +181,7 @@ impl Explain for CliError {
             Self::NoSuchPlace { .. } => {
                 Help::code("A0804").hint("give the directory or file of an app, or a service's name").usage()
             }
+            Self::NoSuchSlo { .. } => Help::code("A0827").hint("`atoll slo ls` lists what is promised"),
             Self::NoSuchService { nearest: Some(nearest), .. } => {
                 Help::code("A0805").hint(format!("did you mean `{nearest}`?")).usage()
             }

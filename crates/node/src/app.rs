@@ -20,8 +20,9 @@ use crate::apply_error::ApplyError;
 use crate::broker::{self, Broker, BrokerError};
 use crate::certificates::Certificates;
 use crate::console::WebConsole;
-use crate::edge::Edges;
+use crate::edge::{Edges, Tell};
 use crate::guards;
+use crate::objectives::Objectives;
 use crate::observe::{self, Observer};
 use crate::port_holder;
 use crate::state_dir::StateDir;
@@ -49,7 +50,9 @@ pub(crate) struct Applier {
     edges: Edges,
     pub(crate) broker: Arc<Broker>,
     pub(crate) observer: Observer,
+    pub(crate) objectives: Objectives,
     pub(crate) console: Arc<WebConsole>,
+    tell: Tell,
     in_force: Mutex<InForce>,
     /// Changes from ours only while `in_force` is locked.
     turn: watch::Sender<Turn>,
@@ -64,7 +67,9 @@ pub(crate) struct Parts {
     pub(crate) edges: Edges,
     pub(crate) broker: Arc<Broker>,
     pub(crate) observer: Observer,
+    pub(crate) objectives: Objectives,
     pub(crate) console: Arc<WebConsole>,
+    pub(crate) tell: Tell,
 }
 
 /// What is in force.
@@ -99,7 +104,18 @@ pub(crate) struct Prepared {
 
 impl Applier {
     pub(crate) fn new(state: StateDir, detached: bool, parts: Parts) -> Self {
-        let Parts { directory, ports, proxy, certificates, edges, broker, observer, console } = parts;
+        let Parts {
+            directory,
+            ports,
+            proxy,
+            certificates,
+            edges,
+            broker,
+            observer,
+            objectives,
+            console,
+            tell,
+        } = parts;
         let addresses = Addresses::read(&state);
         let in_force = Mutex::new(InForce { addresses, ..InForce::default() });
         let turn = watch::Sender::new(Turn::Ours);
@@ -116,7 +132,9 @@ impl Applier {
             edges,
             broker,
             observer,
+            objectives,
             console,
+            tell,
             in_force,
             turn,
         }
@@ -231,6 +249,7 @@ impl Applier {
 
     fn observe(&self, in_force: &InForce) {
         if let Some(app) = &in_force.app {
+            self.objectives.put(app).into_iter().for_each(|failed| (self.tell)(failed));
             self.observer.put(app, in_force.addresses.doors(app));
         }
     }

@@ -25,7 +25,9 @@ use crate::console::WebConsole;
 use crate::edge::Edges;
 use crate::events::Events;
 use crate::guards;
+use crate::objectives::Objectives;
 use crate::observe::{self, Observer, Seen};
+use crate::spans::SpanReader;
 use crate::state_dir::{self, StateDir};
 use crate::takeover::{
     self, Given, Giver, Inheritance, Keeper, Predecessor, Reins, SteadyChecks, TakeOverError, Taker,
@@ -245,8 +247,10 @@ impl Parts {
             looked_after.look_after(stop).await;
             Ok::<_, NodeError>(())
         });
-        let (spans, sink) =
-            AccessLog::new(&state.logs()).start(&tasks, vec![Box::new(Seen::new(observer.clone()))]);
+        let objectives = Objectives::new(&state, clock.clone());
+        let readers: Vec<Box<dyn SpanReader>> =
+            vec![Box::new(Seen::new(observer.clone())), Box::new(objectives.counting())];
+        let (spans, sink) = AccessLog::new(&state.logs()).start(&tasks, readers);
         let access = Arc::new(sink);
         let proxy = proxy::Proxy::start(proxy::Options { access, ..proxy::Options::default() })
             .map_err(|source| NodeError::Part { part: "data path", source })?;
@@ -280,9 +284,17 @@ impl Parts {
             edges,
             broker: Arc::new(broker),
             observer: observer.clone(),
+            objectives: objectives.clone(),
             console: Arc::new(console),
+            tell: tell.clone(),
         };
         let applier = Arc::new(Applier::new(state, options.detached, parts));
+        let (seen, told, alerts) = (observer.clone(), tell.clone(), tasks.clone());
+        let broker = Arc::clone(&applier.broker);
+        tasks.spawn("node.objectives", OnError::Log, |stop| async move {
+            objectives.watch(seen, broker, told, alerts, stop).await;
+            Ok::<_, NodeError>(())
+        });
         let (guarded, told) = (applier.clone(), tell.clone());
         tasks.spawn("node.guards", OnError::Log, |stop| guards::watch(guarded, told, stop));
         let keeping = if taking.is_some() { Keeping::Later } else { Keeping::Now };

@@ -134,6 +134,10 @@ impl StateDir {
     }
 
     /// Where output is kept.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn logs(&self) -> PathBuf {
         self.path.join(LOGS)
     }

@@ -160,6 +160,11 @@ impl Kind {
         Self::Starting,
     ];
 
+    /// Whether it was the client's own doing.
+    pub fn is_of_client(self) -> bool {
+        self.facts().side == Side::Client
+    }
+
     /// The error type of RFC 9209 §2.3 by which `Proxy-Status`, access records and metrics name it.
     pub fn token(self) -> &'static str {
         self.facts().token

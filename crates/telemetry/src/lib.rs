@@ -13,6 +13,7 @@ pub mod model;
 pub mod otlp;
 pub mod promql;
 pub mod sentry;
+pub mod slo;
 pub mod thrown;
 
 mod admission;

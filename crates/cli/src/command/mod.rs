@@ -22,6 +22,7 @@ mod restart;
 mod routes;
 mod scale;
 mod schema;
+mod slo;
 mod store;
 mod top;
 mod topic;
@@ -80,6 +81,7 @@ pub(crate) enum Command {
     Metrics(metrics::MetricsArgs),
     Errors(errors::ErrorsArgs),
     Graph(graph::GraphArgs),
+    Slo(slo::SloArgs),
     Console(console::ConsoleArgs),
     Store(store::StoreArgs),
     Check(check::CheckArgs),
@@ -138,6 +140,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Metrics(args) => metrics::run(args, &context),
         Command::Errors(args) => errors::run(args, &context),
         Command::Graph(args) => graph::run(args, &context),
+        Command::Slo(args) => slo::run(args, &context),
         Command::Console(args) => console::run(args, &context),
         Command::Store(args) => store::run(args, &context),
         Command::Check(args) => check::run(args, &context),

@@ -6,7 +6,7 @@ use crate::failure::{Failure, print, print_json};
 use crate::flags::{AppFlags, FormatFlag};
 use crate::place::Place;
 use crate::ready::no_such_service;
-use crate::show::{Paint, clean, guards, listing, term};
+use crate::show::{Paint, clean, guards, listing, slos, term};
 
 /// Show what runs
 ///
@@ -37,6 +37,10 @@ pub(crate) fn run(args: PsArgs, context: &Context) -> Result<u8, Failure> {
     let (place, services) = Place::of_targets(args.app.after(&context.app), &args.targets);
     let client = place.client()?;
     let mut status = context.block_on(async { Ok(client.status().await?) })?;
+    let reads = !(args.services || args.quiet || args.format.is_json());
+    // Whoever cannot say what fires still says what runs.
+    let alerts = context
+        .block_on(async { Ok(if reads { client.alerts().await.unwrap_or_default() } else { Vec::new() }) })?;
     for name in &services {
         if !status.services.iter().any(|service| service.name == *name) {
             return Err(no_such_service(name, status.services.iter().map(|s| s.name.as_str())).into());
@@ -62,6 +66,11 @@ pub(crate) fn run(args: PsArgs, context: &Context) -> Result<u8, Failure> {
             let (now, columns, paint) = (now(), term::columns(), Paint::stdout());
             print(&listing::ps(&status, now, columns, paint))?;
             let troubles = guards::troubles(&status, now, columns, paint);
+            let is_of_these = |alert: &api::Alert| {
+                services.is_empty() || alert.service.as_ref().is_none_or(|service| services.contains(service))
+            };
+            let alerts: Vec<_> = alerts.into_iter().filter(is_of_these).collect();
+            let troubles = troubles + &slos::firing(&alerts, now, paint);
             if !troubles.is_empty() {
                 print(&format!("\n{troubles}"))?;
             }

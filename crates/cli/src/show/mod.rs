@@ -19,6 +19,7 @@ pub(crate) mod outbox;
 pub(crate) mod paint;
 pub(crate) mod plan;
 pub(crate) mod queues;
+pub(crate) mod slos;
 pub(crate) mod table;
 pub(crate) mod term;
 pub(crate) mod time;

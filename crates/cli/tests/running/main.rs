@@ -12,6 +12,7 @@ mod keys;
 mod load;
 mod queues;
 mod serving;
+mod slo;
 mod telemetry;
 mod tls;
 mod topics;

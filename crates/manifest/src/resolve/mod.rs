@@ -16,6 +16,7 @@ mod process;
 mod routes;
 mod select;
 mod settle;
+mod slo;
 mod targets;
 mod telemetry;
 
@@ -93,7 +94,7 @@ pub(crate) fn resolve(file: &File, name: AppName, root: &Path, faults: &mut Faul
     let has_routes = app.services.values().any(|service| !service.routes.is_empty());
     app.gateway = gateway::resolve(file, has_routes, faults);
     app.pipes = pipes::resolve(file, &awaited(services), faults);
-    app.telemetry = telemetry::resolve(file, faults);
+    app.telemetry = telemetry::resolve(file, &app.pipes, faults);
     app.console = console::resolve(file, faults);
     gateway::check_ports(&app, &port_places, file, faults);
     app
@@ -149,6 +150,8 @@ impl Resolver<'_> {
             depends_on: self.dependencies(&name, written),
             healthcheck: health::check(written, self.faults),
             metrics: health::metrics(written, self.faults),
+            slo: slo::slo(written.slo.as_ref(), self.faults),
+            measures: slo::measures(written.measures.as_ref(), self.faults),
             wire: balance::wire(written),
             balance: balance::balance(written, self.faults),
             scale: self.scale(written),

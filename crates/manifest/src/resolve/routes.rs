@@ -65,6 +65,7 @@ fn one(
             ..guard::guard(options.guards(), outer, &guarded, faults)
         },
         strip_prefix,
+        slo: super::slo::slo(options.slo.as_ref(), faults),
     })
 }
 

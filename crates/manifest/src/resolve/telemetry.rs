@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::gateway::parse_listen;
-use crate::spec::{QueryDoor, Telemetry};
+use crate::spec::{Pipes, QueryDoor, Telemetry};
 use crate::text::File;
 use crate::text::decode::{At, Faults, shown};
 use crate::text::scalar::Word;
@@ -12,7 +12,7 @@ use crate::text::shape::{Form, Switch};
 use crate::text::telemetry::QueryText;
 
 /// `None`: nothing is kept, nothing listens.
-pub(crate) fn resolve(file: &File, faults: &mut Faults) -> Option<Telemetry> {
+pub(crate) fn resolve(file: &File, pipes: &Pipes, faults: &mut Faults) -> Option<Telemetry> {
     let mut telemetry = Telemetry::default();
     let written = match file.telemetry.as_ref().map(|at| &at.value) {
         None | Some(Switch::Plain(true)) => return Some(telemetry),
@@ -35,6 +35,7 @@ pub(crate) fn resolve(file: &File, faults: &mut Faults) -> Option<Telemetry> {
         let message = format!("services send telemetry to {} already", door.listen);
         faults.bad_value(at.span, message, "give `query` another port");
     }
+    telemetry.alerts = super::slo::alerts(written.alerts.as_ref(), pipes, faults);
     if let Some(at) = &written.keep {
         telemetry.keep = at.value.0;
         if at.value.0 < Telemetry::MIN_KEEP {

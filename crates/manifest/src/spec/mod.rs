@@ -6,6 +6,7 @@ mod guard;
 mod instance;
 mod name;
 mod pipes;
+mod slo;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use pipes::{
     Access, Allow, DeadLetter, Deliver, Engine, Fifo, FilterScope, Pipes, Queue, Subscription, Topic, Verb,
 };
 
+pub use slo::{AlertRule, Alerts, LatencySlo, Measure, Slo};
 pub use telemetry::{QueryDoor, Telemetry};
 
 /// An application: what its file asks for once merged, interpolated, selected and checked.
@@ -92,6 +94,10 @@ pub struct Service {
     pub healthcheck: Option<HealthCheck>,
     /// The path under which each instance says what it counts, in the text format of Prometheus.
     pub metrics: Option<String>,
+    /// What is promised of all its requests.
+    pub slo: Option<Slo>,
+    /// Series that are made of what it logs, by name.
+    pub measures: BTreeMap<String, Measure>,
     /// How many instances.
     pub scale: Scale,
     /// What it speaks on its port.
@@ -270,6 +276,8 @@ pub struct Route {
     pub guard: Guard,
     /// Taken off the front of the path before the service sees it (`/shop`).
     pub strip_prefix: Option<String>,
+    /// What is promised of its requests.
+    pub slo: Option<Slo>,
 }
 
 /// A header a request must carry.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use kit::units::{Bytes, Share};
 
+use super::Alerts;
+
 /// What is kept of traces, logs and metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
@@ -14,6 +16,8 @@ pub struct Telemetry {
     pub http: Option<SocketAddr>,
     /// Where tools of others ask: Prometheus's and Jaeger's APIs. `None`: nowhere.
     pub query: Option<QueryDoor>,
+    /// Who is told when something is wrong.
+    pub alerts: Alerts,
     /// How long anything is kept.
     pub keep: Duration,
     /// How much is kept on disk; the oldest hours go first.
@@ -55,6 +59,7 @@ impl Default for Telemetry {
             grpc: None,
             http: None,
             query: None,
+            alerts: Alerts::default(),
             keep: Duration::from_secs(3 * 24 * 3600),
             size: Bytes(2 << 30),
             sample: Share::ALL,

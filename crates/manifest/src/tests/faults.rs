@@ -435,7 +435,6 @@ gateway:
     7:23 A0206 service `catalog`: `cache` is accepted and has no effect yet: response caching comes later
     8:41 A0206 service `catalog`: `idempotent` is accepted and has no effect yet: idempotency keys come later
     11:22 A0206 service `catalog`: `max`, `target`, `predict` are accepted and have no effect yet: autoscaling comes later, until then `min` instances run
-    12:5 A0206 service `catalog`: `slo` is accepted and has no effect yet: service level objectives come later
     13:5 A0206 service `catalog`: `tables` is accepted and has no effect yet: tables come later
     15:5 A0206 service `catalog`: `streams` is accepted and has no effect yet: streams come later
     18:15 A0206 service `settlement`: `strategy`, `steps`, `hold` are accepted and have no effect yet: roll-outs come later

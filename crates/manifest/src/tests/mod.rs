@@ -10,6 +10,7 @@ mod pipes;
 mod robust;
 mod round_trip;
 mod schema;
+mod slo;
 mod telemetry;
 
 use std::path::{Path, PathBuf};

@@ -31,10 +31,12 @@ gateway:
   access_log: off
   server_timing: no
 pipes: { listen: "0.0.0.0:4567", access: enforce, engine: redb }
-telemetry: { grpc: 14317, http: ":14318", query: { listen: 19464, token: 0123456789abcdef }, keep: 2d, size: 1gb, sample: 12.5%, slow: 250ms }
+telemetry: { grpc: 14317, http: ":14318", query: { listen: 19464, token: 0123456789abcdef }, alerts: { webhook: "http://127.0.0.1:1/x", topic: ledger, rules: { few: { ask: "up{service=\"a\"} < 1", hold: 5m } } }, keep: 2d, size: 1gb, sample: 12.5%, slow: 250ms }
 console: { listen: ":4001" }
 services:
   catalog:
+    slo: { availability: 99.95%, latency: "99% < 100ms", window: 7d }
+    measures: { revenue: { field: amount, text: order placed } }
     topics: [book-added, ledger]
     queues:
       restock:
@@ -87,7 +89,6 @@ services:
     stop_grace_period: 1m
     mem_limit: 64m
     depends_on: { recommendations: { condition: service_healthy, restart: true } }
-    slo: { availability: 99.9% }
   recommendations:
     topics: { seen: { allow: [catalog] }, ordered: { fifo: { dedup: content, scope: group }, allow: { catalog: [subscribe, manage], off: } } }
     queues:

@@ -18,6 +18,7 @@ pub(crate) mod routing;
 pub(crate) mod scalar;
 pub(crate) mod service;
 pub(crate) mod shape;
+pub(crate) mod slo;
 pub(crate) mod storage;
 pub(crate) mod support;
 pub(crate) mod telemetry;

@@ -11,6 +11,7 @@ use super::guard::{
 use super::limit::LimitText;
 use super::scalar::{Loose, Time};
 use super::shape::{Dict, Form, Items, Names, Switch};
+use super::slo::SloText;
 use crate::fault::Fault;
 use crate::tree::{Entry, Node};
 
@@ -62,6 +63,8 @@ record! {
         split: Items<SplitText>,
         /// A service that sees copies of the requests.
         mirror: Form<String, MirrorLong>,
+        /// What is promised of its requests.
+        slo: SloText,
         /// How long answers may be kept and used again.
         cache: Loose,
         /// Whether a repeated request is recognised.

@@ -11,6 +11,7 @@ use super::ports::{Expose, Port};
 use super::routing::{CallOptions, Routes, ScaleText};
 use super::scalar::{Loose, Size, Time, Word};
 use super::shape::{Dict, Form, Hosts, Items, List, Names, Pairs};
+use super::slo::{MeasureText, SloText};
 use super::storage::{Mount, VolumeMount};
 
 record! {
@@ -86,7 +87,9 @@ record! {
         /// Streams this service owns.
         streams: Loose,
         /// What is promised of this service.
-        slo: Loose,
+        slo: SloText,
+        /// Series that are made of what it logs: `revenue: { field: amount, text: order placed }`.
+        measures: Names<MeasureText>,
 
         /// The container image.
         image: String,

@@ -3,6 +3,7 @@
 use super::decode::record;
 use super::scalar::{Part, Size, Time, Word};
 use super::shape::Form;
+use super::slo::AlertsText;
 
 record! {
     /// What is kept of traces, logs and metrics.
@@ -13,6 +14,8 @@ record! {
         http: Word,
         /// Where tools that speak Prometheus or Jaeger may ask: a port, `host:port`, or a mapping.
         query: Form<Word, QueryText>,
+        /// Who is told when something is wrong.
+        alerts: AlertsText,
         /// How long anything is kept.
         keep: Time,
         /// How much is kept on disk.

@@ -7,6 +7,7 @@ mod logs;
 mod metrics;
 mod problem;
 mod queues;
+mod slos;
 mod store;
 mod telemetry;
 mod topics;
@@ -107,6 +108,8 @@ pub(crate) async fn serve(
         .route("/v1/errors", post(telemetry::errors))
         .route("/v1/errors/{id}", get(telemetry::error).post(telemetry::decide))
         .route("/v1/telemetry", get(telemetry::stats))
+        .route("/v1/slos", get(slos::list))
+        .route("/v1/alerts", get(slos::alerts))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::metrics))

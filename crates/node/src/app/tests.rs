@@ -14,7 +14,10 @@ fn applier(dir: &Path) -> Applier {
     let directory = Directory::default();
     let state = StateDir::open(dir).unwrap();
     let observer = Observer::new(dir, state.logs(), kit::SystemClock::new(), Arc::new(|_| ()));
-    let parts = Parts { directory, ports, proxy, certificates, edges, broker, observer, console };
+    let objectives = Objectives::new(&state, kit::SystemClock::new());
+    let tell: Tell = Arc::new(|_| ());
+    let parts =
+        Parts { directory, ports, proxy, certificates, edges, broker, observer, objectives, console, tell };
     Applier::new(state, true, parts)
 }
 

@@ -8,6 +8,7 @@
 mod environment;
 mod exposition;
 mod lines;
+mod measures;
 mod reader;
 mod receiver;
 mod sampler;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::edge::Tell;
 use crate::port_holder::{self, held_by};
+use measures::Measures;
 use serving::Answers;
 use taker::{Projects, Taking};
 use thrown::{Failures, Thrown};
@@ -103,6 +105,7 @@ struct Inner {
     projects: Arc<Projects>,
     /// Requests that failed, for errors that name none.
     failures: Failures,
+    measures: watch::Sender<Measures>,
 }
 
 /// What should be.
@@ -139,6 +142,7 @@ impl Observer {
             telemetry: ArcSwapOption::empty(),
             projects: Arc::default(),
             failures: Failures::default(),
+            measures: watch::Sender::default(),
         }))
     }
 
@@ -155,6 +159,7 @@ impl Observer {
     /// Says what should be.
     pub(crate) fn put(&self, app: &spec::App, doors: Option<Doors>) {
         self.0.projects.put(app.services.keys());
+        self.0.measures.send_replace(Measures::of(app));
         let wish = app.telemetry.clone().zip(doors);
         self.0.undecided.fetch_and(wish.is_some(), Ordering::Relaxed);
         self.wish(wish.map_or(Wish::Nothing, |(wanted, doors)| Wish::Keep(Box::new(wanted), doors)));
@@ -276,6 +281,11 @@ impl Observer {
             let thrown = Thrown::new(self.0.failures.clone(), intake.clone());
             tasks.spawn("telemetry.lines", OnError::Log, move |stop| async move {
                 lines::take(logs, kept, (intake, thrown), stop).await;
+                Ok::<_, Infallible>(())
+            });
+            let (measures, measured) = (self.0.measures.subscribe(), Arc::clone(&telemetry));
+            tasks.spawn("telemetry.measures", OnError::Log, move |stop| async move {
+                measures::take(measures, measured, stop).await;
                 Ok::<_, Infallible>(())
             });
         }
