@@ -114,6 +114,41 @@ fn what_speaks_prometheus_can_ask() {
 }
 
 #[test]
+fn what_speaks_jaeger_can_ask() {
+    let (app, address) = app("");
+    let world = World::new(&app);
+    world.ok(&["up", "-d", "--wait"]);
+    assert_eq!(world.get("/call/back").status, 200);
+    let tags = "%7B%22http.response.status_code%22%3A%22200%22%7D";
+    let found = until(&address, &format!("/api/traces?service=back&limit=5&tags={tags}"), |answer| {
+        answer["data"][0]["spans"].as_array().is_some_and(|spans| spans.len() == 2)
+    });
+    let trace = &found["data"][0];
+    let spans = trace["spans"].as_array().unwrap();
+    let front = &spans[0];
+    assert_eq!(front["operationName"], "GET /call/{name}", "{trace:#}");
+    assert_eq!(trace["processes"][front["processID"].as_str().unwrap()]["serviceName"], "front");
+    assert_eq!(spans[1]["references"][0]["spanID"], front["spanID"]);
+    let kind = json!({ "key": "span.kind", "type": "string", "value": "server" });
+    assert!(front["tags"].as_array().unwrap().contains(&kind));
+    let id = trace["traceID"].as_str().unwrap();
+    assert_eq!(ask(&address, &format!("/api/traces/{id}"), "").1["data"][0]["traceID"], id);
+    let data = |path: &str| ask(&address, path, "").1["data"].clone();
+    assert!(data("/api/services").as_array().unwrap().contains(&json!("back")));
+    assert_eq!(data("/api/services/front/operations"), json!(["GET /call/{name}"]));
+    assert_eq!(data("/api/operations?service=front")[0]["name"], "GET /call/{name}");
+    let calls = data("/api/dependencies");
+    assert!(
+        calls.as_array().unwrap().contains(&json!({ "parent": "front", "child": "back", "callCount": 1 })),
+        "{calls}"
+    );
+    let (status, none) = ask(&address, &format!("/api/traces/{}", "ab".repeat(16)), "");
+    assert_eq!((status, &none["errors"][0]["code"]), (404, &json!(404)));
+    assert_eq!(ask(&address, "/api/traces?limit=5", "").0, 400);
+    world.ok(&["down"]);
+}
+
+#[test]
 fn who_has_no_token_is_told_nothing() {
     let (app, address) = app(", token: 0123456789abcdef");
     let world = World::new(&app);

@@ -95,12 +95,16 @@ impl Query {
     pub fn find_traces(&self, filter: &TraceFilter) -> Vec<TraceSummary> {
         let found = self.matching_traces(filter);
         let ids: Vec<TraceId> = found.iter().map(|(_, id)| *id).collect();
-        let near = TimeRange {
-            from_ns: found.iter().map(|(start, _)| *start).min().unwrap_or(0).saturating_sub(NEAR_NS),
-            until_ns: found.iter().map(|(start, _)| *start).max().unwrap_or(0).saturating_add(NEAR_NS),
-        };
-        let mut spans = self.spans_of(&ids, near);
+        let mut spans = self.spans_of(&ids, near(&found));
         ids.into_iter().filter_map(|id| TraceSummary::of(id, &spans.remove(&id)?)).collect()
+    }
+
+    /// The same traces with their spans, each by the time they began.
+    pub fn traces(&self, filter: &TraceFilter) -> Vec<(TraceId, Vec<Span>)> {
+        let found = self.matching_traces(filter);
+        let ids: Vec<TraceId> = found.iter().map(|(_, id)| *id).collect();
+        let mut spans = self.spans_of(&ids, near(&found));
+        ids.into_iter().filter_map(|id| Some((id, spans.remove(&id)?))).collect()
     }
 
     fn matching_traces(&self, filter: &TraceFilter) -> Vec<(u64, TraceId)> {
@@ -170,6 +174,15 @@ impl Query {
             spans.truncate(MOST_OF_A_TRACE);
         }
         found
+    }
+}
+
+/// Where other spans of traces are looked for.
+fn near(found: &[(u64, TraceId)]) -> TimeRange {
+    let starts = || found.iter().map(|(start, _)| *start);
+    TimeRange {
+        from_ns: starts().min().unwrap_or(0).saturating_sub(NEAR_NS),
+        until_ns: starts().max().unwrap_or(0).saturating_add(NEAR_NS),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Without a token only this machine gets in, and no page of a browser: a name that leads here by a trick of its owner is not
 //! answered. Questions are worked on a few at a time, each within limits, on threads that may wait.
 
+mod jaeger;
 mod parameters;
 mod prometheus;
 
@@ -58,6 +59,7 @@ struct Answer(StatusCode, Bytes);
 /// Who is asked, by path.
 enum Asked {
     Prometheus(prometheus::Asked),
+    Jaeger(jaeger::Asked),
     /// Whether it lives.
     Health,
 }
@@ -67,7 +69,10 @@ impl Asked {
         if matches!(path, "/" | "/-/healthy" | "/-/ready") {
             return Some(Self::Health);
         }
-        prometheus::Asked::of(path.strip_prefix("/api/v1/")?).map(Self::Prometheus)
+        match path.strip_prefix("/api/v1/") {
+            Some(path) => prometheus::Asked::of(path).map(Self::Prometheus),
+            None => jaeger::Asked::of(path.strip_prefix("/api/")?).map(Self::Jaeger),
+        }
     }
 }
 
@@ -106,6 +111,7 @@ async fn answer(request: Request<Incoming>, reader: Arc<Reader>, room: &Room) ->
         let _place = place; // held for as long as it is worked on, whoever still waits for it
         match asked {
             Asked::Health => Answer(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
+            Asked::Jaeger(asked) => jaeger::answer(&asked, &parameters, &reader.query, reader.now_ms()),
             Asked::Prometheus(asked) => {
                 prometheus::answer(&asked, &parameters, &reader.query, reader.now_ms())
             }
