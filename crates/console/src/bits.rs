@@ -166,8 +166,15 @@ pub(crate) fn act(act: &Act<'_>) -> Markup {
     }
 }
 
-/// Copies text.
+/// Bytes of a text that can be copied at most.
+const MOST_COPIED: usize = 8 << 10;
+
+/// Copies text; nothing where it is more than anybody would paste.
 pub(crate) fn copy(label: &str, text: &str) -> Markup {
+    if text.len() > MOST_COPIED {
+        return html! {};
+    }
+    let text = &words::pasted(text);
     html! { button.copy type="button" data-copy=(text) title=(words::clip(text, 300)) { (icon("Copy")) span.hidden { "Copy " } span { (label) } } }
 }
 

@@ -6,7 +6,7 @@ use api::{Client, ClientError};
 use axum::http::HeaderMap;
 use kit::{Clock, Tasks, Timestamp};
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::Feed;
@@ -30,6 +30,8 @@ pub(crate) struct Desk {
     pub(crate) actions: Arc<Semaphore>,
     /// Cancelled when the console ends: streams end with it.
     pub(crate) stop: CancellationToken,
+    /// Changes whenever somebody logs out: whoever is sent something looks whether they may still see it.
+    pub(crate) left: watch::Sender<()>,
     door: Mutex<Door>,
 }
 
@@ -44,6 +46,7 @@ impl Desk {
             cookie: format!("atoll_console_{port}"),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
             actions: Arc::new(Semaphore::new(MOST_ACTIONS)),
+            left: watch::Sender::new(()),
             door: Mutex::default(),
         }
     }
@@ -63,6 +66,7 @@ impl Desk {
     pub(crate) fn log_out(&self, headers: &HeaderMap) {
         if let Some(cookie) = gate::cookie(headers, &self.cookie) {
             self.door().log_out(cookie, self.now());
+            self.left.send_replace(());
         }
     }
 

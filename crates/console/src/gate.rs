@@ -39,7 +39,10 @@ impl Reach {
     /// Whether `Host` is one of ours. A port is not looked at: tunnels change it.
     pub(crate) fn is_ours(self, host: &str) -> bool {
         let name = match host.strip_prefix('[') {
-            Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
+            Some(rest) => match rest.split_once(']') {
+                Some((address, port)) if port.is_empty() || port.starts_with(':') => address,
+                _ => "",
+            },
             None => host.rsplit_once(':').map_or(host, |(name, _)| name),
         };
         if let Ok(address) = name.parse::<IpAddr>() {
@@ -147,9 +150,16 @@ mod tests {
         ] {
             assert!(here.is_ours(ours), "{ours}");
         }
-        for other in
-            ["rebind.example:4000", "localhost.example", "10.0.0.5:4000", "", "[::2", "evillocalhost", "[::1"]
-        {
+        for other in [
+            "[::1].example",
+            "rebind.example:4000",
+            "localhost.example",
+            "10.0.0.5:4000",
+            "",
+            "[::2",
+            "evillocalhost",
+            "[::1",
+        ] {
             assert!(!here.is_ours(other), "{other}");
         }
         let everywhere = Reach { everywhere: true };

@@ -56,6 +56,7 @@ pub(crate) async fn page(
     let pages = Pages {
         at: At { place, query, who },
         headers,
+        left: desk.left.subscribe(),
         beat,
         known: HashMap::new(),
         waiting: Vec::new(),
@@ -70,6 +71,7 @@ struct Pages {
     desk: Arc<Desk>,
     at: At,
     headers: HeaderMap,
+    left: watch::Receiver<()>,
     beat: watch::Receiver<u64>,
     /// A digest of each part as the browser has it.
     known: HashMap<&'static str, u64>,
@@ -89,6 +91,7 @@ impl Pages {
                 () = self.desk.stop.cancelled() => return None,
                 // A session that has ended sees nothing more.
                 () = tokio::time::sleep(CHECK), if !first => { self.desk.who(&self.headers)?; }
+                _ = self.left.changed() => { self.desk.who(&self.headers)?; }
                 changed = self.beat.changed(), if !first => changed.ok()?,
                 () = std::future::ready(()), if first => {}
             }
@@ -119,33 +122,47 @@ impl Pages {
 }
 
 /// `GET /live/lines?…`: lines of output, or requests, as they come.
-pub(crate) async fn tail(
-    State(desk): State<Arc<Desk>>,
-    Extension(who): Extension<Who>,
-    uri: Uri,
-) -> Response {
+pub(crate) async fn tail(State(desk): State<Arc<Desk>>, uri: Uri, headers: HeaderMap) -> Response {
     let Some(permit) = permit(&desk) else { return full() };
-    let at = At { place: Place::Logs, query: Query::parse(&uri), who };
-    match lines::follow(&desk, &at.query).await {
+    match lines::follow(&desk, &Query::parse(&uri)).await {
         Ok(follow) => {
-            let stop = desk.stop.clone();
-            let state = (follow, stop, permit);
-            stream(futures_util::stream::unfold(state, |(mut follow, stop, permit)| async move {
-                let line: Option<(Timestamp, Markup)> = tokio::select! {
-                    () = stop.cancelled() => None,
-                    line = follow.next() => line,
-                };
-                let (at, html) = line?;
-                let html = html.into_string();
-                let event = event("line", &Fresh { id: "", html: &html }).unwrap_or_default();
-                // With it a browser says where to go on.
-                Some((Ok(event.id(at.as_micros().to_string())), (follow, stop, permit)))
-            }))
+            let left = desk.left.subscribe();
+            let tail = Tail { follow, desk, headers, left, _permit: permit };
+            stream(futures_util::stream::unfold(tail, Tail::next))
         }
         Err(Note { title, hint, .. }) => {
             (StatusCode::BAD_GATEWAY, Json(serde_json::json!({ "title": title, "hint": hint })))
                 .into_response()
         }
+    }
+}
+
+struct Tail {
+    follow: lines::Follow,
+    desk: Arc<Desk>,
+    headers: HeaderMap,
+    left: watch::Receiver<()>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Tail {
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        let mut check = tokio::time::interval_at(Instant::now() + CHECK, CHECK);
+        let (at, html): (Timestamp, Markup) = loop {
+            tokio::select! {
+                () = self.desk.stop.cancelled() => return None,
+                // A session that has ended sees nothing more.
+                _ = check.tick() => { self.desk.who(&self.headers)?; }
+                _ = self.left.changed() => { self.desk.who(&self.headers)?; }
+                line = self.follow.next() => break line?,
+            }
+        };
+        // A log that never rests leaves no time for the looks above.
+        self.desk.who(&self.headers)?;
+        let html = html.into_string();
+        let event = event("line", &Fresh { id: "", html: &html }).unwrap_or_default();
+        // With it a browser says where to go on.
+        Some((Ok(event.id(at.as_micros().to_string())), self))
     }
 }
 

@@ -140,18 +140,34 @@ fn moment(at: Timestamp, format: &str) -> String {
     }
 }
 
-/// At most so many characters; what is longer ends with `…`.
+/// At most so many characters; what is longer ends with `…`. What no reader can see, and what turns around how the rest reads,
+/// has a sign in its place.
 pub(crate) fn clip(text: &str, most: usize) -> String {
+    let seen = |c: char| if is_unseen(c) { '\u{fffd}' } else { c };
     match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+        None => text.chars().map(seen).collect(),
+        Some(_) => text.chars().take(most.saturating_sub(1)).map(seen).chain(['…']).collect(),
     }
 }
 
+/// Control characters, and those that change the direction of text.
+fn is_unseen(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A command to be pasted: a terminal acts upon control characters before any shell has seen the quotes around them.
+pub(crate) fn pasted(text: &str) -> String {
+    text.chars().filter(|c| !is_unseen(*c) && *c != '\n').collect()
+}
+
+/// Bytes of a text that stand in an address at most: what is longer names nothing that there is.
+const MOST_ENCODED: usize = 2_048;
+
 /// Text as it may stand in a path or a query.
 pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
+    let mut encoded = String::with_capacity(text.len().min(MOST_ENCODED));
+    for byte in text.bytes().take(MOST_ENCODED) {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
@@ -176,6 +192,13 @@ pub(crate) fn shell(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_not_hidden_and_never_pasted() {
+        assert_eq!(clip("a\x1b[31mb\u{202e}c\td", 20), "a\u{fffd}[31mb\u{fffd}c\td");
+        assert_eq!(clip(&"x".repeat(30), 5), "xxxx…");
+        assert_eq!(pasted("curl 'a\x1b[201~\x03\nrm b'"), "curl 'a[201~rm b'");
+    }
 
     #[test]
     fn numbers_are_short_and_say_their_unit() {

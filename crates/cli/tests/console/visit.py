@@ -235,8 +235,7 @@ async def press_keys(page):
     for keys, path in (("gs", "/services"), ("gt", "/traces")):
         for key in keys:
             await page.key(key)
-        await page.until(f"location.pathname === '{path}'", f"{keys} leads to {path}")
-    await page.until("document.readyState === 'complete'", "the page")
+        await page.until(f"location.pathname === '{path}' && document.readyState === 'complete'", f"{keys} leads to {path}")
     await page.key("j")
     check(await page.js("!!document.querySelector('main tr.current') && document.activeElement.matches('main a, main summary')"), "j moves to a row")
     await page.key("/")

@@ -177,7 +177,7 @@ fn messages(messages: &[Message], now: Timestamp) -> Markup {
             caption.hidden { "Messages" }
             thead { tr { th scope="col" { "Message" } th.num scope="col" { "Age" } th.num scope="col" { "Receives" } th scope="col" { "From" } th scope="col" { "Attributes" } th scope="col" { "Body" } } }
             tbody { @for message in messages { tr {
-                th.mono scope="row" title=(message.id) { (clip(&message.id, 10)) @if let Some(group) = &message.group { " " span.tag { (clip(group, 40)) } } }
+                th.mono scope="row" title=(clip(&message.id, 120)) { (clip(&message.id, 10)) @if let Some(group) = &message.group { " " span.tag { (clip(group, 40)) } } }
                 td.num { (words::ago(message.sent_at, now)) } td.num { (message.receives) } td { (clip(&message.sender, 60)) }
                 td { @for (key, value) in message.attributes.iter().take(10) { i { (clip(key, 40)) "=" } (clip(value, 60)) " " } }
                 td { pre.body { (clip(&message.body, MOST_BODY)) } }

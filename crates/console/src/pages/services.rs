@@ -241,7 +241,7 @@ fn instances(
                         @if let Some(limit) = usage.and_then(|usage| usage.memory_limit) { span.muted { " of " (words::bytes(limit)) } } }
                     td.num { (instance.restarts) }
                     @if at.operates() { td { (bits::act(&Act { at, action: "restart", fields: &[("target", &instance.name)], label: "Restart", sure: &format!("Restart {}?", instance.name), danger: false })) } }
-                    td.mono title=(instance.revision) { (words::clip(&instance.revision, 9)) }
+                    td.mono title=(words::clip(&instance.revision, 80)) { (words::clip(&instance.revision, 9)) }
                     td.wide { (words::clip(&instance.detail, 120)) @if let Some(exit) = &instance.last_exit { span.muted { " last: " (words::clip(exit, 60)) } } }
                 }
             } }

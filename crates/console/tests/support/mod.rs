@@ -152,6 +152,19 @@ impl Events {
     }
 }
 
+impl Events {
+    /// Reads until nothing more comes.
+    pub(crate) async fn end(&mut self) {
+        let ended = async {
+            let mut line = String::new();
+            while self.0.read_line(&mut line).await.unwrap_or(0) > 0 {
+                line.clear();
+            }
+        };
+        tokio::time::timeout(LIMIT / 2, ended).await.expect("it goes on");
+    }
+}
+
 pub(crate) struct Answer {
     pub(crate) status: u16,
     head: String,
