@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a test may
 
+#[allow(dead_code)] // more than is needed here
 mod support;
 
 use std::time::{Duration, Instant};
