@@ -73,6 +73,7 @@ pub struct KeyBook {
     root: hmac::Key,
     tokens: hmac::Key,
     session_secrets: hmac::Key,
+    lending: hmac::Key,
     seal: LessSafeKey,
     random: SystemRandom,
     sessions: Sessions,
@@ -125,6 +126,7 @@ impl KeyBook {
             app: app.to_owned(),
             tokens: mac_key("session-token"),
             session_secrets: mac_key("session-secret"),
+            lending: mac_key("lending-token"),
             seal,
             random: SystemRandom::new(),
             sessions: Sessions::new(),
@@ -210,6 +212,27 @@ impl KeyBook {
 
     fn session_secret(&self, payload: &[u8]) -> Secret {
         Secret::new(base64(&hmac::sign(&self.session_secrets, payload).as_ref()[..SECRET]))
+    }
+
+    /// What somebody shows to be given sessions: the same every time, and of no use for anything else.
+    pub fn lending_token(&self, principal: &Principal) -> String {
+        let mut token = vec![principal.tag()];
+        token.extend_from_slice(principal.name().as_bytes());
+        let mac = hmac::sign(&self.lending, &token);
+        token.extend_from_slice(mac.as_ref());
+        base64_url(&token)
+    }
+
+    /// Whose token it is, if they are let in.
+    pub fn lent_to(&self, token: &str) -> Option<Principal> {
+        let bytes = Some(token)
+            .filter(|token| token.len() <= Self::MOST_TOKEN)
+            .and_then(from_base64_url)
+            .filter(|bytes| bytes.len() > 1 + MAC)?;
+        let (payload, mac) = bytes.split_at(bytes.len() - MAC);
+        hmac::verify(&self.lending, payload, mac).ok()?;
+        let principal = Principal::from_tag(payload[0], std::str::from_utf8(&payload[1..]).ok()?)?;
+        self.table.load().declared.contains(&principal).then_some(principal)
     }
 
     /// What the key of this name may be used for; `None`: nobody has one.

@@ -178,3 +178,24 @@ proptest! {
         prop_assert!(ours.find(&key, Some(&token), NOW).is_err());
     }
 }
+
+#[test]
+fn a_token_to_ask_for_sessions_with_is_of_one_principal_and_this_app() {
+    let ours = book(1, "shop");
+    let token = ours.lending_token(&orders());
+    assert_eq!(ours.lent_to(&token), None, "nobody let them in");
+    ours.declare(&orders());
+    assert_eq!(ours.lent_to(&token), Some(orders()));
+    assert_eq!(book(1, "shop").lending_token(&orders()), token, "the same after every start");
+    for other in [book(2, "shop"), book(1, "bank")] {
+        other.declare(&orders());
+        assert_eq!(other.lent_to(&token), None);
+    }
+    let session = ours.session(&orders(), NOW, HOUR).unwrap();
+    assert_eq!(ours.lent_to(session.session_token.unwrap().expose()), None, "a session is no such token");
+    for bad in ["", "x", &token[1..], &format!("{token}A"), &"A".repeat(2000)] {
+        assert_eq!(ours.lent_to(bad), None, "{bad}");
+    }
+    ours.withdraw(&orders());
+    assert_eq!(ours.lent_to(&token), None);
+}

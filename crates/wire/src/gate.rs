@@ -83,6 +83,20 @@ pub trait Gatekeeper: Send + Sync + 'static {
 
     /// Whether they may do `action` (`sqs:SendMessage`) to `resource`.
     fn may(&self, caller: &Caller, action: &str, resource: &Resource<'_>) -> Result<(), Denied>;
+
+    /// What a request gets that asks for credentials, as SDKs do of containers; `None`: it asks for something else.
+    fn lend(&self, _: &RequestView<'_>) -> Option<Lent> {
+        None
+    }
+}
+
+/// What becomes of a request for credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lent {
+    /// They are in this document.
+    Document(String),
+    /// Nobody is known by what it shows.
+    Refused,
 }
 
 /// Lets everybody in as one caller, and do everything: for tests.

@@ -22,7 +22,7 @@ mod text;
 mod trace;
 
 pub use encode::Protocol;
-pub use gate::{AllowAll, Caller, Denied, Gatekeeper, RequestView, Resource};
+pub use gate::{AllowAll, Caller, Denied, Gatekeeper, Lent, RequestView, Resource};
 pub use server::{Limits, Options, Server};
 pub use sns::Sns;
 pub use sqs::Sqs;

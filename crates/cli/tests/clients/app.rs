@@ -100,10 +100,15 @@ pub(crate) fn files() -> PathBuf {
 
 /// A Python with the packages of requirements.txt: the one beside the build, else the usual one.
 pub(crate) fn python() -> Option<PathBuf> {
+    python_with("grpc, websockets")
+}
+
+/// A Python that has these modules.
+pub(crate) fn python_with(modules: &str) -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_BIN_EXE_atoll")).ancestors().nth(2).unwrap();
     let candidates = [target.join("clients-python/bin/python"), "python3".into()];
     let complete = |python: &PathBuf| {
-        let output = Command::new(python).args(["-c", "import grpc, websockets"]).output();
+        let output = Command::new(python).args(["-c", &format!("import {modules}")]).output();
         output.is_ok_and(|output| output.status.success())
     };
     candidates.into_iter().find(complete)
@@ -152,6 +157,7 @@ pub(crate) fn has(needed: &[&str]) -> bool {
     let starts = |name| Command::new(name).arg("--version").stdin(Stdio::null()).output().is_ok();
     let missing = needed.iter().find(|name| match **name {
         "python packages" => python().is_none(),
+        "boto3" => python_with("boto3").is_none(),
         name => !starts(name),
     });
     let Some(missing) = missing else { return true };

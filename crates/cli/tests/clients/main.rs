@@ -1,4 +1,4 @@
-//! Clients and services that Atoll did not write, through the real `atoll`: curl, gRPC's C core (by way of
+//! Clients and services that Atoll did not write, through the real `atoll`: boto3, curl, gRPC's C core (by way of
 //! Python), the library `websockets`, Chromium, h2load and wrk.
 //!
 //! What is not installed is left out, but not where `ATOLL_CI_ALL` is set; `.ci/run tools` installs everything.
@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod borrower;
 mod browser;
 mod curl;
 mod grpc;

@@ -23,7 +23,8 @@ pub use guard::{
 pub use instance::{BadInstanceId, InstanceId, Slot};
 pub use name::{AppName, BadName, PipeName, ServiceName};
 pub use pipes::{
-    Access, Allow, DeadLetter, Deliver, Engine, Fifo, FilterScope, Pipes, Queue, Subscription, Topic, Verb,
+    Access, Allow, CredentialKind, DeadLetter, Deliver, Engine, Fifo, FilterScope, Pipes, Queue,
+    Subscription, Topic, Verb,
 };
 
 pub use slo::{AlertRule, Alerts, LatencySlo, Measure, Slo};

@@ -23,6 +23,8 @@ pub struct Pipes {
     pub access: Access,
     /// What keeps them on disk.
     pub engine: Engine,
+    /// What services get to sign their requests with.
+    pub credentials: CredentialKind,
 }
 
 impl Pipes {
@@ -46,6 +48,16 @@ pub enum Access {
     Audit,
     /// It is refused.
     Enforce,
+}
+
+/// What services get to sign their requests with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// A key in the environment, which stays the same.
+    #[default]
+    Static,
+    /// Keys that are good for an hour, from an address that SDKs ask by themselves.
+    Short,
 }
 
 /// What keeps queues and topics on disk.

@@ -6,8 +6,8 @@ use kit::units::Bytes;
 
 use super::{app, check, loaded, one_service, titles};
 use crate::spec::{
-    Access, App, DeadLetter, Deliver, Engine, Fifo, FilterScope, PipeName, Queue, ServiceName, Subscription,
-    Topic, Verb,
+    Access, App, CredentialKind, DeadLetter, Deliver, Engine, Fifo, FilterScope, PipeName, Queue,
+    ServiceName, Subscription, Topic, Verb,
 };
 
 /// An app with a service `web` of these keys, one named `other` with two topics, and what stands below.
@@ -260,8 +260,12 @@ fn the_pipes_section_says_where_and_on_what() {
     let queue = app(&one_service("queues: [jobs]")).pipes;
     assert_eq!(queue.listen.map(|address| address.port()), Some(4566));
     assert_eq!((queue.access, queue.engine), (Access::Audit, Engine::Fjall));
-    let pipes = pipes("pipes: { access: enforce, engine: redb }");
+    assert_eq!(queue.credentials, CredentialKind::Static);
+    let pipes = pipes("pipes: { access: enforce, engine: redb, credentials: short, listen: ':1' }");
     assert_eq!((pipes.access, pipes.engine), (Access::Enforce, Engine::Redb));
+    assert_eq!(pipes.credentials, CredentialKind::Short);
+    let file = format!("{}pipes: {{ listen: '10.0.0.1:1', credentials: short }}", one_service(""));
+    assert!(titles(&file).contains("A0203 SDKs do not ask for credentials at 10.0.0.1"), "{}", titles(&file));
 }
 
 #[test]

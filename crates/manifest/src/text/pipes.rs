@@ -18,6 +18,18 @@ record! {
         access: AccessWord,
         /// What keeps them on disk.
         engine: EngineWord,
+        /// What services get to sign their requests with.
+        credentials: CredentialsWord,
+    }
+}
+
+words! {
+    /// What services get to sign their requests with.
+    pub enum CredentialsWord: "a kind of credentials" {
+        /// A key in the environment, which stays the same.
+        Static = "static",
+        /// Keys that are good for an hour, from an address that SDKs ask by themselves.
+        Short = "short",
     }
 }
 

@@ -270,6 +270,7 @@ const TABLE: &[(Place, &str, Support)] = &[
 
     (Pipes, "listen", Served),
     (Pipes, "access", Served),
+    (Pipes, "credentials", Served),
     (Pipes, "engine", Served),
 
     (Telemetry, "grpc", Served),

@@ -5,12 +5,22 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use identity::{KeyBook, Principal};
-use manifest::spec::{App, PipeName, ServiceName};
+use manifest::spec::{App, CredentialKind, PipeName, ServiceName};
+
+use super::gate::LENDING_PATH;
 
 /// The region that everything is in.
 pub(crate) const REGION: &str = "us-east-1";
 /// The account that everything belongs to.
 const ACCOUNT: &str = identity::credentials::ACCOUNT;
+
+/// SDKs ask for credentials last of all: what the terminal and its user have must not come before.
+const NO_OTHERS: [(&str, &str); 4] = [
+    ("AWS_ACCESS_KEY_ID", ""),
+    ("AWS_SECRET_ACCESS_KEY", ""),
+    ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+    ("AWS_CONFIG_FILE", "/dev/null"),
+];
 
 /// What each service is given, where its clients listen at `address`.
 pub(crate) fn given(
@@ -20,7 +30,8 @@ pub(crate) fn given(
 ) -> BTreeMap<ServiceName, BTreeMap<String, String>> {
     let endpoint = endpoint(address);
     let of = |name: &ServiceName| {
-        let credentials = book.declare(&Principal::Service(name.as_str().into()));
+        let principal = Principal::Service(name.as_str().into());
+        let credentials = book.declare(&principal);
         let mut given: BTreeMap<String, String> = [
             ("AWS_ENDPOINT_URL", endpoint.as_str()),
             ("AWS_REGION", REGION),
@@ -30,7 +41,20 @@ pub(crate) fn given(
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-        given.extend(credentials.variables().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        match app.pipes.credentials {
+            CredentialKind::Static => {
+                given.extend(
+                    credentials.variables().into_iter().map(|(name, value)| (name.to_owned(), value)),
+                );
+            }
+            CredentialKind::Short => {
+                given.extend(NO_OTHERS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+                let address = format!("{endpoint}{LENDING_PATH}");
+                given.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".into(), address);
+                let token = book.lending_token(&principal);
+                given.insert("AWS_CONTAINER_AUTHORIZATION_TOKEN".into(), token);
+            }
+        }
         for queue in app.pipes.queues.values() {
             if queue.owner == *name || queue.allow.contains_key(name) {
                 let url = queue_url(address, &queue.wire_name());

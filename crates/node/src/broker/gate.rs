@@ -3,16 +3,18 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use control::{Happening, Level};
 use identity::access::{self, Grants, Verb};
+use identity::credentials::container_document;
 use identity::policy::{self, Context};
 use identity::sigv4::{Body, Scope, SignatureError, Verifier, View};
 use identity::{KeyBook, PipeKind, Principal};
 use kit::{Clock, SystemClock};
 use manifest::spec::{self, Access, ServiceName};
-use wire::{Caller, Denied, Gatekeeper, RequestView, Resource};
+use wire::{Caller, Denied, Gatekeeper, Lent, RequestView, Resource};
 
 use super::keys::Keys;
 use super::policies::Policies;
@@ -22,6 +24,10 @@ use crate::edge::Tell;
 const TOLD_MOST: usize = 1000;
 /// Whoever confirms a subscription has no credentials, but the token that was sent to the address: it is the proof.
 const CONFIRM: &str = "sns:ConfirmSubscription";
+/// Where SDKs of services ask for short-lived credentials.
+pub(super) const LENDING_PATH: &str = "/credentials";
+/// How long those are good. SDKs ask again some minutes before.
+const LENT_FOR: Duration = Duration::from_secs(3600);
 /// What a caller is called whose signature nobody can verify, where that is only written down.
 const ANYBODY: &str = "anonymous";
 
@@ -188,6 +194,17 @@ impl Gatekeeper for Gate {
             "use the credentials that Atoll gives, or a key of `atoll key create`; `pipes.access: enforce` refuses it",
         );
         Ok(Caller { name: ANYBODY.into(), key: "".into() })
+    }
+
+    fn lend(&self, request: &RequestView<'_>) -> Option<Lent> {
+        if request.method != "GET" || request.path != LENDING_PATH {
+            return None;
+        }
+        let token = request.headers.get(http::header::AUTHORIZATION).and_then(|token| token.to_str().ok());
+        let credentials = token.and_then(|token| self.book.lent_to(token)).and_then(|principal| {
+            self.book.session(&principal, self.clock.now(), LENT_FOR).ok() // else the machine has no randomness
+        });
+        Some(credentials.as_ref().and_then(container_document).map_or(Lent::Refused, Lent::Document))
     }
 
     fn may(&self, caller: &Caller, action: &str, resource: &Resource<'_>) -> Result<(), Denied> {

@@ -16,8 +16,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST};
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
@@ -28,8 +28,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::face::{Arrived, Face, Hints, Refusal, Reply};
-use crate::gate::{Gatekeeper, RequestView};
+use crate::face::{Arrived, Face, Hints, Refusal, Reply, Told};
+use crate::gate::{Gatekeeper, Lent, RequestView};
 use crate::request_id::{RequestId, RequestIds};
 use crate::trace;
 use crate::witness::{Exchange, Witness};
@@ -228,6 +228,9 @@ impl Inner {
             headers: &parts.headers,
             body: body.as_ref().unwrap_or(&no_body),
         };
+        if let Some(lent) = body.is_ok().then(|| self.options.gate.lend(&view)).flatten() {
+            return lending(lent, &id);
+        }
         let hints = Hints::of(&view);
         let (face, taken) = self.face(&hints);
         let came = trace::came(&parts.headers);
@@ -281,6 +284,27 @@ impl Inner {
         let named = faces.iter().find(|face| Some(face.name()) == hints.scope);
         (&**named.unwrap_or(&faces[0]), false)
     }
+}
+
+/// Credentials, in the words of the address that SDKs ask in containers.
+fn lending(lent: Lent, id: &RequestId) -> Response<Full<Bytes>> {
+    let (status, document) = match lent {
+        Lent::Document(document) => (StatusCode::OK, document),
+        Lent::Refused => {
+            let message = r#"{"code":"AccessDenied","message":"the authorization token is nobody's"}"#;
+            (StatusCode::FORBIDDEN, message.to_owned())
+        }
+    };
+    let reply = Reply {
+        status,
+        content_type: Some(HeaderValue::from_static("application/json")),
+        query_error: None,
+        body: document.into(),
+        told: Told::default(),
+    };
+    let mut response = response(reply, id);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn response(reply: Reply, id: &RequestId) -> Response<Full<Bytes>> {

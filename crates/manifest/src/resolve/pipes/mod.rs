@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 
 use super::gateway::parse_listen;
 use crate::fault::{Fault, Span};
-use crate::spec::{Access, Allow, Engine, Fifo, PipeName, Pipes, ServiceName, Topic, Verb};
+use crate::spec::{Access, Allow, CredentialKind, Engine, Fifo, PipeName, Pipes, ServiceName, Topic, Verb};
 use crate::text::decode::{Faults, shown};
 use crate::text::pipes::{
-    AccessWord, DedupWord, EngineWord, PipesText, QueueFifo, QueueScope, QueueText, QueueVerb, TopicFifo,
-    TopicScope, TopicVerb, Verbs,
+    AccessWord, CredentialsWord, DedupWord, EngineWord, PipesText, QueueFifo, QueueScope, QueueText,
+    QueueVerb, TopicFifo, TopicScope, TopicVerb, Verbs,
 };
 use crate::text::shape::{Names, Switch};
 use crate::text::{self, At, File};
@@ -68,7 +68,32 @@ pub(crate) fn resolve(file: &File, awaited: &BTreeSet<&str>, faults: &mut Faults
         Some(EngineWord::Fjall) => Engine::Fjall,
         Some(EngineWord::Redb) => Engine::Redb,
     };
+    pipes.credentials = credentials(written, pipes.listen, faults);
     pipes
+}
+
+/// SDKs ask for short-lived credentials at an address of this machine alone.
+fn credentials(
+    written: Option<&PipesText>,
+    listen: Option<SocketAddr>,
+    faults: &mut Faults,
+) -> CredentialKind {
+    let Some(at) = written.and_then(|written| written.credentials.as_ref()) else {
+        return CredentialKind::default();
+    };
+    match at.value {
+        CredentialsWord::Static => CredentialKind::Static,
+        CredentialsWord::Short => {
+            let out_of_reach = |at: &SocketAddr| !at.ip().is_loopback() && !at.ip().is_unspecified();
+            if let Some(listen) = listen.filter(out_of_reach) {
+                let message = format!("SDKs do not ask for credentials at {}", listen.ip());
+                let hint =
+                    "listen on this machine (`4566`) or everywhere (`:4566`), or use `credentials: static`";
+                faults.bad_value(at.span, message, hint);
+            }
+            CredentialKind::Short
+        }
+    }
 }
 
 fn listen(written: Option<&PipesText>, faults: &mut Faults) -> SocketAddr {
