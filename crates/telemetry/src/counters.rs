@@ -18,19 +18,22 @@ pub enum Reason {
     Sampled,
     /// It could not be written to disk.
     Disk,
+    /// It is kept, and could not be sent on in time.
+    Onward,
     /// It was on disk, and what is there now is not what was written.
     Damaged,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Full,
         Self::NoId,
         Self::NoValue,
         Self::TooManySeries,
         Self::Sampled,
         Self::Disk,
+        Self::Onward,
         Self::Damaged,
     ];
 
@@ -43,6 +46,7 @@ impl Reason {
             Self::TooManySeries => "too_many_series",
             Self::Sampled => "sampled",
             Self::Disk => "disk",
+            Self::Onward => "onward",
             Self::Damaged => "damaged",
         }
     }

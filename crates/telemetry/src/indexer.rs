@@ -10,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::counters::Reason;
 use crate::disk::Disk;
 use crate::model::{ErrorEvent, LogRecord, MetricPoint, Span, TakenError, Text};
+use crate::onward::{Onward, Signals};
 use crate::options::Options;
 use crate::rollup::Rollup;
 use crate::sampling::Sampler;
@@ -110,7 +111,20 @@ impl Indexer {
 
     fn keep_spans(&mut self, spans: Vec<Span>) {
         self.shared.counters.dropped(Reason::Sampled, self.sampler.take_dropped());
+        self.give(|signals| signals.traces, || Onward::Spans(spans.clone()));
         self.disk.put_spans(&self.shared, spans);
+    }
+
+    /// Hands on what is kept, if somebody sends it elsewhere.
+    fn give(&self, wanted: impl FnOnce(&Signals) -> bool, batch: impl FnOnce() -> Onward) {
+        if let Some(giver) = &*self.shared.onward()
+            && wanted(&giver.signals)
+        {
+            let batch = batch();
+            if !batch.is_empty() {
+                self.shared.counters.dropped(Reason::Onward, giver.give(batch));
+            }
+        }
     }
 
     fn logs(&mut self, mut records: Vec<LogRecord>) {
@@ -119,6 +133,7 @@ impl Indexer {
             self.named(&mut catalog, &mut record.service);
         }
         drop(catalog);
+        self.give(|signals| signals.logs, || Onward::Logs(records.clone()));
         self.disk.put_logs(&self.shared, records);
     }
 
@@ -130,6 +145,7 @@ impl Indexer {
         points.retain(|point| catalog.point(point, limits));
         drop(catalog);
         self.shared.counters.dropped(Reason::TooManySeries, before - points.len());
+        self.give(|signals| signals.metrics, || Onward::Points(points.clone()));
         self.disk.put_points(&self.shared, points);
     }
 

@@ -12,6 +12,7 @@ use crate::counters::Counters;
 use crate::groups::Groups;
 use crate::lane::Lane;
 use crate::model::{ErrorEvent, LogRecord, MetricPoint, Span, TakenError};
+use crate::onward::Giver;
 use crate::options::Options;
 use crate::rollup::Minutes;
 use crate::tail::Tails;
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     kept: RwLock<Holdings>,
     groups: Mutex<Groups>,
     catalog: Mutex<Catalog>,
+    onward: Mutex<Option<Giver>>,
 }
 
 /// What waits to be indexed.
@@ -83,6 +85,7 @@ impl Shared {
             kept: RwLock::new(kept),
             groups: Mutex::new(groups),
             catalog: Mutex::new(catalog),
+            onward: Mutex::default(),
         }
     }
 
@@ -106,6 +109,10 @@ impl Shared {
 
     pub(crate) fn groups(&self) -> MutexGuard<'_, Groups> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn onward(&self) -> MutexGuard<'_, Option<Giver>> {
+        self.onward.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn catalog(&self) -> MutexGuard<'_, Catalog> {

@@ -7,8 +7,10 @@ use std::thread::JoinHandle;
 
 use kit::{Clock, Explain, Help};
 
+use crate::counters::Reason;
 use crate::indexer::Indexer;
 use crate::intake::Intake;
+use crate::onward::{self, OnwardReader, Signals};
 use crate::options::Options;
 use crate::query::Query;
 use crate::shared::{Batch, Shared};
@@ -80,6 +82,18 @@ impl Telemetry {
         Query::new(Arc::clone(&self.shared))
     }
 
+    /// What is kept from now on, for whoever sends it elsewhere; there is one at a time. Of spans those that are kept after sampling.
+    pub fn onward(&self, signals: Signals) -> OnwardReader {
+        let (giver, reader) = onward::channel(signals);
+        *self.shared.onward() = Some(giver);
+        reader
+    }
+
+    /// Counts what could not be sent on.
+    pub fn not_sent_on(&self, count: usize) {
+        self.shared.counters.dropped(Reason::Onward, count);
+    }
+
     /// Waits until everything that was offered before can be found, and is written.
     pub fn flush(&self) {
         let (done, wait) = std::sync::mpsc::sync_channel(1);
@@ -109,6 +123,7 @@ impl Telemetry {
             );
         }
         self.shared.tails.close();
+        *self.shared.onward() = None;
     }
 }
 

@@ -10,6 +10,7 @@ mod foreground;
 mod guards;
 mod keys;
 mod load;
+mod onward;
 mod queues;
 mod serving;
 mod slo;

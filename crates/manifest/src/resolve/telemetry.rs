@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::gateway::parse_listen;
-use crate::spec::{Pipes, QueryDoor, Telemetry};
+use crate::spec::{Export, ExportProtocol, Pipes, QueryDoor, Telemetry};
 use crate::text::File;
 use crate::text::decode::{At, Faults, shown};
 use crate::text::scalar::Word;
 use crate::text::shape::{Form, Switch};
-use crate::text::telemetry::QueryText;
+use crate::text::telemetry::{ExportText, QueryText};
 
 /// `None`: nothing is kept, nothing listens.
 pub(crate) fn resolve(file: &File, pipes: &Pipes, faults: &mut Faults) -> Option<Telemetry> {
@@ -35,6 +35,7 @@ pub(crate) fn resolve(file: &File, pipes: &Pipes, faults: &mut Faults) -> Option
         let message = format!("services send telemetry to {} already", door.listen);
         faults.bad_value(at.span, message, "give `query` another port");
     }
+    telemetry.export = written.export.as_ref().and_then(|at| export(at, faults));
     telemetry.alerts = super::slo::alerts(written.alerts.as_ref(), pipes, faults);
     if let Some(at) = &written.keep {
         telemetry.keep = at.value.0;
@@ -107,4 +108,74 @@ fn query(written: &At<Form<Word, QueryText>>, faults: &mut Faults) -> Option<Que
         return None;
     }
     Some(QueryDoor { listen, token: token.map(|token| token.value.clone()) })
+}
+
+/// Where what is kept goes on to.
+fn export(written: &At<Form<Word, ExportText>>, faults: &mut Faults) -> Option<Export> {
+    let none = ExportText::default();
+    let (endpoint, span, more) = match &written.value {
+        Form::Short(word) => (&word.0, written.span, &none),
+        Form::Long(long) => {
+            let endpoint = long.endpoint.as_ref()?; // its absence is told already
+            (&endpoint.value.0, endpoint.span, &**long)
+        }
+    };
+    let mut whole = true;
+    let mut fault = |span, message: String, hint: &str| {
+        faults.bad_value(span, message, hint);
+        whole = false;
+    };
+    let good = endpoint.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none()
+    });
+    if !good {
+        fault(
+            span,
+            format!("`{}` is no address to send to", shown(endpoint)),
+            "write it like `https://otlp.example`",
+        );
+    }
+    let protocol = match more.protocol.as_ref().map(|at| (at, at.value.0.as_str())) {
+        None | Some((_, "http/protobuf")) => ExportProtocol::Http,
+        Some((_, "grpc")) => ExportProtocol::Grpc,
+        Some((at, other)) => {
+            fault(
+                at.span,
+                format!("`{}` is no protocol of OTLP here", shown(other)),
+                "write `http/protobuf` or `grpc`",
+            );
+            ExportProtocol::Http
+        }
+    };
+    let mut export = Export {
+        endpoint: endpoint.clone(),
+        protocol,
+        headers: std::collections::BTreeMap::new(),
+        traces: more.signals.is_none(),
+        logs: more.signals.is_none(),
+        metrics: more.signals.is_none(),
+    };
+    for (name, at) in more.headers.iter().flat_map(|at| &at.value.0) {
+        if http::HeaderName::try_from(name).is_err() || http::HeaderValue::try_from(&at.value).is_err() {
+            fault(
+                at.span,
+                format!("`{}` cannot be sent as a header", shown(name)),
+                "a name of letters and `-`, a value in one line",
+            );
+        }
+        export.headers.insert(name.clone(), at.value.clone());
+    }
+    for at in more.signals.iter().flat_map(|at| &at.value.0) {
+        match at.value.as_str() {
+            "traces" => export.traces = true,
+            "logs" => export.logs = true,
+            "metrics" => export.metrics = true,
+            other => fault(
+                at.span,
+                format!("`{}` is no signal", shown(other)),
+                "there are `traces`, `logs`, `metrics`",
+            ),
+        }
+    }
+    whole.then_some(export)
 }

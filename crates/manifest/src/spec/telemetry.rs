@@ -1,5 +1,6 @@
 //! Telemetry: what is kept of traces, logs and metrics, and where services may send theirs. Every default is here.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub struct Telemetry {
     pub http: Option<SocketAddr>,
     /// Where tools of others ask: Prometheus's and Jaeger's APIs. `None`: nowhere.
     pub query: Option<QueryDoor>,
+    /// Where what is kept goes on to.
+    pub export: Option<Export>,
     /// Who is told when something is wrong.
     pub alerts: Alerts,
     /// How long anything is kept.
@@ -42,6 +45,33 @@ impl QueryDoor {
     pub const TOKEN_BYTES: usize = 16;
 }
 
+/// Where what is kept goes on to, over OTLP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// `http://…` or `https://…`, without the path of a signal.
+    pub endpoint: String,
+    /// How.
+    pub protocol: ExportProtocol,
+    /// What every request carries.
+    pub headers: BTreeMap<String, String>,
+    /// Spans.
+    pub traces: bool,
+    /// Log records.
+    pub logs: bool,
+    /// Metrics.
+    pub metrics: bool,
+}
+
+/// How telemetry is sent on; named as OpenTelemetry's variables name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExportProtocol {
+    /// `http/protobuf`.
+    #[default]
+    Http,
+    /// `grpc`.
+    Grpc,
+}
+
 impl Telemetry {
     /// The port of OTLP over gRPC, on this machine only.
     pub const GRPC: u16 = 4317;
@@ -59,6 +89,7 @@ impl Default for Telemetry {
             grpc: None,
             http: None,
             query: None,
+            export: None,
             alerts: Alerts::default(),
             keep: Duration::from_secs(3 * 24 * 3600),
             size: Bytes(2 << 30),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kit::units::{Bytes, Share};
 
 use super::{app, one_service, titles};
-use crate::spec::Telemetry;
+use crate::spec::{ExportProtocol, Telemetry};
 
 fn with(section: &str) -> String {
     format!("{}{section}\n", one_service(""))
@@ -46,6 +46,26 @@ fn others_may_ask_on_this_machine_or_with_a_token() {
 }
 
 #[test]
+fn what_is_kept_may_go_on() {
+    let export =
+        |text: &str| app(&with(&format!("telemetry: {{ export: {text} }}"))).telemetry.unwrap().export;
+    let short = export("\"https://otlp.example\"").unwrap();
+    assert_eq!(
+        (short.protocol, short.traces, short.logs, short.metrics),
+        (ExportProtocol::Http, true, true, true)
+    );
+    let long = export(
+        "{ endpoint: \"http://a:4317\", protocol: grpc, headers: { key: \"x y\" }, signals: [traces] }",
+    )
+    .unwrap();
+    assert_eq!((long.endpoint.as_str(), long.headers["key"].as_str()), ("http://a:4317", "x y"));
+    assert_eq!(
+        (long.protocol, long.traces, long.logs, long.metrics),
+        (ExportProtocol::Grpc, true, false, false)
+    );
+}
+
+#[test]
 fn a_service_may_say_what_it_counts() {
     let metrics = |keys: &str| super::service(keys).metrics;
     assert_eq!(metrics(""), None);
@@ -70,6 +90,11 @@ fn what_cannot_hold_is_a_fault() {
         "query: { listen: 9464, token: short }",
         "query: { token: 0123456789abcdef }",
         "query: 9464, http: 9464",
+        "export: nowhere",
+        "export: { protocol: grpc }",
+        "export: { endpoint: \"http://a\", protocol: http/json }",
+        "export: { endpoint: \"http://a\", signals: [spans] }",
+        "export: { endpoint: \"http://a\", headers: { \"a b\": c } }",
     ] {
         assert!(!titles(&with(&format!("telemetry: {{ {bad} }}"))).is_empty(), "{bad}");
     }

@@ -276,6 +276,7 @@ const TABLE: &[(Place, &str, Support)] = &[
     (Telemetry, "grpc", Served),
     (Telemetry, "http", Served),
     (Telemetry, "query", Served),
+    (Telemetry, "export", Served),
     (Telemetry, "alerts", Served),
     (Telemetry, "keep", Served),
     (Telemetry, "size", Served),

@@ -2,7 +2,7 @@
 
 use super::decode::record;
 use super::scalar::{Part, Size, Time, Word};
-use super::shape::Form;
+use super::shape::{Dict, Form, List};
 use super::slo::AlertsText;
 
 record! {
@@ -14,6 +14,8 @@ record! {
         http: Word,
         /// Where tools that speak Prometheus or Jaeger may ask: a port, `host:port`, or a mapping.
         query: Form<Word, QueryText>,
+        /// Where what is kept goes on to, over OTLP: an address, or a mapping.
+        export: Form<Word, ExportText>,
         /// Who is told when something is wrong.
         alerts: AlertsText,
         /// How long anything is kept.
@@ -34,5 +36,19 @@ record! {
         listen: Word,
         /// What who asks must know, as a bearer token or as the password of any user; needed where other machines can ask.
         token: String,
+    }
+}
+
+record! {
+    /// Where what is kept goes on to, over OTLP.
+    pub struct ExportText: "an export section" requires ["endpoint"] {
+        /// The address, without the path of a signal: `https://otlp.example`.
+        endpoint: Word,
+        /// `http/protobuf` (default) or `grpc`.
+        protocol: Word,
+        /// What every request carries.
+        headers: Dict<String>,
+        /// Which of `traces`, `logs`, `metrics`; left out: all.
+        signals: List<String>,
     }
 }

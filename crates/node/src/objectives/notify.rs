@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Notice, Objectives};
 use crate::broker::Broker;
 use crate::edge::Tell;
-use crate::outbound;
+use crate::outbound::{self, Version};
 
 /// Notices that wait to be told; one more is left out, and that is told as an event.
 const WAITING: usize = 100;
@@ -123,9 +123,9 @@ async fn post(webhook: &str, body: Bytes, tasks: &Tasks) -> Result<(), String> {
         .header("user-agent", concat!("atoll/", env!("CARGO_PKG_VERSION")))
         .body(Full::new(body))
         .map_err(|error| format!("the webhook cannot be called: {error}"))?;
-    match outbound::send(request, PATIENCE, tasks).await {
-        Ok(status) if status.is_success() => Ok(()),
-        Ok(status) => Err(format!("the webhook answers {status}")),
+    match outbound::send(request, Version::One, PATIENCE, tasks).await {
+        Ok(answer) if answer.status.is_success() => Ok(()),
+        Ok(answer) => Err(format!("the webhook answers {}", answer.status)),
         Err(error) => Err(format!("the webhook cannot be reached: {}", kit::report::chain(&error))),
     }
 }

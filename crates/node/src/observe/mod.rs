@@ -6,6 +6,7 @@
 //! Telemetry is never in the way: where it cannot be opened or listened for, that is told, and the app goes on.
 
 mod environment;
+mod export;
 mod exposition;
 mod lines;
 mod measures;
@@ -283,6 +284,16 @@ impl Observer {
                 lines::take(logs, kept, (intake, thrown), stop).await;
                 Ok::<_, Infallible>(())
             });
+            if let Some(export) = wanted.export.clone() {
+                let signals =
+                    telemetry::Signals { traces: export.traces, logs: export.logs, metrics: export.metrics };
+                let (onward, kept, inner) =
+                    (telemetry.onward(signals), Arc::clone(&telemetry), tasks.clone());
+                tasks.spawn("telemetry.export", OnError::Log, move |stop| async move {
+                    export::run(export, kept, onward, inner, stop).await;
+                    Ok::<_, Infallible>(())
+                });
+            }
             let (measures, measured) = (self.0.measures.subscribe(), Arc::clone(&telemetry));
             tasks.spawn("telemetry.measures", OnError::Log, move |stop| async move {
                 measures::take(measures, measured, stop).await;

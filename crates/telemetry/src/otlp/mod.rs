@@ -2,6 +2,7 @@
 //! fields, and types made of the schema would copy everything twice. Fields that nobody here knows are passed over.
 
 mod answer;
+pub mod encode;
 mod json;
 mod proto;
 mod resource;
