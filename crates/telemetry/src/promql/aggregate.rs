@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::ast::{Aggregate, Total};
 use super::eval::{Eval, sort};
-use super::rows::{Merged, Row, grouped, set};
+use super::rows::{Row, grouped, set};
 use super::windows::{least, mean, most, quantile, sum, variance};
 use super::{Labels, PromError, functions};
 
@@ -97,24 +97,28 @@ fn count_values(eval: &Eval<'_>, labels: &Labels, rows: &[Row], label: &str) -> 
     if !functions::is_label(label) {
         return Err(PromError::NoAnswer(format!("invalid label name {label:?}")));
     }
-    let mut counted: HashMap<(Labels, usize), f64> = HashMap::new();
+    let mut places: HashMap<u64, usize> = HashMap::new();
+    let mut counted: Vec<Row> = Vec::new();
     for row in rows {
-        for (step, cell) in row.cells.iter().enumerate() {
-            if let Some(value) = cell {
-                let mut labels = labels.clone();
-                set(&mut labels, label, &number(*value));
-                *counted.entry((labels, step)).or_default() += 1.0;
-            }
+        for (step, value) in row.cells.iter().enumerate().filter_map(|(step, cell)| Some((step, (*cell)?))) {
+            let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
+            let place = match places.get(&bits) {
+                Some(place) => *place,
+                None => {
+                    eval.room(1)?; // a row of its own for each value that there is
+                    let mut labels = labels.clone();
+                    set(&mut labels, label, &number(value));
+                    counted.push(Row { labels, cells: vec![None; eval.steps] });
+                    places.insert(bits, counted.len() - 1);
+                    counted.len() - 1
+                }
+            };
+            let cell = &mut counted[place].cells[step];
+            *cell = Some(cell.unwrap_or(0.0) + 1.0);
         }
-        eval.room(1)?;
     }
-    let mut merged = Merged::default();
-    let mut counted: Vec<_> = counted.into_iter().collect();
-    counted.sort_by(|(a, _), (b, _)| a.cmp(b));
-    for ((labels, step), count) in counted {
-        merged.put(labels, step, eval.steps, count);
-    }
-    Ok(merged.rows())
+    counted.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(counted)
 }
 
 /// A number as Prometheus writes it.

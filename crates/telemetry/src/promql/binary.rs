@@ -167,7 +167,7 @@ fn of_vectors(
         }
     }
     let mut merged = Merged::default();
-    // Where one goes with one, a group may be met once at each moment, even where the comparison fails.
+    // Where one goes with one, a group may be met once at each moment at which the comparison holds.
     let mut met: HashMap<Labels, Vec<bool>> = HashMap::new();
     for row in &many {
         let group = grouped(&row.labels, &binary.on);

@@ -100,7 +100,10 @@ impl Eval<'_> {
 
     pub(super) fn value(&self, node: &Node) -> Result<Value, PromError> {
         Ok(match node {
-            Node::Number(number) => Value::Scalar(vec![*number; self.steps]),
+            Node::Number(number) => {
+                self.room(1)?;
+                Value::Scalar(vec![*number; self.steps])
+            }
             Node::Text(text) => Value::Text(text.clone()),
             Node::Instant(selector) => Value::Vector(self.instant(selector, false)?),
             Node::Range(..) | Node::Subquery(_) => {
@@ -199,9 +202,9 @@ impl Eval<'_> {
         };
         // Its moments are whole multiples of its step, whatever ours are.
         let begin = first.saturating_sub(*range_ms);
-        let mut start_ms = begin.div_euclid(step_ms) * step_ms;
+        let mut start_ms = begin.div_euclid(step_ms).saturating_mul(step_ms);
         if start_ms < begin {
-            start_ms += step_ms;
+            start_ms = start_ms.saturating_add(step_ms);
         }
         let asked = Asked { start_ms, end_ms: *last, step_ms };
         let steps = asked.steps();
@@ -227,10 +230,11 @@ impl Eval<'_> {
         let argument = |at: usize| arguments.get(at).unwrap_or(&Node::Number(f64::NAN));
         let texts = || -> Vec<&str> { arguments.iter().filter_map(Node::text).collect() };
         let rows = match function {
-            F::Time => return Ok(Value::Scalar(self.seconds())),
-            F::Pi => return Ok(Value::Scalar(vec![std::f64::consts::PI; self.steps])),
+            F::Time => return Ok(Value::Scalar(self.seconds()?)),
+            F::Pi => return self.value(&Node::Number(std::f64::consts::PI)),
             F::Scalar_ => {
                 let rows = self.vector(argument(0))?;
+                self.room(1)?;
                 let only = |step: usize| {
                     let mut there = rows.iter().filter_map(|row| row.cells[step]);
                     match (there.next(), there.next()) {
@@ -248,7 +252,7 @@ impl Eval<'_> {
                 let rows = match argument(0) {
                     Node::Instant(selector) => self.instant(selector, true)?,
                     other => {
-                        let seconds = self.seconds();
+                        let seconds = self.seconds()?;
                         let mut rows = self.vector(other)?;
                         for row in &mut rows {
                             let cells = row.cells.iter_mut().zip(&seconds);
@@ -303,8 +307,9 @@ impl Eval<'_> {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of this era fit")]
-    fn seconds(&self) -> Vec<f64> {
-        self.asked.moments().map(|at| at as f64 / 1000.0).collect()
+    fn seconds(&self) -> Result<Vec<f64>, PromError> {
+        self.room(1)?;
+        Ok(self.asked.moments().map(|at| at as f64 / 1000.0).collect())
     }
 
     fn absence(&self, labels: Labels, is_there: impl Fn(usize) -> bool) -> Row {
@@ -316,12 +321,12 @@ impl Eval<'_> {
             Some(argument) => self.vector(argument)?,
             // `hour()` is that of each moment.
             None => {
-                vec![Row { labels: Labels::new(), cells: self.seconds().into_iter().map(Some).collect() }]
+                vec![Row { labels: Labels::new(), cells: self.seconds()?.into_iter().map(Some).collect() }]
             }
         };
         let with = |at: usize| match arguments.get(at) {
             Some(argument) => self.scalar(argument),
-            None => Ok(vec![1.0; self.steps]), // what `round` rounds to
+            None => self.room(1).map(|()| vec![1.0; self.steps]), // what `round` rounds to
         };
         let (a, b) = (with(1)?, with(2)?);
         for row in &mut rows {

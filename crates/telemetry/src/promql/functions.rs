@@ -1,10 +1,10 @@
 //! The functions: what each is called, takes and gives; and those of single values.
 
 use jiff::tz::TimeZone;
-use regex::Regex;
+use regex::RegexBuilder;
 
 use super::ast::Kind::{self, Matrix, Scalar, Text, Vector};
-use super::matcher::value_of;
+use super::matcher::{PATTERN_BYTES, value_of};
 use super::rows::{Row, set};
 use super::{Labels, PromError};
 
@@ -137,7 +137,7 @@ impl Function {
 
     /// Whether it is one of single values.
     pub(super) fn is_of_values(self) -> bool {
-        self == Self::Clamp || self.of_value(1.0, [1.0; 2]).is_some()
+        self.of_value(1.0, [1.0; 2]).is_some()
     }
 
     fn of_date(self, seconds: f64) -> f64 {
@@ -157,10 +157,21 @@ impl Function {
     }
 }
 
+/// The longest value, in bytes, that a question may make of a label. What is longer was made to be.
+const LONGEST_VALUE: usize = 64 << 10;
+
+fn short_enough(length: usize, of: &str) -> Result<(), PromError> {
+    if length <= LONGEST_VALUE {
+        return Ok(());
+    }
+    Err(PromError::NoAnswer(format!("{of}() would make a label of more than {LONGEST_VALUE} bytes")))
+}
+
 /// `label_replace`: sets a label to what a pattern finds in another.
 pub(super) fn label_replace(rows: &mut [Row], texts: &[&str]) -> Result<(), PromError> {
     let &[to, with, from, pattern] = texts else { return Ok(()) };
-    let found = Regex::new(&format!("^(?:{pattern})$")).map_err(|_| {
+    let whole = format!("^(?:{pattern})$");
+    let found = RegexBuilder::new(&whole).size_limit(PATTERN_BYTES).build().map_err(|_| {
         PromError::NoAnswer(format!("invalid regular expression in label_replace(): {pattern}"))
     })?;
     if !is_label(to) {
@@ -169,6 +180,9 @@ pub(super) fn label_replace(rows: &mut [Row], texts: &[&str]) -> Result<(), Prom
     for row in rows {
         let value = value_of(&row.labels, from).to_owned();
         if let Some(captured) = found.captures(&value) {
+            // Each place that is filled in may take the whole of what was matched.
+            let places = with.matches('$').count();
+            short_enough(with.len().saturating_add(places.saturating_mul(value.len())), "label_replace")?;
             let mut replaced = String::new();
             captured.expand(with, &mut replaced);
             set(&mut row.labels, to, &replaced);
@@ -185,6 +199,8 @@ pub(super) fn label_join(rows: &mut [Row], texts: &[&str]) -> Result<(), PromErr
     }
     for row in rows {
         let joined: Vec<&str> = from.iter().map(|label| value_of(&row.labels, label)).collect();
+        let length: usize = joined.iter().map(|value| value.len() + between.len()).sum();
+        short_enough(length, "label_join")?;
         let joined = joined.join(between);
         set(&mut row.labels, to, &joined);
     }

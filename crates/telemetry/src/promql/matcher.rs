@@ -5,7 +5,7 @@ use regex::{Regex, RegexBuilder};
 use super::Labels;
 
 /// Bytes that a compiled pattern may take.
-const PATTERN_BYTES: usize = 1 << 20;
+pub(super) const PATTERN_BYTES: usize = 1 << 20;
 
 /// How a label is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

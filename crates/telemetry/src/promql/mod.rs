@@ -86,7 +86,7 @@ impl Default for Limits {
             steps: 11_000,
             samples: 5_000_000,
             series: 20_000,
-            cells: 8_000_000,
+            cells: 4_000_000,
             time: Duration::from_secs(20),
             text: 16 << 10,
         }

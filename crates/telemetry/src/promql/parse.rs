@@ -11,6 +11,10 @@ use super::{NAME, PromError};
 
 /// Brackets within brackets.
 const DEPTH: usize = 100;
+/// Operators in a question. A chain of them is as deep a tree as it is long, and is walked by recursion.
+const OPERATORS: usize = 200;
+/// Patterns in a question: each may take a megabyte.
+const PATTERNS: usize = 20;
 
 /// Reads a question.
 pub fn parse(text: &str) -> Result<Expr, PromError> {
@@ -54,13 +58,15 @@ struct Parser {
     words: Vec<(Token, usize)>,
     next: usize,
     depth: usize,
+    operators: usize,
+    patterns: usize,
 }
 
 type Parsed<T> = Result<T, PromError>;
 
 impl Parser {
     fn new(text: &str) -> Parsed<Self> {
-        Ok(Self { words: words(text)?, next: 0, depth: 0 })
+        Ok(Self { words: words(text)?, next: 0, depth: 0, operators: 0, patterns: 0 })
     }
 
     fn peek(&self) -> &Token {
@@ -159,6 +165,10 @@ impl Parser {
             let mut left = parser.unary()?;
             while let Some((sign, strength)) = parser.sign().filter(|(_, strength)| *strength >= least) {
                 let at = parser.next;
+                parser.operators += 1;
+                if parser.operators > OPERATORS {
+                    return parser.fault(format!("more than {OPERATORS} operators"));
+                }
                 parser.take();
                 let mut binary = parser.modifiers(sign)?;
                 binary.right = parser.binary(if sign == Sign::Pow { strength } else { strength + 1 })?;
@@ -403,6 +413,10 @@ impl Parser {
                 return self.unexpected("one of = != =~ !~");
             };
             let Token::Text(text) = self.peek().clone() else { return self.unexpected("a string") };
+            self.patterns += usize::from(matches!(op, Op::Like | Op::NotLike));
+            if self.patterns > PATTERNS {
+                return self.fault(format!("more than {PATTERNS} patterns"));
+            }
             match Matcher::new(&label, op, &text) {
                 Ok(matcher) => matchers.push(matcher),
                 Err(why) => return self.fault(why),

@@ -219,3 +219,69 @@ impl Source for Two {
         Ok(vec![series("a"), series("b")])
     }
 }
+
+/// Asks about so many moments, a second apart, without anything kept.
+fn over(steps: i64, text: &str, may_go_on: &dyn Fn() -> bool) -> Result<Value, PromError> {
+    let (_directory, telemetry) = telemetry(Vec::new());
+    let now = NOW_S as i64 * 1000;
+    let asked = Asked { start_ms: now, end_ms: now + (steps - 1) * 1000, step_ms: 1000 };
+    evaluate(&parse(text)?, asked, &Kept(&telemetry.query()), &Limits::default(), may_go_on)
+}
+
+#[test]
+fn a_chain_of_operators_is_as_deep_as_it_is_long_and_has_an_end() {
+    // With the stack that the threads have on which questions are worked.
+    let work = || {
+        let chain = |operators: usize| format!("1{}", "+1".repeat(operators));
+        assert!(over(1, &chain(200), &|| true).is_ok());
+        for too_long in [chain(201), chain(8_000), "1^".repeat(8_000) + "1", "(1+".repeat(90) + &chain(150)] {
+            assert!(matches!(parse(&too_long), Err(PromError::Syntax { .. })));
+        }
+        let brackets = format!("{}1{}", "(1+".repeat(45), ")".repeat(45));
+        assert!(over(1, &format!("{brackets}{}", "+1".repeat(150)), &|| true).is_ok());
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
+fn what_is_in_between_counts_whatever_makes_it() {
+    let too_much = |steps, text: &str| matches!(over(steps, text, &|| true), Err(PromError::TooMuch { .. }));
+    assert!(too_much(6_000, r#"count_values("t", vector(time()))"#), "a row for each value");
+    assert!(!too_much(100, r#"count_values("t", vector(time()))"#));
+    let scalars = format!("count_over_time(({}1)[1000000s:1s])", "1^".repeat(50));
+    assert!(too_much(1, &scalars), "numbers of a subquery");
+    assert!(too_much(1, "vector(1)[5000000s:1s]"), "an answer");
+}
+
+#[test]
+fn work_ends_when_its_time_is_over_also_within_one_series() {
+    let looks = std::cell::Cell::new(0);
+    let some = || {
+        looks.set(looks.get() + 1);
+        looks.get() < 20
+    };
+    let text = "sum_over_time(sum_over_time(vector(1)[20000s:1s])[20000s:1s])";
+    assert!(matches!(over(1, text, &some), Err(PromError::TooLong(_))));
+}
+
+#[test]
+fn labels_and_patterns_do_not_grow_without_end() {
+    let joined = |inner: &str| format!(r#"label_join({inner}, "a", "x"{})"#, r#", "a""#.repeat(40));
+    let mut nested = r#"label_replace(vector(1), "a", "0123456789", "", "")"#.to_owned();
+    for _ in 0..4 {
+        nested = joined(&nested);
+    }
+    assert!(
+        matches!(over(1, &nested, &|| true), Err(PromError::NoAnswer(why)) if why.contains("label_join"))
+    );
+    let replaced =
+        r#"label_replace(label_replace(vector(1), "a", "AAAA", "", ""), "a", "BBBB", "a", "(.*)")"#
+            .replace("AAAA", &"x".repeat(5_000))
+            .replace("BBBB", &"$1".repeat(50));
+    assert!(
+        matches!(over(1, &replaced, &|| true), Err(PromError::NoAnswer(why)) if why.contains("label_replace"))
+    );
+    let patterns = |count: usize| format!("{{{}}}", vec![r#"a=~"x.*""#; count].join(","));
+    assert!(parse(&patterns(20)).is_ok());
+    assert!(matches!(parse(&patterns(21)), Err(PromError::Syntax { .. })));
+}

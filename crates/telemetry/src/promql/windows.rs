@@ -4,6 +4,9 @@ use super::functions::Function;
 use super::rows::Row;
 use super::{PromError, Sampled};
 
+/// Samples that are worked on between two looks whether there is time left.
+const BETWEEN_LOOKS: usize = 250_000;
+
 /// Series, and for each moment the end of a stretch.
 pub(super) struct Windows {
     pub(super) series: Vec<Sampled>,
@@ -27,6 +30,7 @@ impl Windows {
         check: impl Fn() -> Result<(), PromError>,
     ) -> Result<Vec<Row>, PromError> {
         let mut rows = Vec::with_capacity(self.series.len());
+        let mut worked = 0;
         for series in &self.series {
             check()?;
             let (mut from, mut until) = (0, 0);
@@ -40,6 +44,11 @@ impl Windows {
                     from += 1;
                 }
                 let samples = &series.samples[from..until];
+                worked += samples.len() + 1;
+                if worked > BETWEEN_LOOKS {
+                    worked = 0;
+                    check()?;
+                }
                 let window = Window { samples, start_ms, end_ms, step };
                 cells.push(if samples.is_empty() { None } else { of(&window)? });
             }

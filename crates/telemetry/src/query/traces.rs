@@ -17,6 +17,9 @@ pub(crate) const MOST_OF_A_TRACE: usize = 20_000;
 /// How far from the span that was found other spans of its trace are looked for, for lists: an hour.
 const NEAR_NS: u64 = 3_600 * 1_000_000_000;
 
+/// Traces whose spans are fetched at once.
+const TRACES_AT_ONCE: usize = 50;
+
 /// A trace, whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
@@ -99,12 +102,21 @@ impl Query {
         ids.into_iter().filter_map(|id| TraceSummary::of(id, &spans.remove(&id)?)).collect()
     }
 
-    /// The same traces with their spans, each by the time they began.
-    pub fn traces(&self, filter: &TraceFilter) -> Vec<(TraceId, Vec<Span>)> {
-        let found = self.matching_traces(filter);
-        let ids: Vec<TraceId> = found.iter().map(|(_, id)| *id).collect();
-        let mut spans = self.spans_of(&ids, near(&found));
-        ids.into_iter().filter_map(|id| Some((id, spans.remove(&id)?))).collect()
+    /// The same traces with their spans, each by the time they began. The newest up to so many spans, the first trace whole.
+    pub fn traces(&self, filter: &TraceFilter, most_spans: usize) -> Vec<(TraceId, Vec<Span>)> {
+        let (mut traces, mut count) = (Vec::new(), 0);
+        for found in self.matching_traces(filter).chunks(TRACES_AT_ONCE) {
+            let ids: Vec<TraceId> = found.iter().map(|(_, id)| *id).collect();
+            let mut spans = self.spans_of(&ids, near(found));
+            for (id, spans) in ids.into_iter().filter_map(|id| Some((id, spans.remove(&id)?))) {
+                count += spans.len();
+                if count > most_spans && !traces.is_empty() {
+                    return traces;
+                }
+                traces.push((id, spans));
+            }
+        }
+        traces
     }
 
     fn matching_traces(&self, filter: &TraceFilter) -> Vec<(u64, TraceId)> {

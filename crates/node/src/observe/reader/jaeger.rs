@@ -1,6 +1,6 @@
 //! The HTTP API of Jaeger's query service, as Grafana's data source of that name uses it. Paths, parameters and JSON are theirs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -10,14 +10,16 @@ use telemetry::model::{
 };
 use telemetry::{Query, TimeRange, TraceFilter};
 
-use super::Answer;
 use super::parameters::Parameters;
+use super::{Answer, Waits};
 
 /// Traces of an answer where nobody says how many, and at most.
 const USUAL: usize = 20;
 const MOST: usize = 1_500;
-/// Spans of an answer: further traces are left out.
-const MOST_SPANS: usize = 100_000;
+/// Traces that are asked for by their ids.
+const MOST_IDS: usize = 20;
+/// Spans of an answer, about: further traces are left out.
+const MOST_SPANS: usize = 20_000;
 /// How far back is looked where nobody says.
 const LOOK_BACK: Duration = Duration::from_secs(3600);
 
@@ -55,7 +57,13 @@ fn decoded(text: &str) -> String {
     read.next().map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
-pub(super) fn answer(asked: &Asked, parameters: &Parameters, query: &Query, now_ms: i64) -> Answer {
+pub(super) fn answer(
+    asked: &Asked,
+    parameters: &Parameters,
+    query: &Query,
+    now_ms: i64,
+    waits: &Waits,
+) -> Answer {
     let now_us = u64::try_from(now_ms).unwrap_or(0).saturating_mul(1000);
     let names = |names: Vec<Text>| list(names.iter().map(|name| Json::from(name.as_str())).collect());
     match asked {
@@ -67,7 +75,7 @@ pub(super) fn answer(asked: &Asked, parameters: &Parameters, query: &Query, now_
             list(operations.iter().map(shown).collect())
         }
         Asked::Trace(id) => one(id, query),
-        Asked::Traces => match found(parameters, query, now_us) {
+        Asked::Traces => match found(parameters, query, now_us, waits) {
             Ok(traces) => list(traces),
             Err(why) => failed(StatusCode::BAD_REQUEST, &why),
         },
@@ -115,20 +123,26 @@ fn one(id: &str, query: &Query) -> Answer {
     }
 }
 
-fn found(parameters: &Parameters, query: &Query, now_us: u64) -> Result<Vec<Json>, String> {
-    let ids: Vec<&str> = parameters.all("traceID").take(MOST).collect();
-    if !ids.is_empty() {
-        let trace = |text: &str| query.trace(id_of(text)?);
-        let traces = ids.iter().filter_map(|text| trace(text));
-        return Ok(traces.map(|trace| shown(trace.id, &trace.spans, &trace.logs)).collect());
+fn found(parameters: &Parameters, query: &Query, now_us: u64, waits: &Waits) -> Result<Vec<Json>, String> {
+    let ids: BTreeSet<TraceId> = parameters.all("traceID").filter_map(id_of).collect();
+    if ids.len() > MOST_IDS {
+        return Err(format!("parameter 'traceID' is there more than {MOST_IDS} times"));
+    }
+    if !ids.is_empty() || parameters.all("traceID").next().is_some() {
+        let (mut traces, mut spans) = (Vec::new(), 0);
+        for id in ids {
+            if waits.has_ended() || spans > MOST_SPANS {
+                break;
+            }
+            let Some(trace) = query.trace(id) else { continue };
+            spans += trace.spans.len() + trace.logs.len();
+            traces.push(shown(trace.id, &trace.spans, &trace.logs));
+        }
+        return Ok(traces);
     }
     let filter = filter(parameters, now_us)?;
-    let mut spans = 0;
-    let traces = query.traces(&filter).into_iter().take_while(|(_, of)| {
-        spans += of.len();
-        spans <= MOST_SPANS
-    });
-    Ok(traces.map(|(id, spans)| shown(id, &spans, &[])).collect())
+    let traces = query.traces(&filter, MOST_SPANS);
+    Ok(traces.iter().map(|(id, spans)| shown(*id, spans, &[])).collect())
 }
 
 fn filter(parameters: &Parameters, now_us: u64) -> Result<TraceFilter, String> {

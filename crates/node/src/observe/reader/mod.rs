@@ -1,14 +1,16 @@
 //! Where tools of others ask: what Prometheus ([`prometheus`]) and Jaeger ([`jaeger`]) answer, over what is kept. Nothing can be
 //! changed here.
 //!
-//! Without a token only this machine gets in, and no page of a browser: a name that leads here by a trick of its owner is not
-//! answered. Questions are worked on a few at a time, each within limits, on threads that may wait.
+//! Without a token only this machine gets in, and no page of a browser: neither a name that leads here by a trick of its owner
+//! nor a page of somebody else's is answered. Questions are worked on a few at a time, each within limits and for as long as
+//! somebody waits for the answer, on threads that may wait.
 
 mod jaeger;
 mod parameters;
 mod prometheus;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -21,6 +23,7 @@ use hyper::body::Incoming;
 use kit::{Clock, SystemClock};
 use sha2::{Digest, Sha256};
 use telemetry::Query;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::serving::{Answers, Body, PATIENCE, Room};
 use parameters::Parameters;
@@ -32,6 +35,10 @@ const AT_ONCE: usize = 2;
 const WAIT: Duration = Duration::from_secs(20);
 /// Bytes of the body of a question.
 const MAX_BODY: usize = 64 << 10;
+/// Bytes of an answer.
+const MAX_ANSWER: usize = 32 << 20;
+/// KiB of answers that are on their way at once: whoever does not read his holds up others, and no memory beyond this.
+const SENDING_KIB: usize = 128 << 10;
 
 /// Answers questions.
 pub(super) struct Reader {
@@ -46,11 +53,50 @@ pub(super) fn room() -> Room {
 }
 
 pub(super) fn answers(reader: Reader, room: Room) -> Answers {
-    let reader = Arc::new(reader);
+    let (reader, sending) = (Arc::new(reader), Arc::new(Semaphore::new(SENDING_KIB)));
     Arc::new(move |request| {
-        let (reader, room) = (Arc::clone(&reader), room.clone());
-        Box::pin(async move { answer(request, reader, &room).await })
+        let (reader, room, sending) = (Arc::clone(&reader), room.clone(), Arc::clone(&sending));
+        Box::pin(async move { answer(request, reader, &room, sending).await })
     })
+}
+
+/// Whether whoever asked still waits.
+#[derive(Clone, Default)]
+struct Waits(Arc<AtomicBool>);
+
+impl Waits {
+    /// Says that he does not once it is dropped.
+    fn end_with(&self) -> impl Drop + use<> {
+        struct End(Waits);
+        impl Drop for End {
+            fn drop(&mut self) {
+                self.0.0.store(true, Ordering::Relaxed);
+            }
+        }
+        End(self.clone())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether work may go on: somebody waits, and it is not later than so long from now.
+    fn within(&self, time: Duration) -> impl Fn() -> bool {
+        let (waits, end) = (self.clone(), Instant::now() + time);
+        move || !waits.has_ended() && Instant::now() < end
+    }
+}
+
+/// An answer that holds its place among those that are on their way until it has been sent.
+struct Sent {
+    bytes: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// What is answered: a status and JSON.
@@ -76,7 +122,12 @@ impl Asked {
     }
 }
 
-async fn answer(request: Request<Incoming>, reader: Arc<Reader>, room: &Room) -> Response<Body> {
+async fn answer(
+    request: Request<Incoming>,
+    reader: Arc<Reader>,
+    room: &Room,
+    sending: Arc<Semaphore>,
+) -> Response<Body> {
     let (head, body) = request.into_parts();
     if let Some(refused) = reader.refusal(&head) {
         return refused;
@@ -87,6 +138,9 @@ async fn answer(request: Request<Incoming>, reader: Arc<Reader>, room: &Room) ->
             "this path is none of those that are served: docs/telemetry.md names them\n",
         );
     };
+    if let Asked::Health = asked {
+        return full(StatusCode::OK, "application/json", Bytes::from_static(b"{\"status\":\"ok\"}"));
+    }
     let posts = head.method == Method::POST;
     if !posts && head.method != Method::GET && head.method != Method::HEAD {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "ask with GET, or a form with POST\n");
@@ -107,19 +161,31 @@ async fn answer(request: Request<Incoming>, reader: Arc<Reader>, room: &Room) ->
     let Ok(Ok(place)) = place else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many questions at once\n");
     };
+    let waits = Waits::default();
+    let _asker = waits.end_with();
     let worked = tokio::task::spawn_blocking(move || {
-        let _place = place; // held for as long as it is worked on, whoever still waits for it
+        let _place = place; // held for as long as it is worked on
+        let now_ms = reader.now_ms();
         match asked {
-            Asked::Health => Answer(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
-            Asked::Jaeger(asked) => jaeger::answer(&asked, &parameters, &reader.query, reader.now_ms()),
+            Asked::Health => Answer(StatusCode::OK, Bytes::new()), // answered already
+            Asked::Jaeger(asked) => jaeger::answer(&asked, &parameters, &reader.query, now_ms, &waits),
             Asked::Prometheus(asked) => {
-                prometheus::answer(&asked, &parameters, &reader.query, reader.now_ms())
+                prometheus::answer(&asked, &parameters, &reader.query, now_ms, &waits)
             }
         }
     });
-    match worked.await {
-        Ok(Answer(status, json)) => full(status, "application/json", json),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the question could not be worked on\n"),
+    let Ok(Answer(status, bytes)) = worked.await else {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "the question could not be worked on\n");
+    };
+    if bytes.len() > MAX_ANSWER {
+        let why =
+            "the answer would be longer than 32 MiB: ask for less time, fewer series or a larger step\n";
+        return text(StatusCode::UNPROCESSABLE_ENTITY, why);
+    }
+    let kib = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX);
+    match tokio::time::timeout(WAIT, sending.acquire_many_owned(kib)).await {
+        Ok(Ok(place)) => full(status, "application/json", Bytes::from_owner(Sent { bytes, _place: place })),
+        _ => text(StatusCode::SERVICE_UNAVAILABLE, "too many answers that nobody reads\n"),
     }
 }
 
@@ -141,6 +207,10 @@ impl Reader {
             return Some(refused);
         }
         let host = head.uri.host().or_else(|| head.headers.get(HOST)?.to_str().ok());
+        if is_of_another_page(head) {
+            let why = "pages of browsers are not answered without a token: set one with `telemetry.query`\n";
+            return Some(text(StatusCode::FORBIDDEN, why));
+        }
         if host.is_some_and(is_of_this_machine) {
             return None;
         }
@@ -166,19 +236,25 @@ fn same(shown: &[u8], token: &[u8]) -> bool {
     Sha256::digest(shown) == Sha256::digest(token)
 }
 
+/// Whether a browser says that it asks for a page of somebody else's. The page could not read the answer, but it could have
+/// us work.
+fn is_of_another_page(head: &Parts) -> bool {
+    let said = |name: &str| head.headers.get(name).map(HeaderValue::as_bytes);
+    let from_elsewhere = said("sec-fetch-site").is_some_and(|site| site != b"none" && site != b"same-origin");
+    from_elsewhere || said("origin").is_some()
+}
+
 /// An address, or `localhost`: nobody else can make such a name lead here.
 fn is_of_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        Some(rest) => match rest.split_once(']') {
+            Some((name, "")) => name,
+            Some((name, port)) if port.starts_with(':') => name,
+            _ => return false,
+        },
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
     name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
-}
-
-/// A moment after which a question is given up.
-fn deadline(time: Duration) -> impl Fn() -> bool {
-    let end = Instant::now() + time;
-    move || Instant::now() < end
 }
 
 fn full(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
@@ -202,11 +278,41 @@ mod tests {
         {
             assert!(is_of_this_machine(own), "{own}");
         }
-        for other in
-            ["", "evil.example", "evil.example:9464", "localhost.evil.example", "127.0.0.1.evil.example:1"]
-        {
+        for other in [
+            "",
+            "[::1].evil.example",
+            "[::1",
+            "evil.example",
+            "evil.example:9464",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:1",
+        ] {
             assert!(!is_of_this_machine(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_page_of_somebody_else_is_told_by_what_browsers_say() {
+        let said = |headers: &[(&str, &str)]| {
+            let mut request = Request::builder();
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            is_of_another_page(&request.body(()).unwrap().into_parts().0)
+        };
+        assert!(!said(&[]) && !said(&[("sec-fetch-site", "none")]));
+        assert!(said(&[("sec-fetch-site", "cross-site")]) && said(&[("origin", "https://evil.example")]));
+    }
+
+    #[test]
+    fn work_ends_with_whoever_waits_for_it() {
+        let waits = Waits::default();
+        let asker = waits.end_with();
+        let may_go_on = waits.within(Duration::from_secs(60));
+        assert!(may_go_on());
+        drop(asker);
+        assert!(!may_go_on());
+        assert!(!Waits::default().within(Duration::ZERO)());
     }
 
     #[test]

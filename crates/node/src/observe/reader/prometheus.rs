@@ -10,11 +10,14 @@ use telemetry::Query;
 use telemetry::promql::kept::Kept;
 use telemetry::promql::{self, Labels, Limits, Matcher, PromError, Row, Sampled, Value};
 
-use super::Answer;
 use super::parameters::Parameters;
+use super::{Answer, Waits};
 
 /// Whose language is spoken: what clients choose their questions by.
 const VERSION: &str = "2.42.0";
+
+/// Selectors in one question about names.
+const MOST_SELECTORS: usize = 10;
 
 /// What is asked, by the path behind `/api/v1/`.
 pub(super) enum Asked {
@@ -75,11 +78,17 @@ impl Fault {
     }
 }
 
-pub(super) fn answer(asked: &Asked, parameters: &Parameters, query: &Query, now_ms: i64) -> Answer {
+pub(super) fn answer(
+    asked: &Asked,
+    parameters: &Parameters,
+    query: &Query,
+    now_ms: i64,
+    waits: &Waits,
+) -> Answer {
     let kept = Kept(query);
     let data = match asked {
-        Asked::Once => once(parameters, &kept, now_ms),
-        Asked::OverTime => over_time(parameters, &kept),
+        Asked::Once => once(parameters, &kept, now_ms, waits),
+        Asked::OverTime => over_time(parameters, &kept, waits),
         Asked::Labels => labels(parameters, &kept).map(|names| list(&names)),
         Asked::ValuesOf(name) => values(name, parameters, &kept).map(|values| list(&values)),
         Asked::Series => series(parameters, &kept),
@@ -116,11 +125,11 @@ fn limits(parameters: &Parameters) -> Result<Limits, Fault> {
     Ok(limits)
 }
 
-fn once(parameters: &Parameters, kept: &Kept<'_>, now_ms: i64) -> Result<String, Fault> {
+fn once(parameters: &Parameters, kept: &Kept<'_>, now_ms: i64, waits: &Waits) -> Result<String, Fault> {
     let limits = limits(parameters)?;
     let at = moment(parameters, "time")?.unwrap_or(now_ms);
+    let may_go_on = waits.within(limits.time);
     let expr = question(parameters, &limits)?;
-    let may_go_on = super::deadline(limits.time);
     let answer = promql::evaluate(&expr, promql::Asked::once(at), kept, &limits, &may_go_on);
     let answer = answer.map_err(|error| Fault::of("query", &error))?;
     let mut json = String::new();
@@ -151,7 +160,7 @@ fn once(parameters: &Parameters, kept: &Kept<'_>, now_ms: i64) -> Result<String,
     Ok(json)
 }
 
-fn over_time(parameters: &Parameters, kept: &Kept<'_>) -> Result<String, Fault> {
+fn over_time(parameters: &Parameters, kept: &Kept<'_>, waits: &Waits) -> Result<String, Fault> {
     let limits = limits(parameters)?;
     let needed = |name: &'static str| {
         moment(parameters, name)?.ok_or_else(|| {
@@ -176,8 +185,8 @@ fn over_time(parameters: &Parameters, kept: &Kept<'_>) -> Result<String, Fault> 
              Try decreasing the query resolution (?step=XX)",
         ));
     }
+    let may_go_on = waits.within(limits.time);
     let expr = question(parameters, &limits)?;
-    let may_go_on = super::deadline(limits.time);
     let answer = promql::evaluate(&expr, asked, kept, &limits, &may_go_on);
     let rows = match answer.map_err(|error| Fault::of("query", &error))? {
         Value::Vector(mut rows) => {
@@ -210,9 +219,12 @@ fn over_time(parameters: &Parameters, kept: &Kept<'_>) -> Result<String, Fault> 
 /// The series that `match[]` means, from `start` to `end`.
 fn meant(parameters: &Parameters, kept: &Kept<'_>) -> Result<BTreeSet<Labels>, Fault> {
     let limits = Limits::default();
-    let sets: Vec<Vec<Matcher>> = parameters
-        .all("match[]")
-        .take(100)
+    let asked: Vec<&str> = parameters.all("match[]").collect();
+    if asked.len() > MOST_SELECTORS {
+        return Err(Fault::bad(format!("invalid parameter \"match[]\": more than {MOST_SELECTORS} of them")));
+    }
+    let sets: Vec<Vec<Matcher>> = asked
+        .into_iter()
         .map(|text| {
             if text.len() > limits.text {
                 return Err(Fault::bad(format!(
