@@ -84,6 +84,12 @@ pub(crate) enum CliError {
         /// One that it has, with a similar name.
         nearest: Option<String>,
     },
+    /// What was acknowledged is not so.
+    #[error("{faults} {} not as acknowledged", if *faults == 1 { "message is" } else { "messages are" })]
+    NotDurable {
+        /// How many.
+        faults: u64,
+    },
     /// No browser was opened.
     #[error("cannot start `xdg-open`")]
     NoBrowser(#[source] std::io::Error),
@@ -187,6 +193,9 @@ impl Explain for CliError {
             }
             Self::NoSuchService { nearest: None, .. } => {
                 Help::code("A0805").hint("`atoll config --services` lists them").usage()
+            }
+            Self::NotDurable { .. } => {
+                Help::code("A0933").hint("keep nothing on this disk that must not be lost")
             }
             Self::NoBrowser(_) => Help::code("A0826").hint("open the address that was printed yourself"),
             Self::NoSuchRoute { nearest: Some(nearest), .. } => {

@@ -33,6 +33,12 @@ fn main() -> ExitCode {
     if first.as_ref().is_some_and(|first| first == KEEP) {
         return node::keeper::main(arguments);
     }
+    if first.as_ref().is_some_and(|first| first == command::WORKER) {
+        return match command::run_worker(&arguments.collect::<Vec<_>>()) {
+            Ok(status) => ExitCode::from(status),
+            Err(failure) => ExitCode::from(failure.tell()),
+        };
+    }
     let done = if first.is_some_and(|first| first == command::NODE) {
         command::run_node(command::NodeArgs::parse_from(std::env::args_os().skip(1)))
     } else {

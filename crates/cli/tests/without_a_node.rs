@@ -193,6 +193,29 @@ fn the_doctor_looks_at_the_machine_and_leaves_no_trace() {
 }
 
 #[test]
+fn what_was_acknowledged_on_this_disk_is_there_after_a_kill_and_a_lie_is_found() {
+    let left = |project: &Project| {
+        let names = std::fs::read_dir(project.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with(".atoll-verify-")).count()
+    };
+    for engine in ["fjall", "redb"] {
+        let project = Project::new(SHOP);
+        let told = project
+            .run(&["verify", "durability", "--for", "1s", "--engine", engine, "--format", "json"])
+            .ends_with(0)
+            .json();
+        let count = |what: &str, which: &str| told[what][which].as_u64().unwrap();
+        assert!(told["kills"].as_u64().unwrap() > 0 && count("sends", "acknowledged") > 0, "{told}");
+        assert_eq!((count("sends", "lost"), count("deletes", "came_back")), (0, 0), "{told}");
+        assert_eq!(left(&project), 0, "it leaves nothing");
+    }
+    let project = Project::new(SHOP);
+    let told = project.run(&["verify", "durability", "--for", "1s", "--lie"]).ends_with(1);
+    assert!(told.err.contains("A0933") && told.out.contains("is gone"), "{} {}", told.out, told.err);
+    assert_eq!(left(&project), 1, "it leaves what is to be looked at");
+}
+
+#[test]
 fn a_wrong_command_line_ends_with_status_2() {
     let project = Project::new(SHOP);
     for arguments in [

@@ -14,6 +14,7 @@ mod apply_error;
 mod broker;
 mod certificates;
 mod console;
+pub mod durability;
 mod edge;
 mod events;
 mod guards;

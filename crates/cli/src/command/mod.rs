@@ -30,6 +30,7 @@ mod trace;
 mod trust;
 mod up;
 mod upgrade;
+mod verify;
 mod version;
 mod wait;
 
@@ -41,6 +42,7 @@ use crate::failure::{CliError, Failure};
 use crate::flags::AppFlags;
 
 pub(crate) use up::{NODE, NodeArgs, run_node};
+pub(crate) use verify::{WORKER, run_worker};
 
 /// A whole microservice architecture in one binary
 ///
@@ -84,6 +86,7 @@ pub(crate) enum Command {
     Slo(slo::SloArgs),
     Console(console::ConsoleArgs),
     Store(store::StoreArgs),
+    Verify(verify::VerifyArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Plan(plan::PlanArgs),
@@ -143,6 +146,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Slo(args) => slo::run(args, &context),
         Command::Console(args) => console::run(args, &context),
         Command::Store(args) => store::run(args, &context),
+        Command::Verify(args) => verify::run(args),
         Command::Check(args) => check::run(args, &context),
         Command::Config(args) => config::run(args, &context),
         Command::Plan(args) => plan::run(args, &context),
