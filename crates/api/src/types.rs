@@ -394,6 +394,9 @@ pub struct Route {
     pub service: String,
     /// Milliseconds to the head of the answer.
     pub timeout_ms: u64,
+    /// What else applies, in the words of the file: `retry 2`, `limit 5/s per client`. Nothing that is so without a word.
+    #[serde(default)]
+    pub policies: Vec<String>,
 }
 
 /// An error on this API: RFC 9457, with Atoll's code and hint.

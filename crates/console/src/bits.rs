@@ -298,6 +298,9 @@ pub(crate) fn icon(name: &str) -> Markup {
         "Metrics" => "M2 13h12M3 10l3-4 3 2 4-5",
         "Queues" => "M2 4h3v8H2zM6.500 4h3v8h-3zM11 4h3v8h-3z",
         "Errors" => "M8 2l6 11H2zM8 6.500v3M8 11v.5",
+        "Objectives" => {
+            "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12M8 5.500a2.500 2.500 0 1 0 0 5a2.500 2.500 0 1 0 0-5"
+        }
         "Events" => "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12M8 5v3.200l2 1.500",
         "Copy" => "M6 6h7v7H6zM10 6V3H3v7h3",
         "Settings" => "M2 5h7M12 5h2M2 11h2M7 11h7M9 3.500v3M5.500 9.500v3",

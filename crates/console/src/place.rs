@@ -28,12 +28,13 @@ pub(crate) enum Place {
     Topic(String),
     Errors,
     Error(String),
+    Objectives,
     Events,
     Settings,
 }
 
 /// The pages that the navigation names, with the key that leads there after `g`.
-pub(crate) const SECTIONS: [(Place, &str, char); 11] = [
+pub(crate) const SECTIONS: [(Place, &str, char); 12] = [
     (Place::Overview, "Overview", 'o'),
     (Place::Services, "Services", 's'),
     (Place::Routes, "Routes", 'r'),
@@ -43,6 +44,7 @@ pub(crate) const SECTIONS: [(Place, &str, char); 11] = [
     (Place::Metrics, "Metrics", 'm'),
     (Place::Queues, "Queues", 'q'),
     (Place::Errors, "Errors", 'e'),
+    (Place::Objectives, "Objectives", 'b'),
     (Place::Events, "Events", 'v'),
     (Place::Settings, "Settings", 'c'),
 ];
@@ -70,6 +72,7 @@ impl Place {
             ("topics", Some(name)) => Self::Topic(name),
             ("errors", None) => Self::Errors,
             ("errors", Some(id)) => Self::Error(id),
+            ("objectives", None) => Self::Objectives,
             ("events", None) => Self::Events,
             ("settings", None) => Self::Settings,
             _ => return None,
@@ -93,6 +96,7 @@ impl Place {
             Self::Topic(name) => format!("/topics/{}", encode(name)),
             Self::Errors => "/errors".to_owned(),
             Self::Error(id) => format!("/errors/{}", encode(id)),
+            Self::Objectives => "/objectives".to_owned(),
             Self::Events => "/events".to_owned(),
             Self::Settings => "/settings".to_owned(),
         }

@@ -132,6 +132,11 @@ pub(crate) fn of_minute(at: Timestamp) -> String {
     moment(at, "%H:%M")
 }
 
+/// Day and month in UTC, for axes that show days.
+pub(crate) fn of_month(at: Timestamp) -> String {
+    moment(at, "%-d %b")
+}
+
 fn moment(at: Timestamp, format: &str) -> String {
     let micros = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
     match jiff::Timestamp::from_microsecond(micros) {

@@ -13,7 +13,7 @@ use serde_json::json;
 use support::{World, app};
 
 /// Every page, by its address.
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 21] = [
     "/",
     "/services",
     "/services?q=service-1&page=2",
@@ -30,6 +30,7 @@ const PAGES: [&str; 20] = [
     "/queues",
     "/queues/jobs",
     "/topics/news",
+    "/objectives",
     "/errors",
     "/errors/e1",
     "/events",

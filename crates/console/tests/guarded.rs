@@ -20,7 +20,7 @@ const ACTIONS: [(&str, &str); 9] = [
     ("error", "id=e1&state=resolved"),
     ("no-such-action", ""),
 ];
-const PAGES: [&str; 17] = [
+const PAGES: [&str; 18] = [
     "/",
     "/services",
     "/services/service-0",
@@ -34,6 +34,7 @@ const PAGES: [&str; 17] = [
     "/queues",
     "/queues/jobs",
     "/topics/news",
+    "/objectives",
     "/errors",
     "/errors/e1",
     "/events",

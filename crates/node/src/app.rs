@@ -24,6 +24,7 @@ use crate::edge::{Edges, Tell};
 use crate::guards;
 use crate::objectives::Objectives;
 use crate::observe::{self, Observer};
+use crate::policies;
 use crate::port_holder;
 use crate::state_dir::StateDir;
 use crate::takeover::Turn;
@@ -497,6 +498,7 @@ impl Applier {
                     route: proxy::table::name_of(route),
                     service: service.name.to_string(),
                     timeout_ms: route.guard.timeout.as_millis() as u64,
+                    policies: policies::said(&route.guard, route.auth.as_deref()),
                 });
             }
             let names = service.routes.iter().map(proxy::table::name_of).collect();
@@ -510,6 +512,7 @@ impl Applier {
                     route: format!("{} -> {callee}", service.name),
                     service: callee.to_string(),
                     timeout_ms: call.guard.timeout.as_millis() as u64,
+                    policies: policies::said(&call.guard, None),
                 });
             }
         }

@@ -4,7 +4,7 @@
 //! state), `certificates` (those of the gateway), `edge` (what it checks), `guards` (breakers and ejections, told),
 //! `broker` (queues and topics),
 //! `observe` (telemetry), `console` (the web console), `admin` (the API), then the small parts: `state_dir`, `addresses`,
-//! `events`, `spans` and `access`, `listener`, `port_holder`.
+//! `events`, `spans` and `access`, `policies`, `listener`, `port_holder`.
 
 mod access;
 mod addresses;
@@ -23,6 +23,7 @@ mod node;
 mod objectives;
 mod observe;
 mod outbound;
+mod policies;
 pub mod port_holder;
 mod spans;
 mod state_dir;

@@ -213,6 +213,7 @@ mod tests {
                 route: "GET /books/{id}".into(),
                 service: "catalog".into(),
                 timeout_ms: 30_000,
+                policies: Vec::new(),
             },
             Route {
                 entrance: "orders".into(),
@@ -220,6 +221,7 @@ mod tests {
                 route: "orders -> payments".into(),
                 service: "payments".into(),
                 timeout_ms: 800,
+                policies: Vec::new(),
             },
         ];
         insta::assert_snapshot!(routes(&all, None, Paint::new(false)), @r"

@@ -46,6 +46,8 @@ fn two_seconds_after_an_order_its_whole_way_is_known_and_so_is_what_was_thrown_o
         };
         said("order placed")?;
         said("payment taken")?;
+        // The order was published, kept by a queue, and handed to settlement.
+        trace["spans"].as_array()?.iter().find(|span| span["service"] == "settlement")?;
         Some(trace.clone())
     });
     let services: Vec<&str> =
@@ -54,6 +56,12 @@ fn two_seconds_after_an_order_its_whole_way_is_known_and_so_is_what_was_thrown_o
         assert!(services.contains(&service), "{seen:#}");
     }
     assert_eq!(seen["spans"][0]["attributes"]["atoll.from"], "gateway", "{seen:#}");
+    for name in ["publish order-placed", "deliver settle"] {
+        assert!(
+            seen["spans"].as_array().unwrap().iter().any(|span| span["name"] == name),
+            "{name}: {seen:#}"
+        );
+    }
     shop.until(SOON, &["graph"], |graph| {
         let edges = graph["edges"].as_array()?;
         let has = |from: &str, to: &str| edges.iter().any(|edge| edge["from"] == from && edge["to"] == to);

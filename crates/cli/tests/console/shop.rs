@@ -29,7 +29,7 @@ impl Shop {
         let example = root().join("examples/bookshop");
         for entry in fs::read_dir(&example).unwrap().flatten() {
             let name = entry.file_name();
-            if name != "atoll.yaml" && name != ".atoll" {
+            if name != "atoll.yaml" && name != ".atoll" && name != ".data" {
                 symlink(entry.path(), world.path().join(name)).unwrap();
             }
         }
@@ -37,6 +37,8 @@ impl Shop {
         let file = file
             .replace("target/release/", &format!("{}/", binaries.display()))
             .replace("working_dir: ../..", &format!("working_dir: {}", root().display()));
+        let data = world.path().join("kept");
+        let file = file.replace("${BOOKSHOP_DATA:-examples/bookshop/.data}", &data.display().to_string());
         let built = |line: &&str| !line.trim_start().starts_with("prepare:");
         let file: Vec<&str> = file.lines().filter(built).collect();
         fs::write(world.path().join("atoll.yaml"), file.join("\n") + "\n").unwrap();

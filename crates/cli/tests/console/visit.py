@@ -203,12 +203,14 @@ async def follow_an_order(page):
     await page.open(await page.js(f"({found}).querySelector('a').href"))
     trace = await page.js("location.href")
     said = "document.querySelector('.waterfall').innerText"
-    while not await page.js(f"{said}.includes('order placed') && {said}.includes('payment taken')"):
+    parts = ("gateway → ", "storefront", "orders", "payments", "catalog", "order placed", "payment taken",
+             "publish order-placed", "deliver settle", "settlement")  # fmt: skip
+    while not await page.js(f"{json.dumps(parts)}.every((part) => {said}.includes(part))"):
         if time.monotonic() - began > 2:
             break
         await page.open(trace)
     text = await page.js(said)
-    for part in ("gateway → ", "storefront", "orders", "payments", "catalog", "order placed", "payment taken"):
+    for part in parts:
         check(part in text, f"the waterfall of an order tells of {part}: {text}")
     return trace
 
@@ -335,14 +337,14 @@ def trade(seconds):
 async def pictures(page):
     """Those that the documents show."""
     directory = WISH["pictures"]
-    trading = asyncio.create_task(asyncio.to_thread(trade, 270))
-    await asyncio.sleep(240)
+    trading = asyncio.create_task(asyncio.to_thread(trade, 190))
+    await asyncio.sleep(160)
     # What they show is a moment old, not what the whole visit left.
     trace, error = await follow_an_order(page), await find_a_bug(page)
     os.makedirs(directory, exist_ok=True)
     shots = [
-        ("overview", "/", "light", 820), ("overview-dark", "/", "dark", 820), ("trace", trace, "light", 620),
-        ("error", error, "dark", 760), ("service", "/services/catalog", "light", 900), ("logs", "/logs", "dark", 560), ("queues", "/queues", "light", 560),
+        ("overview", "/", "light", 820), ("overview-dark", "/", "dark", 820), ("trace", trace, "light", 680),
+        ("error", error, "dark", 760), ("service", "/services/catalog", "light", 900), ("logs", "/logs", "dark", 560), ("queues", "/queues", "light", 560), ("objectives", "/objectives", "light", 520),
     ]  # fmt: skip
     for name, path, theme, height in shots:
         await page.look(theme=theme, width=1280, height=height)
@@ -369,7 +371,7 @@ async def run(page):
     pages = [
         ("overview", "/"), ("services", "/services"), ("service", "/services/catalog"), ("routes", "/routes"),
         ("requests", "/requests"), ("traces", "/traces"), ("trace", trace), ("flame", trace + "?as=flame"), ("logs", "/logs"),
-        ("metrics", "/metrics"), ("metric", "/metrics?name=atoll_instance_memory_bytes"), ("queues", "/queues"), ("errors", "/errors"),
+        ("metrics", "/metrics"), ("metric", "/metrics?name=atoll_instance_memory_bytes"), ("queues", "/queues"), ("objectives", "/objectives"), ("errors", "/errors"),
         ("error", error), ("events", "/events"), ("settings", "/settings"),
     ]  # fmt: skip
     pages += [(f"{kind}-one", path) for kind, path in await of_pipes(page)]
@@ -377,7 +379,7 @@ async def run(page):
         await visit(page, name, path.removeprefix(CONSOLE))
     await page.open(CONSOLE + "/")
     graph = await page.js("[...document.querySelectorAll('.graph a')].map((node) => node.textContent)")
-    for service in ("gateway", "storefront", "catalog", "orders", "payments", "recommendations"):
+    for service in ("gateway", "storefront", "catalog", "orders", "payments", "order-placed", "settle", "settlement"):
         check(any(told.startswith(service + " ") for told in graph), f"{service} is in the graph: {graph}")
     check(await page.js("document.querySelectorAll('.graph .flow').length > 3"), "calls are seen to flow")
     await press_keys(page)

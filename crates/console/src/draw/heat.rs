@@ -90,7 +90,7 @@ pub(crate) fn draw(title: &str, steps: &[Step], (from, until): (Timestamp, Times
                         }
                         @for moment in moments {
                             @let at = Timestamp::from_micros(moment);
-                            text x=(px(scale.at(place(at)))) y=(px(HEIGHT - 7.0)) text-anchor="middle" data-clock=(words::iso(at)) { (words::of_minute(at)) }
+                            (super::series::moment_at(at, step, (scale.at(place(at)), HEIGHT - 7.0)))
                         }
                     }
                     @for ((column, row), count) in &grid.cells {

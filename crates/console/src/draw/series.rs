@@ -69,7 +69,7 @@ pub(crate) fn draw(chart: &Chart<'_>) -> Markup {
                         }
                         @for moment in moments {
                             @let at = Timestamp::from_micros(moment);
-                            text x=(px(x.at(place(at)))) y=(px(HEIGHT - 7.0)) text-anchor="middle" data-clock=(words::iso(at)) { (words::of_minute(at)) }
+                            (moment_at(at, step, (x.at(place(at)), HEIGHT - 7.0)))
                         }
                     }
                     g.marks {
@@ -101,6 +101,15 @@ pub(crate) fn draw(chart: &Chart<'_>) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// A moment on an axis of time: the script of the page shows hours in local time, days are those of UTC.
+pub(super) fn moment_at(at: Timestamp, step: u64, (x, y): (f64, f64)) -> Markup {
+    const DAY: u64 = 86_400_000_000;
+    html! {
+        @if step >= DAY { text x=(px(x)) y=(px(y)) text-anchor="middle" { (words::of_month(at)) } }
+        @else { text x=(px(x)) y=(px(y)) text-anchor="middle" data-clock=(words::iso(at)) { (words::of_minute(at)) } }
     }
 }
 

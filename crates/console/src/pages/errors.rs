@@ -64,7 +64,7 @@ pub(crate) async fn list(desk: &Desk, at: &At) -> Result<View, Missing> {
     let (page, pager) = bits::page(&fits, &at.query, "/errors");
     let now = desk.now();
     let table = html! {
-        @if fits.is_empty() { (bits::empty("No error fits. Services find `SENTRY_DSN` in their environment.")) } @else {
+        @if fits.is_empty() { (bits::empty("No error fits. A stack trace that a service prints becomes one, and so does what it sends to `SENTRY_DSN`.")) } @else {
             div.scroll { table.rows {
                 caption.hidden { "Groups of errors" }
                 thead { tr { th scope="col" { "Error" } th scope="col" { "State" } th scope="col" { "Service" } th.num scope="col" { "Times" } th.num scope="col" { "Last" } th.num scope="col" { "First" } th scope="col" { "Release" } } }

@@ -88,7 +88,7 @@ fn found(desk: &Desk, at: &At, records: &[LogRecord]) -> Markup {
         ol.lines data-tail=[follow] data-first data-most=(lines::MOST_LINES) tabindex="0" aria-label="Log records, the newest first" {
             @for record in records { (lines::record(record)) }
         }
-        @if records.is_empty() { (bits::empty("Nothing fits in this time.")) }
+        @if records.is_empty() { (bits::empty("Nothing fits in this time. What services print appears here by itself; `OTEL_EXPORTER_OTLP_ENDPOINT` takes log records too.")) }
         @if let Some(older) = older { nav.pager aria-label="Pages" { a rel="next" href=(older) { "Older →" } } }
     }
 }

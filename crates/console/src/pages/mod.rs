@@ -5,6 +5,7 @@ mod events;
 pub(crate) mod lines;
 mod logs;
 mod metrics;
+mod objectives;
 mod overview;
 mod queues;
 mod requests;
@@ -96,6 +97,7 @@ pub(crate) async fn view(desk: &Desk, at: &At) -> Result<View, Missing> {
         Place::Topic(name) => topics::one(desk, at, name).await,
         Place::Errors => errors::list(desk, at).await,
         Place::Error(id) => errors::one(desk, at, id).await,
+        Place::Objectives => objectives::page(desk, at).await,
         Place::Events => events::page(desk, at).await,
         Place::Settings => settings::page(desk, at).await,
     }

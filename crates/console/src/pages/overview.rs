@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::{
-    BreakerState, ErrorGroup, Event, Latency, LatencyQuery, Level, MetricQuery, Range, Series, Status,
+    BreakerState, ErrorGroup, Event, Latency, LatencyQuery, Level, MetricQuery, Range, Series, Slo, Status,
 };
 use kit::Timestamp;
 use maud::{Markup, html};
@@ -48,7 +48,7 @@ pub(crate) async fn page(desk: &Desk, _: &At) -> Result<View, Missing> {
     };
     let long = LatencyQuery { range: lately, ..LatencyQuery::default() };
     let all_errors = api::ErrorQuery::default();
-    let (status, usage, pipes, seen, events, failing, flow, long) = tokio::join!(
+    let (status, usage, pipes, seen, events, failing, flow, long, promised) = tokio::join!(
         desk.feed.status(),
         desk.client.usage(),
         queues::pipes(desk),
@@ -57,6 +57,7 @@ pub(crate) async fn page(desk: &Desk, _: &At) -> Result<View, Missing> {
         desk.client.errors(&all_errors),
         desk.client.series(&flow),
         desk.client.latency(&long),
+        desk.client.slos(),
     );
     let status = status?;
     let rates = usage.as_ref().map(|usage| desk.feed.look(usage)).unwrap_or_default();
@@ -86,7 +87,7 @@ pub(crate) async fn page(desk: &Desk, _: &At) -> Result<View, Missing> {
     let view = View::new("Overview")
         .aside(html! { @for url in &status.gateway { a.mono.out href=(url) rel="noreferrer" { (url) } } })
         .live("cards", cards)
-        .live("troubles", troubles(&status, &events, failing.as_deref().unwrap_or_default()))
+        .live("troubles", troubles(&status, &events, failing.as_deref().unwrap_or_default(), &promised.unwrap_or_default()))
         .live("graph", html! {
             section.panel aria-label="The app" {
                 div.row.between {
@@ -205,7 +206,7 @@ fn node(rates: &Rates, usage: Option<&api::Usage>) -> Markup {
 }
 
 /// What needs somebody: nothing else is listed.
-fn troubles(status: &Status, events: &[Event], failing: &[ErrorGroup]) -> Markup {
+fn troubles(status: &Status, events: &[Event], failing: &[ErrorGroup], promised: &[Slo]) -> Markup {
     let mut troubles: Vec<(Tone, Markup)> = Vec::new();
     for service in &status.services {
         let tone = bits::of_service(service.state);
@@ -227,6 +228,13 @@ fn troubles(status: &Status, events: &[Event], failing: &[ErrorGroup]) -> Markup
         let tone = bits::of_breaker(breaker.state);
         let text = html! { a href=(Place::Routes.path()) { "Breaker of " (words::clip(&guard.route, 80)) } " is " (breaker.state.as_str()) };
         troubles.push((tone, text));
+    }
+    for slo in promised.iter().filter(|slo| slo.firing.is_some() || slo.budget_left <= 0.0) {
+        let text = html! {
+            a href=(Place::Objectives.path()) { (words::clip(&slo.name, 100)) }
+            @if slo.budget_left <= 0.0 { ": the budget is used up" } @else { ": burns its budget too fast, " (words::number(slo.budget_left * 100.0)) " % is left" }
+        };
+        troubles.push((Tone::Bad, text));
     }
     for group in failing.iter().take(FEW_ERRORS) {
         let text = html! {

@@ -16,8 +16,12 @@ pub(crate) async fn page(desk: &Desk, at: &At) -> Result<View, Missing> {
     let (status, routes) = tokio::join!(desk.feed.status(), desk.client.routes());
     let (status, routes) = (status?, routes?);
     let search = at.query.text("q");
-    let routes: Vec<&Route> =
-        routes.iter().filter(|route| has(search, &[&route.route, &route.service, &route.entrance])).collect();
+    let routes: Vec<&Route> = routes
+        .iter()
+        .filter(|route| {
+            has(search, &[&route.route, &route.service, &route.entrance, &route.policies.join(" ")])
+        })
+        .collect();
     let guards: Vec<&Guard> =
         status.guards.iter().filter(|guard| has(search, &[&guard.route, &guard.service])).collect();
     let gateway = status.gateway.first().map(String::as_str);
@@ -34,7 +38,7 @@ pub(crate) async fn page(desk: &Desk, at: &At) -> Result<View, Missing> {
                     caption.hidden { "Routes of the gateway and calls between services" }
                     thead { tr {
                         th scope="col" { "Route" } th scope="col" { "Enters at" } th scope="col" { "Service" } th scope="col" { "Address" }
-                        th.num scope="col" { "Timeout" } th scope="col" { span.hidden { "Actions" } }
+                        th.num scope="col" { "Timeout" } th scope="col" { "Policies" } th scope="col" { span.hidden { "Actions" } }
                     } }
                     tbody { @for route in shown { tr {
                         th.mono scope="row" { (words::clip(&route.route, 80)) }
@@ -42,6 +46,7 @@ pub(crate) async fn page(desk: &Desk, at: &At) -> Result<View, Missing> {
                         td { (bits::service(&route.service)) }
                         td.mono { (words::clip(&route.address, 60)) }
                         td.num { (words::micros(route.timeout_ms * 1_000)) }
+                        td.wide { @for policy in route.policies.iter().take(20) { span.tag { (words::clip(policy, 120)) } " " } @if route.policies.is_empty() { span.muted { "defaults" } } }
                         td { @if let Some(curl) = curl(route, gateway) { (bits::copy("curl", &curl)) } }
                     } } }
                 } }
@@ -60,8 +65,8 @@ pub(crate) async fn page(desk: &Desk, at: &At) -> Result<View, Missing> {
             "filters",
             bits::filters("/routes", &bits::field(&at.query, "q", "Search", "path, service, caller")),
         )
-        .live("guards", guarded)
-        .live("routes", table))
+        .live("routes", table)
+        .live("guards", guarded))
 }
 
 /// How to ask for a route from a shell.
@@ -140,6 +145,7 @@ mod tests {
             route: route.into(),
             service: "a".into(),
             timeout_ms: 1,
+            policies: Vec::new(),
         };
         let curl = |text: &str| super::curl(&route(text, "gateway"), Some("http://127.0.0.1:8080"));
         assert_eq!(curl("GET /books").unwrap(), "curl -i http://127.0.0.1:8080/books");

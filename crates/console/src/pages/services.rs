@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use api::{Instance, InstanceUsage, LatencyQuery, Service, Usage};
 use maud::{Markup, html};
 
-use super::{CHART_SPANS, Missing, chart_range, has, lines, metrics, routes};
+use super::{CHART_SPANS, Missing, chart_range, has, lines, metrics, objectives, routes};
 use crate::bits::{self, Act, Tone};
 use crate::desk::{Desk, all};
 use crate::feed::Rates;
@@ -103,12 +103,13 @@ pub(crate) async fn one(desk: &Desk, at: &At, name: &str) -> Result<View, Missin
     let (asked, shown) = chart_range(&at.query, desk.now());
     let question = LatencyQuery { service: Some(name.to_owned()), range: asked, step_min: None };
     let targets = [name.to_owned()];
-    let (status, usage, latency, events, output) = tokio::join!(
+    let (status, usage, latency, events, output, promised) = tokio::join!(
         desk.feed.status(),
         desk.client.usage(),
         desk.client.latency(&question),
         all(desk.client.events(0, false).await, 2_000),
         lines::output(desk, &targets, TAIL),
+        objectives::of_service(desk, name),
     );
     let status = status?;
     let Some(service) = status.services.iter().find(|service| service.name == name) else {
@@ -171,6 +172,9 @@ pub(crate) async fn one(desk: &Desk, at: &At, name: &str) -> Result<View, Missin
         .still("time", bits::chooser(&at.place.path(), &bits::choice(&at.query, "last", "Time", &CHART_SPANS)));
     if let Ok(latency) = latency {
         view = view.live("charts", metrics::of_service(&latency, &metrics::marks(&events), shown));
+    }
+    if let Some(promised) = promised {
+        view = view.live("objectives", promised);
     }
     if !guards.is_empty() {
         view = view.live("guards", html! {

@@ -77,6 +77,8 @@ struct Map {
     edges: BTreeMap<(usize, usize), Line>,
     /// Queues of dead letters: told of where their letters come from.
     dead: BTreeSet<String>,
+    /// Whom each queue belongs to: what the node hands over by itself goes there.
+    owners: BTreeMap<String, String>,
 }
 
 #[derive(Default)]
@@ -144,6 +146,7 @@ impl Map {
         for queue in queues {
             if let Some(owner) = &queue.owner {
                 self.edge(&queue.name, owner);
+                self.owners.insert(queue.name.clone(), owner.clone());
             }
         }
         for TopicDetail { topic, subscriptions, .. } in topics {
@@ -189,7 +192,11 @@ impl Map {
         let mut loads: BTreeMap<usize, (f64, u64, u64)> = BTreeMap::new();
         // What the gateway answers by itself is no call.
         for seen in graph.edges.iter().filter(|seen| seen.from != seen.to) {
-            let Some(line) = self.edge(&seen.from, &seen.to) else { continue };
+            let to = match self.owners.get(&seen.from) {
+                Some(owner) if seen.to == ATOLL => owner.clone(),
+                _ => seen.to.clone(),
+            };
+            let Some(line) = self.edge(&seen.from, &to) else { continue };
             let share = seen.errors as f64 / seen.count.max(1) as f64;
             line.worse(match share {
                 _ if share >= MANY_ERRORS => Tone::Bad,
@@ -215,10 +222,10 @@ impl Map {
                 micros(seen.p50_us),
                 micros(seen.p99_us)
             ));
-            for name in [&seen.from, &seen.to] {
+            for name in [&seen.from, &to] {
                 // Of the gateway what goes out, of everybody else what comes in.
                 if let Some(at) = self.places.get(name)
-                    && (name == &seen.to) != (name == GATEWAY)
+                    && (name == &to) != (name == GATEWAY)
                 {
                     let (rate, count, errors) = loads.entry(*at).or_default();
                     *rate += seen.rate;
@@ -275,6 +282,44 @@ mod tests {
         assert_eq!(names, ["gateway", "web", "orders"]);
         let pairs: Vec<_> = edges.iter().map(|edge| (edge.from, edge.to, edge.tone)).collect();
         assert_eq!(pairs, [(0, 1, "quiet"), (1, 2, "quiet")]);
+    }
+
+    #[test]
+    fn what_a_queue_hands_over_goes_to_whom_it_belongs() {
+        let queue = |name: &str, dead: Option<&str>| Queue {
+            name: name.into(),
+            url: String::new(),
+            owner: Some("orders".into()),
+            fifo: false,
+            visible: 2,
+            in_flight: 0,
+            delayed: 0,
+            oldest_sent_at: None,
+            sent: 0,
+            received: 0,
+            deleted: 0,
+            dead_letter: dead.map(|name| (name.to_owned(), 3)),
+        };
+        let pipes = Pipes {
+            queues: vec![queue("jobs", Some("jobs-dead")), queue("jobs-dead", None)],
+            topics: Vec::new(),
+        };
+        let edge = GraphEdge {
+            from: "jobs".into(),
+            to: "atoll".into(),
+            count: 60,
+            errors: 0,
+            rate: 1.0,
+            p50_us: 1,
+            p99_us: 1,
+        };
+        let graph = Graph { nodes: Vec::new(), edges: vec![edge] };
+        let (nodes, edges) = of(&status(), &pipes, Some(&graph));
+        let jobs = nodes.iter().position(|node| node.name == "jobs").unwrap();
+        assert_eq!((nodes[jobs].more.as_str(), nodes[jobs].tone), ("2 waiting · 2 dead", "warn"));
+        assert!(!nodes.iter().any(|node| ["jobs-dead", "atoll"].contains(&node.name.as_str())));
+        let line = edges.iter().find(|edge| edge.from == jobs).unwrap();
+        assert_eq!((nodes[line.to].name.as_str(), line.rate), ("orders", 1.0));
     }
 
     #[test]

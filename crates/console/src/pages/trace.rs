@@ -271,12 +271,15 @@ fn place(spans: &[Span], service: &str, named: Option<&str>, at: Timestamp) -> O
         return Some(found);
     }
     let at = at.as_micros();
-    let fits = |span: &Span| {
+    let own =
+        spans.iter().enumerate().filter(|(_, span)| span.service == service && span.at.as_micros() <= at);
+    // What is read long after it was printed belongs to what ended last.
+    let rank = |span: &Span| {
         let begin = span.at.as_micros();
-        span.service == service && begin <= at && at <= begin.saturating_add(span.duration_us + LATE_US)
+        let end = begin.saturating_add(span.duration_us);
+        if at <= end.saturating_add(LATE_US) { (true, begin) } else { (false, end) }
     };
-    let fitting = spans.iter().enumerate().filter(|(_, span)| fits(span));
-    fitting.max_by_key(|(_, span)| span.at).map(|(number, _)| number)
+    own.max_by_key(|(_, span)| rank(span)).map(|(number, _)| number)
 }
 
 /// A line without the word that names the trace: it stands in it.
@@ -334,6 +337,7 @@ mod tests {
         assert_eq!(place(&spans, "payments", None, at(6_000)), Some(1));
         assert_eq!(place(&spans, "payments", Some("gone"), at(15_000)), Some(1), "a little late");
         assert_eq!(place(&spans, "orders", None, at(50_050)), Some(2), "the inner one");
+        assert_eq!(place(&spans, "orders", None, at(900_000)), Some(0), "read long after");
         assert_eq!(place(&spans, "payments", None, at(4_000)), None);
         assert_eq!(place(&spans, "catalog", None, at(6_000)), None);
     }

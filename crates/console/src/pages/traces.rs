@@ -56,7 +56,7 @@ fn listed(found: &[TraceSummary], at: &At) -> Markup {
     let longest = found.iter().map(|trace| trace.duration_us).max().unwrap_or(1).max(1);
     let (shown, pager) = bits::page(found, &at.query, "/traces");
     html! {
-        @if found.is_empty() { (bits::empty("No trace fits in this time.")) } @else {
+        @if found.is_empty() { (bits::empty("No trace fits in this time. Each request through the gateway, and each call between services, is one.")) } @else {
             div.scroll { table.rows {
                 caption.hidden { "Traces" }
                 thead { tr { th scope="col" { "Time" } th scope="col" { "What" } th.num scope="col" { "Took" } th scope="col" { span.hidden { "As a bar" } } th.num scope="col" { "Spans" } th scope="col" { "Result" } th scope="col" { "Services" } } }

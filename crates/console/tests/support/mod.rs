@@ -390,6 +390,11 @@ async fn rest(State(node): Shared, method: Method, uri: Uri) -> Response {
         "/v1/graph" => {
             json!({ "nodes": [{ "name": t, "kind": "outside" }], "edges": [{ "from": "service-0", "to": t, "count": 9, "errors": 1, "rate": 0.5, "p50_us": 1, "p99_us": 2 }] })
         }
+        "/v1/slos" => {
+            json!([{ "name": t, "service": "service-0", "route": t, "within_us": 100_000, "promised": 0.999, "window_s": 2_592_000, "total": 9,
+                "bad": 1, "good": 0.9, "budget_left": -1.5, "firing": { "urgency": "page", "since": AT }, "burn_down": [[AT, 1.0], [AT, -1.5]],
+                "burns": [{ "long_s": 3600, "short_s": 300, "long": 20.0, "short": 30.0, "limit": 14.4, "urgency": "page", "holds": true }] }])
+        }
         "/v1/errors" => json!([group]),
         "/v1/errors/e1" => json!({ "group": group, "last": [occurrence] }),
         "/v1/telemetry" => {
