@@ -9,6 +9,7 @@ mod restarts;
 mod size;
 mod startup;
 mod table;
+mod telemetry;
 
 use anyhow::{Context, bail};
 
@@ -34,6 +35,7 @@ enum What {
     Restarts,
     Fleet,
     Size,
+    Telemetry,
     Build,
 }
 
@@ -78,6 +80,7 @@ impl Options {
                 "restarts" => options.what.push(What::Restarts),
                 "fleet" => options.what.push(What::Fleet),
                 "size" => options.what.push(What::Size),
+                "telemetry" => options.what.push(What::Telemetry),
                 "build" => options.what.push(What::Build),
                 "all" => options.what.extend(ALL),
                 "--runs" => options.runs = Some(number()?),
@@ -112,6 +115,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             What::Restarts => restarts::run(options.runs.unwrap_or(200), options.rate, &mut table)?,
             What::Fleet => fleet::run(options.runs.unwrap_or(20), &mut table)?,
             What::Size => size::binary(&mut table)?,
+            What::Telemetry => telemetry::run(options.runs.unwrap_or(5), &mut table)?,
             What::Build => size::build(&mut table)?,
         }
         println!("{table}");

@@ -93,8 +93,7 @@ fn opentelemetry_for_node_sends() {
     };
     let script = files().join("telemetry_otel.cjs");
     let environment = format!(
-        "NODE_PATH: {:?}, OTEL_METRICS_EXPORTER: otlp, OTEL_LOGS_EXPORTER: otlp, OTEL_TRACES_EXPORTER: otlp",
-        modules
+        "NODE_PATH: {modules:?}, OTEL_METRICS_EXPORTER: otlp, OTEL_LOGS_EXPORTER: otlp, OTEL_TRACES_EXPORTER: otlp"
     );
     all_arrived(&app(&["node", script.to_str().unwrap()], &environment));
 }

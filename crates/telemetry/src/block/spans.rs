@@ -101,48 +101,67 @@ impl Kept for Span {
     }
 
     fn read(body: &Body, places: Option<&[usize]>) -> Option<Vec<Self>> {
-        let rows = body.rows;
-        let start = steps(&body.column(START)?, rows)?;
-        let duration = numbers(&body.column(DURATION)?, rows)?;
-        let kind = body.column(KIND)?;
-        let ids = body.column(SPAN)?;
-        let parents = read_parents(body, &ids)?;
-        let [service, name, trace, message, parts] =
-            [SERVICE, NAME, TRACE, MESSAGE, PARTS].map(|name| values(body, name));
-        let (service, name, trace, message, parts) =
-            (texts(&service?)?, texts(&name?)?, trace?, message?, parts?);
-        let mut attributes = AttributesReader::read(body)?;
-        let mut read = |row: usize| {
-            let code = *kind.get(row)?;
-            let mut span = Self {
-                trace: TraceId(trace.get(row)?.try_into().ok()?),
-                span: id_at(&ids, row)?,
-                parent: *parents.get(row)?,
-                service: service.get(row)?,
-                name: name.get(row)?,
-                kind: *KINDS.get(usize::from(code & 15))?,
-                start_ns: *start.get(row)?,
-                duration_ns: *duration.get(row)?,
-                status: match code >> 4 {
-                    0 => Status::Unset,
-                    1 => Status::Ok,
-                    _ => Status::Error {
-                        message: std::str::from_utf8(message.get(row).unwrap_or_default()).ok()?.into(),
-                    },
-                },
-                attributes: attributes.get(row)?,
-                events: Vec::new(),
-                links: Vec::new(),
-            };
+        read_spans(body, places, How::Whole)
+    }
+}
+
+/// How much of a span is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// All of it.
+    Whole,
+    /// What lists need: no attributes, which are most of it, no events, no links, not why it failed.
+    Outline,
+}
+
+/// Reads spans at these places, or all; none if they are damaged.
+pub(crate) fn read_spans(body: &Body, places: Option<&[usize]>, how: How) -> Option<Vec<Span>> {
+    let rows = body.rows;
+    let start = steps(&body.column(START)?, rows)?;
+    let duration = numbers(&body.column(DURATION)?, rows)?;
+    let kind = body.column(KIND)?;
+    let ids = body.column(SPAN)?;
+    let parents = read_parents(body, &ids)?;
+    let [service, name, trace] = [SERVICE, NAME, TRACE].map(|name| values(body, name));
+    let (service, name, trace) = (texts(&service?)?, texts(&name?)?, trace?);
+    let mut more = match how {
+        How::Whole => Some((AttributesReader::read(body)?, values(body, MESSAGE)?, values(body, PARTS)?)),
+        How::Outline => None,
+    };
+    let mut read = |row: usize| {
+        let code = *kind.get(row)?;
+        let mut span = Span {
+            trace: TraceId(trace.get(row)?.try_into().ok()?),
+            span: id_at(&ids, row)?,
+            parent: *parents.get(row)?,
+            service: service.get(row)?,
+            name: name.get(row)?,
+            kind: *KINDS.get(usize::from(code & 15))?,
+            start_ns: *start.get(row)?,
+            duration_ns: *duration.get(row)?,
+            status: match code >> 4 {
+                0 => Status::Unset,
+                1 => Status::Ok,
+                _ => Status::Error { message: crate::model::Text::default() },
+            },
+            attributes: Vec::new(),
+            events: Vec::new(),
+            links: Vec::new(),
+        };
+        if let Some((attributes, message, parts)) = &mut more {
+            span.attributes = attributes.get(row)?;
+            if let Status::Error { message: why } = &mut span.status {
+                *why = std::str::from_utf8(message.get(row).unwrap_or_default()).ok()?.into();
+            }
             if let Some(parts) = parts.get(row) {
                 read_parts(&mut Reader::new(parts), &mut span)?;
             }
-            Some(span)
-        };
-        match places {
-            Some(places) => places.iter().map(|row| read(*row)).collect(),
-            None => (0..rows).map(read).collect(),
         }
+        Some(span)
+    };
+    match places {
+        Some(places) => places.iter().map(|row| read(*row)).collect(),
+        None => (0..rows).map(read).collect(),
     }
 }
 

@@ -5,9 +5,8 @@ use std::ops::ControlFlow;
 
 use super::newest::{Place, keep_newest, newest_first};
 use super::{Query, Unit, parts};
-use crate::block::Kept;
 use crate::block::bloom::{may_have, of_trace};
-use crate::block::spans::{Search, places_of};
+use crate::block::spans::{How, Search, places_of, read_spans};
 use crate::filter::{LogFilter, TimeRange, TraceFilter};
 use crate::model::{LogRecord, Span, TakenError, Text, TraceId};
 
@@ -85,7 +84,7 @@ impl TraceSummary {
 impl Query {
     /// One trace, whole; none if nothing is kept of it.
     pub fn trace(&self, id: TraceId) -> Option<Trace> {
-        let spans = self.spans_of(&[id], TimeRange::ALL).remove(&id).unwrap_or_default();
+        let spans = self.spans_of(&[id], TimeRange::ALL, How::Whole).remove(&id).unwrap_or_default();
         let filter = LogFilter { trace: Some(id), limit: MOST_OF_A_TRACE, ..LogFilter::default() };
         let mut logs: Vec<_> = self.logs(&filter).into_iter().map(|hit| hit.record).collect();
         logs.reverse();
@@ -98,7 +97,7 @@ impl Query {
     pub fn find_traces(&self, filter: &TraceFilter) -> Vec<TraceSummary> {
         let found = self.matching_traces(filter);
         let ids: Vec<TraceId> = found.iter().map(|(_, id)| *id).collect();
-        let mut spans = self.spans_of(&ids, near(&found));
+        let mut spans = self.spans_of(&ids, near(&found), How::Outline);
         ids.into_iter().filter_map(|id| TraceSummary::of(id, &spans.remove(&id)?)).collect()
     }
 
@@ -107,7 +106,7 @@ impl Query {
         let (mut traces, mut count) = (Vec::new(), 0);
         for found in self.matching_traces(filter).chunks(TRACES_AT_ONCE) {
             let ids: Vec<TraceId> = found.iter().map(|(_, id)| *id).collect();
-            let mut spans = self.spans_of(&ids, near(found));
+            let mut spans = self.spans_of(&ids, near(found), How::Whole);
             for (id, spans) in ids.into_iter().filter_map(|id| Some((id, spans.remove(&id)?))) {
                 count += spans.len();
                 if count > most_spans && !traces.is_empty() {
@@ -153,7 +152,7 @@ impl Query {
     }
 
     /// The spans of some traces, each by the time they began. A trace is looked for only near `near`, if that is said.
-    fn spans_of(&self, ids: &[TraceId], near: TimeRange) -> HashMap<TraceId, Vec<Span>> {
+    fn spans_of(&self, ids: &[TraceId], near: TimeRange, how: How) -> HashMap<TraceId, Vec<Span>> {
         let lane = self.shared.kept().spans.clone();
         let mut found: HashMap<TraceId, Vec<Span>> = HashMap::new();
         let keys: Vec<u64> = ids.iter().map(|id| of_trace(*id)).collect();
@@ -170,7 +169,7 @@ impl Query {
             }
             let spans = self.in_block(block, &[], |body| {
                 let places = places_of(body, &here)?;
-                if places.is_empty() { Some(Vec::new()) } else { Span::read(body, Some(&places)) }
+                if places.is_empty() { Some(Vec::new()) } else { read_spans(body, Some(&places), how) }
             });
             for span in spans {
                 found.entry(span.trace).or_default().push(span);
