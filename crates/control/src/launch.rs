@@ -8,6 +8,19 @@ use runtime::Launch;
 
 use crate::desired::Want;
 
+/// Where SDKs of AWS ask for credentials, last of all.
+const CREDENTIALS: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+/// What they look at before. A terminal may have it, for another account; empty it would not do: a profile without a name
+/// is one that cannot be found.
+const BEFORE_CREDENTIALS: [&str; 6] = [
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
+
 /// The address instances of host processes listen on.
 pub const HOST: &str = "127.0.0.1";
 
@@ -51,6 +64,9 @@ impl Surroundings {
             environment.insert(format!("{prefix}_URL"), format!("http://{address}"));
             environment.insert(format!("{prefix}_HOST"), address.ip().to_string());
             environment.insert(format!("{prefix}_PORT"), address.port().to_string());
+        }
+        if want.given.contains_key(CREDENTIALS) {
+            environment.retain(|name, _| !BEFORE_CREDENTIALS.contains(&name.as_str()));
         }
         for (name, value) in &want.given {
             environment.insert(name.clone(), value.clone());

@@ -30,6 +30,7 @@ fn boto3_finds_short_lived_credentials_of_its_service_and_no_others() {
     // What whoever runs it has for themselves is not to be found first.
     let mut up = world.command(&["up", "-d"]);
     up.env("AWS_ACCESS_KEY_ID", "AKIAOFTHETERMINAL000").env("AWS_SECRET_ACCESS_KEY", "other");
+    up.env("AWS_PROFILE", "of-the-terminal").env("AWS_ROLE_ARN", "arn:aws:iam::111111111111:role/other");
     assert!(up.status().unwrap().success());
     let deadline = Instant::now() + LIMIT;
     let outcome = loop {

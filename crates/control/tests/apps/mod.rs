@@ -31,6 +31,8 @@ pub(crate) fn service(name: &str, replicas: u32) -> Service {
         depends_on: BTreeMap::new(),
         healthcheck: None,
         metrics: None,
+        measures: BTreeMap::new(),
+        slo: None,
         scale: Scale { replicas, min: replicas, max: replicas, target: BTreeMap::new(), predict: false },
         wire: Default::default(),
         balance: Default::default(),

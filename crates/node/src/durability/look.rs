@@ -49,6 +49,10 @@ async fn look(directory: &Path, engine: EngineKind, kill: u32) -> Result<Found, 
         let queue = tried.name().parse::<QueueName>().ok().and_then(|name| pipes.queue(&name));
         let Some(queue) = queue else { continue }; // killed before it was made
         let messages = queue.peek(MOST).await.map_err(|error| unreadable(&error))?;
+        if messages.len() == MOST {
+            let why = format!("`{}` holds more messages than the {MOST} that can be looked at", tried.name());
+            return Err(DurabilityError::Read { kill, why });
+        }
         let numbers = messages.iter().map(|message| {
             let body = std::str::from_utf8(&message.message.body).unwrap_or_default();
             body.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(u64::MAX)
