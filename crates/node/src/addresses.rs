@@ -160,6 +160,10 @@ impl Addresses {
             };
             pipes.insert(wanted, port);
         }
+        // What is sent on to another backend of this machine must not come in again: its port is not taken,
+        // though nobody may listen there yet.
+        let sent_on =
+            app.telemetry.as_ref().and_then(|telemetry| telemetry.export.as_ref()?.port_of_this_machine());
         let mut telemetry = BTreeMap::new();
         for way in app.telemetry.iter().flat_map(|_| Way::ALL) {
             let Some((wanted, usual)) = app.telemetry.as_ref().map(|telemetry| way.wanted(telemetry)) else {
@@ -168,9 +172,10 @@ impl Addresses {
             if wanted.is_some_and(|wanted| wanted.port() != 0) {
                 continue; // there or nowhere
             }
-            let port = match self.telemetry.get(&way).filter(|port| stays(**port)) {
+            let port = match self.telemetry.get(&way).filter(|port| Some(**port) != sent_on && stays(**port))
+            {
                 Some(port) => *port,
-                None if wanted.is_none() && Ports::is_free(usual) => usual,
+                None if wanted.is_none() && Some(usual) != sent_on && Ports::is_free(usual) => usual,
                 None => ports.pick()?,
             };
             ports.keep(port);

@@ -36,6 +36,19 @@ pub(crate) fn resolve(file: &File, pipes: &Pipes, faults: &mut Faults) -> Option
         faults.bad_value(at.span, message, "give `query` another port");
     }
     telemetry.export = written.export.as_ref().and_then(|at| export(at, faults));
+    if let (Some(at), Some(port)) =
+        (&written.export, telemetry.export.as_ref().and_then(Export::port_of_this_machine))
+        && [telemetry.grpc, telemetry.http].into_iter().flatten().any(|own| own.port() == port)
+    {
+        let message =
+            format!("services send telemetry to port {port} of this machine: it would go round and round");
+        faults.bad_value(
+            at.span,
+            message,
+            "name the port of the other backend, or give `grpc` and `http` others",
+        );
+        telemetry.export = None;
+    }
     telemetry.alerts = super::slo::alerts(written.alerts.as_ref(), pipes, faults);
     if let Some(at) = &written.keep {
         telemetry.keep = at.value.0;

@@ -62,6 +62,18 @@ pub struct Export {
     pub metrics: bool,
 }
 
+impl Export {
+    /// The port, if it is one of this machine: nobody else may listen there, least of all who sends.
+    pub fn port_of_this_machine(&self) -> Option<u16> {
+        let uri: http::Uri = self.endpoint.parse().ok()?;
+        let host = uri.host()?.trim_matches(['[', ']']);
+        let here = host.eq_ignore_ascii_case("localhost")
+            || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified());
+        let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        here.then(|| uri.port_u16().unwrap_or(usual))
+    }
+}
+
 /// How telemetry is sent on; named as OpenTelemetry's variables name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExportProtocol {

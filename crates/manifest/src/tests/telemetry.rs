@@ -94,6 +94,8 @@ fn what_cannot_hold_is_a_fault() {
         "export: { protocol: grpc }",
         "export: { endpoint: \"http://a\", protocol: http/json }",
         "export: { endpoint: \"http://a\", signals: [spans] }",
+        "export: \"http://localhost:5000\", http: 5000",
+        "export: { endpoint: \"http://[::1]:5000\", protocol: grpc }, grpc: 5000",
         "export: { endpoint: \"http://a\", headers: { \"a b\": c } }",
     ] {
         assert!(!titles(&with(&format!("telemetry: {{ {bad} }}"))).is_empty(), "{bad}");

@@ -19,6 +19,8 @@ use crate::outbound::{self, Answer, SendError, Version};
 
 /// Records of one request; they are sent when there are so many, or after [`PAUSE`].
 const MOST: usize = 2_000;
+/// Their bytes in memory: a server of gRPC usually takes messages of 4 MiB, an intake over HTTP often less.
+const MOST_BYTES: usize = 1 << 20;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -120,18 +122,34 @@ impl Gathered {
     /// Each with what it is, and how many records it has.
     fn requests(&mut self) -> Vec<(Signal, usize, Bytes)> {
         let mut requests = Vec::new();
-        for some in self.spans.chunks(MOST) {
+        for some in parts(&self.spans, telemetry::model::Span::size) {
             requests.push((Signal::Traces, some.len(), encode::traces(some).into()));
         }
-        for some in self.logs.chunks(MOST) {
+        for some in parts(&self.logs, telemetry::model::LogRecord::size) {
             requests.push((Signal::Logs, some.len(), encode::logs(some).into()));
         }
-        for some in self.points.chunks(MOST) {
+        for some in parts(&self.points, telemetry::model::MetricPoint::size) {
             requests.push((Signal::Metrics, some.len(), encode::metrics(some).into()));
         }
         *self = Self::default();
         requests
     }
+}
+
+/// Records in order, in parts that a request can have: one at least.
+fn parts<T>(mut records: &[T], size: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let mut parts = Vec::new();
+    while !records.is_empty() {
+        let mut bytes = 0;
+        let fit = records.iter().take(MOST).take_while(|record| {
+            bytes += size(record);
+            bytes <= MOST_BYTES
+        });
+        let (part, rest) = records.split_at(fit.count().max(1));
+        parts.push(part);
+        records = rest;
+    }
+    parts
 }
 
 async fn send(
@@ -272,6 +290,17 @@ mod tests {
             headers: map(headers),
             trailers: map(trailers),
         }
+    }
+
+    #[test]
+    fn a_request_has_no_more_records_and_bytes_than_it_may() {
+        let lengths = |records: &[usize]| {
+            parts(records, |size| *size).iter().map(|part| part.len()).collect::<Vec<_>>()
+        };
+        let none: Vec<usize> = Vec::new();
+        assert_eq!(lengths(&[]), none);
+        assert_eq!(lengths(&[1; 4_500]), [2_000, 2_000, 500]);
+        assert_eq!(lengths(&[MOST_BYTES / 2, MOST_BYTES / 2, 1, 2 * MOST_BYTES, 1]), [2, 1, 1, 1]);
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Severity {
 
 impl LogRecord {
     /// About how many bytes it takes in memory.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         size_of::<Self>() + self.body.len() + size_of_attributes(&self.attributes)
     }
 }

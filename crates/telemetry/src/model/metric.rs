@@ -110,7 +110,7 @@ pub struct ExponentialBuckets {
 
 impl MetricPoint {
     /// About how many bytes it takes in memory.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let labels: usize = self.labels.iter().map(|(k, v)| 2 * size_of::<Text>() + k.len() + v.len()).sum();
         let value = match &self.value {
             MetricValue::Histogram(histogram) => {

@@ -117,7 +117,7 @@ impl Span {
     }
 
     /// About how many bytes it takes in memory.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let message = if let Status::Error { message } = &self.status { message.len() } else { 0 };
         let events: usize = self
             .events

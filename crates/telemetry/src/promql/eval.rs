@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::ast::{At, Expr, Node, Selector, Shift, Subquery};
 use super::functions::{Function, absent_labels, label_join, label_replace};
+use super::matcher::value_of;
 use super::rows::{Row, Value, unique, unnamed};
 use super::windows::{self, Windows};
 use super::{
@@ -91,7 +92,12 @@ impl Eval<'_> {
 
     /// Makes room for so many rows.
     pub(super) fn room(&self, rows: usize) -> Result<(), PromError> {
-        self.made.set(self.made.get().saturating_add(rows.saturating_mul(self.steps)));
+        self.room_of(rows.saturating_mul(self.steps))
+    }
+
+    /// Makes room for so many numbers.
+    fn room_of(&self, numbers: usize) -> Result<(), PromError> {
+        self.made.set(self.made.get().saturating_add(numbers));
         if self.made.get() > self.limits.cells {
             return Err(PromError::TooMuch { what: "numbers", limit: self.limits.cells });
         }
@@ -286,6 +292,10 @@ impl Eval<'_> {
                     F::LabelReplace => label_replace(&mut rows, &texts())?,
                     _ => label_join(&mut rows, &texts())?,
                 }
+                // What labels have grown by counts like numbers of as many bytes.
+                let to = texts().first().copied().unwrap_or_default();
+                let bytes: usize = rows.iter().map(|row| value_of(&row.labels, to).len()).sum();
+                self.room_of(bytes / size_of::<Option<f64>>())?;
                 unique(rows)?
             }
             F::Sort | F::SortDesc => {

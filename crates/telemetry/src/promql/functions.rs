@@ -158,7 +158,7 @@ impl Function {
 }
 
 /// The longest value, in bytes, that a question may make of a label. What is longer was made to be.
-const LONGEST_VALUE: usize = 64 << 10;
+const LONGEST_VALUE: usize = 4 << 10;
 
 fn short_enough(length: usize, of: &str) -> Result<(), PromError> {
     if length <= LONGEST_VALUE {

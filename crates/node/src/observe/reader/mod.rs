@@ -37,7 +37,9 @@ const WAIT: Duration = Duration::from_secs(20);
 const MAX_BODY: usize = 64 << 10;
 /// Bytes of an answer.
 const MAX_ANSWER: usize = 32 << 20;
-/// KiB of answers that are on their way at once: whoever does not read his holds up others, and no memory beyond this.
+/// Bytes of an answer that needs no place among those that are on their way.
+const SMALL_ANSWER: usize = 64 << 10;
+/// KiB of larger answers that are on their way at once: whoever does not read his holds up others, and no memory beyond this.
 const SENDING_KIB: usize = 128 << 10;
 
 /// Answers questions.
@@ -164,17 +166,17 @@ async fn answer(
     let waits = Waits::default();
     let _asker = waits.end_with();
     let worked = tokio::task::spawn_blocking(move || {
-        let _place = place; // held for as long as it is worked on
         let now_ms = reader.now_ms();
-        match asked {
+        let answer = match asked {
             Asked::Health => Answer(StatusCode::OK, Bytes::new()), // answered already
             Asked::Jaeger(asked) => jaeger::answer(&asked, &parameters, &reader.query, now_ms, &waits),
             Asked::Prometheus(asked) => {
                 prometheus::answer(&asked, &parameters, &reader.query, now_ms, &waits)
             }
-        }
+        };
+        (answer, place) // held while it is worked on, and until the answer has a place among those that are sent
     });
-    let Ok(Answer(status, bytes)) = worked.await else {
+    let Ok((Answer(status, bytes), place)) = worked.await else {
         return text(StatusCode::INTERNAL_SERVER_ERROR, "the question could not be worked on\n");
     };
     if bytes.len() > MAX_ANSWER {
@@ -182,9 +184,15 @@ async fn answer(
             "the answer would be longer than 32 MiB: ask for less time, fewer series or a larger step\n";
         return text(StatusCode::UNPROCESSABLE_ENTITY, why);
     }
+    if bytes.len() <= SMALL_ANSWER {
+        return full(status, "application/json", bytes);
+    }
     let kib = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX);
     match tokio::time::timeout(WAIT, sending.acquire_many_owned(kib)).await {
-        Ok(Ok(place)) => full(status, "application/json", Bytes::from_owner(Sent { bytes, _place: place })),
+        Ok(Ok(sent)) => {
+            drop(place);
+            full(status, "application/json", Bytes::from_owner(Sent { bytes, _place: sent }))
+        }
         _ => text(StatusCode::SERVICE_UNAVAILABLE, "too many answers that nobody reads\n"),
     }
 }
@@ -196,6 +204,10 @@ impl Reader {
 
     /// Why somebody does not get in.
     fn refusal(&self, head: &Parts) -> Option<Response<Body>> {
+        // With a token, too: a browser sends one that it knows along for any page.
+        if is_of_another_page(head) {
+            return Some(text(StatusCode::FORBIDDEN, "pages of browsers are not answered\n"));
+        }
         if let Some(token) = &self.token {
             let shown = head.headers.get(AUTHORIZATION).and_then(|value| secret(value.to_str().ok()?));
             if shown.is_some_and(|shown| same(shown.as_bytes(), token.as_bytes())) {
@@ -207,10 +219,6 @@ impl Reader {
             return Some(refused);
         }
         let host = head.uri.host().or_else(|| head.headers.get(HOST)?.to_str().ok());
-        if is_of_another_page(head) {
-            let why = "pages of browsers are not answered without a token: set one with `telemetry.query`\n";
-            return Some(text(StatusCode::FORBIDDEN, why));
-        }
         if host.is_some_and(is_of_this_machine) {
             return None;
         }
