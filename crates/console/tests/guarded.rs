@@ -139,11 +139,17 @@ async fn no_answer_can_be_framed_or_kept_and_no_bent_name_gets_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_a_megabyte_and_what_terminals_act_upon_are_shown_in_part_and_as_text() {
+    // Every page, and with a whole megabyte those that show most of what others wrote.
+    shown_in_part(32 << 10, &PAGES).await;
+    shown_in_part(1 << 20, &["/traces/ab", "/logs", "/queues/jobs", "/errors/e1"]).await;
+}
+
+async fn shown_in_part(bytes: usize, pages: &[&str]) {
     let hostile =
-        format!("\x1b]0;title\x07\x1b[31m<script>alert(1)</script>\u{202e}\0\x03{}", "é".repeat(1 << 19));
+        format!("\x1b]0;title\x07\x1b[31m<script>alert(1)</script>\u{202e}\0\x03{}", "é".repeat(bytes / 2));
     let world = World::start(app(3, 2, &hostile), &hostile).await;
     let cookie = world.log_in(Role::Operator).await;
-    for page in PAGES {
+    for page in pages {
         let answer = world.get(page, &cookie).await;
         assert_eq!(answer.status, 200, "{page}");
         assert!(answer.body.len() < 300 << 10, "{page}: {} bytes", answer.body.len());

@@ -1,15 +1,16 @@
 //! Queues, and one of them with its messages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use api::{Message, Queue, QueueDetail};
+use api::{Message, MetricQuery, Queue, QueueDetail, Series};
 use kit::Timestamp;
 use maud::{Markup, html};
 
 use super::topology::Pipes;
-use super::{Missing, has};
+use super::{Missing, chart_range, has};
 use crate::bits::{self, Act, Tone};
 use crate::desk::Desk;
+use crate::draw::series;
 use crate::place::Place;
 use crate::view::{At, View};
 use crate::words::{self, clip};
@@ -78,7 +79,20 @@ fn rows(queues: &[&Queue], now: Timestamp) -> Markup {
 }
 
 pub(crate) async fn one(desk: &Desk, at: &At, name: &str) -> Result<View, Missing> {
-    let (detail, messages) = tokio::join!(desk.client.queue(name), desk.client.peek(name, PEEKED));
+    let (asked, shown) = chart_range(&at.query, desk.now());
+    let metric = |metric: &str| MetricQuery {
+        name: metric.to_owned(),
+        labels: BTreeMap::from([("queue".to_owned(), name.to_owned())]),
+        range: asked,
+        step_s: None,
+    };
+    let (depth, age) = (metric("atoll_queue_messages"), metric("atoll_queue_oldest_age_seconds"));
+    let (detail, messages, depth, age) = tokio::join!(
+        desk.client.queue(name),
+        desk.client.peek(name, PEEKED),
+        desk.client.series(&depth),
+        desk.client.series(&age),
+    );
     let detail = detail?;
     let queue = &detail.queue;
     let said = format!("{} messages wait in {}", queue.visible, queue.name);
@@ -100,9 +114,31 @@ pub(crate) async fn one(desk: &Desk, at: &At, name: &str) -> Result<View, Missin
     let view = View::new(name)
         .aside(html! { (bits::copy("atoll", &format!("atoll queue peek {}", words::shell(name)))) (bits::copy("aws", &aws)) (bits::copy("URL", &queue.url)) })
         .live("state", state(at, &detail, desk.now()))
+        .live("charts", charts(&depth.unwrap_or_default(), &age.unwrap_or_default(), shown))
         .live("messages", peeked);
     let view = if at.operates() { view.still("send", send(at, queue)) } else { view };
     Ok(view.say(said))
+}
+
+/// How much was in it, and how old the oldest of it was.
+fn charts(depth: &[Series], age: &[Series], range: (Timestamp, Timestamp)) -> Markup {
+    let lines = |all: &[Series], label: &str| -> Vec<series::Line> {
+        let name =
+            |one: &Series| one.labels.get(label).map(|state| state.replace('_', " ")).unwrap_or_default();
+        all.iter().map(|one| series::Line { name: name(one), points: one.points.clone() }).collect()
+    };
+    let seconds = |s: f64| words::micros((s.clamp(0.0, 1e9) * 1e6) as u64);
+    let chart = |title, lines: &[series::Line], write| {
+        series::draw(&series::Chart { title, lines, marks: &[], write, across: false, range })
+    };
+    html! {
+        @if !depth.is_empty() || !age.is_empty() {
+            div.charts {
+                (chart("Messages in it", &lines(depth, "state"), words::number))
+                (chart("Age of the oldest", &lines(age, ""), seconds))
+            }
+        }
+    }
 }
 
 /// The address before the account and the name.
