@@ -51,14 +51,16 @@ fn a_promise_that_breaks_is_seen_and_told() {
 telemetry:
   grpc: "127.0.0.1:0"
   http: "127.0.0.1:0"
-  alerts: {{ webhook: "{url}", topic: told, rules: {{ declined: {{ ask: "sum(declined_cards) > 2" }} }} }}
+  alerts: {{ webhook: "{url}", topic: told, rules: {{
+    declined: {{ ask: "sum(declined_cards) > 2" }},
+    no-revenue: {{ ask: "sum(increase(revenue[1h])) < 100" }} }} }}
 pipes: {{ listen: "127.0.0.1:0" }}
 services:
   front:
     command: [ECHO]
     healthcheck: {{ http: /healthz, interval: 1s }}
     slo: {{ availability: 99%, latency: "90% < 10s", window: 1d }}
-    measures: {{ declined_cards: {{ text: card declined }} }}
+    measures: {{ declined_cards: {{ text: card declined }}, revenue: {{ field: amount, text: order placed }} }}
     topics: [told]
     queues: {{ mail: {{ from: told }} }}
     routes:
@@ -96,16 +98,16 @@ services:
     assert_eq!((&route["bad"], &route["total"], &route["budget_left"]), (&json!(0), &json!(5), &json!(1.0)));
     let latency = named(&slos, "front latency");
     assert_eq!((&latency["total"], &latency["bad"]), (&json!(5), &json!(0)));
-    // Both alerts, the one of the promise and the one of the rule.
+    // The alert of the promise and those of the rules, of which one says that nothing was logged.
     let mut names = Vec::new();
-    while names.len() < 2 {
+    while names.len() < 3 {
         let posted = told.recv_timeout(Duration::from_secs(60)).expect("an alert is posted");
         assert_eq!((&posted["version"], &posted["status"]), (&json!("4"), &json!("firing")));
         let labels = &posted["alerts"][0]["labels"];
         names.push(labels["alertname"].as_str().unwrap().to_owned());
     }
     names.sort();
-    assert_eq!(names, ["declined", "front availability"]);
+    assert_eq!(names, ["declined", "front availability", "no-revenue"]);
     until(&world, &["queue", "show", "mail"], |queue| queue["queue"]["visible"].as_u64() >= Some(2));
     let shown = world.ok(&["slo", "show", "front", "availability"]);
     assert!(shown.contains("alert: page") && shown.contains("budget:"), "{shown}");

@@ -1,6 +1,7 @@
-//! Series made of what services log: how much a field adds up to, how many records there were (`measures` of a service).
+//! Series made of what services log: how much a field adds up to, how many records there were (`measures` of a service). Each
+//! begins at 0 and has a point every ten seconds, whether anything was logged or not: that nothing was sold is a number, too.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use manifest::spec::{App, Measure};
 use telemetry::model::{LogRecord, MetricPoint, MetricValue, Text, Value};
 use telemetry::{LogFilter, TailItem, Telemetry};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// Between two points of a series.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(10);
 
 /// What is measured of what.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,35 +51,58 @@ impl Measures {
         };
         Self(Arc::new(app.services.values().flat_map(of_service).collect()))
     }
+}
 
-    /// Adds a record to the sums of those that it is meant by.
-    fn add(&self, record: &LogRecord, sums: &mut BTreeMap<usize, f64>) {
-        for (place, one) in self.0.iter().enumerate() {
+/// What each adds up to.
+#[derive(Default)]
+struct Totals {
+    of: Measures,
+    /// In the same order.
+    sums: Vec<f64>,
+}
+
+impl Totals {
+    /// The totals of others; those of measures that are the same go on.
+    fn of(measures: Measures, before: &Self) -> Self {
+        let known: HashMap<(&str, &str), (&One, f64)> = before
+            .of
+            .0
+            .iter()
+            .zip(&before.sums)
+            .map(|(one, sum)| ((&*one.service, &*one.name), (one, *sum)))
+            .collect();
+        let sum = |one: &One| match known.get(&(&*one.service, &*one.name)) {
+            Some((same, sum)) if *same == one => *sum,
+            _ => 0.0,
+        };
+        let sums = measures.0.iter().map(sum).collect();
+        Self { of: measures, sums }
+    }
+
+    /// Adds a record to those that it is meant by.
+    fn add(&mut self, record: &LogRecord) {
+        for (one, sum) in self.of.0.iter().zip(&mut self.sums) {
             if record.service == *one.service && one.filter.matches(record) {
-                match &one.field {
-                    None => *sums.entry(place).or_default() += 1.0,
-                    Some(field) => {
-                        if let Some(value) = number(record, field) {
-                            *sums.entry(place).or_default() += value;
-                        }
-                    }
-                }
+                let by = match &one.field {
+                    None => 1.0,
+                    // A sum that falls would count as one that began anew.
+                    Some(field) => number(record, field).filter(|by| *by >= 0.0).unwrap_or_default(),
+                };
+                let grown = *sum + by;
+                *sum = if grown.is_finite() { grown } else { by };
             }
         }
     }
 
-    fn points(&self, sums: &mut BTreeMap<usize, f64>) -> Vec<MetricPoint> {
-        let point = |(place, by): (usize, f64)| {
-            let one = self.0.get(place)?;
-            Some(MetricPoint {
-                name: one.name.clone(),
-                unit: Text::default(),
-                labels: vec![(Text::from_static("service"), one.service.clone())],
-                time_ns: 0, // when it arrives
-                value: MetricValue::Increase(by),
-            })
+    fn points(&self) -> Vec<MetricPoint> {
+        let point = |(one, sum): (&One, &f64)| MetricPoint {
+            name: one.name.clone(),
+            unit: Text::default(),
+            labels: vec![(Text::from_static("service"), one.service.clone())],
+            time_ns: 0, // when it arrives
+            value: MetricValue::Counter(*sum),
         };
-        std::mem::take(sums).into_iter().filter_map(point).collect()
+        self.of.0.iter().zip(&self.sums).map(point).collect()
     }
 }
 
@@ -101,26 +126,30 @@ pub(super) async fn take(
     stop: CancellationToken,
 ) {
     let intake = telemetry.intake();
+    let mut totals = Totals::default();
     loop {
-        let measures = wanted.borrow_and_update().clone();
-        let mut sums = BTreeMap::new();
-        let mut tail = (!measures.0.is_empty()).then(|| telemetry.query().tail(LogFilter::default()));
+        totals = Totals::of(wanted.borrow_and_update().clone(), &totals);
+        let measured = !totals.sums.is_empty();
+        let mut tail = measured.then(|| telemetry.query().tail(LogFilter::default()));
         let mut every = tokio::time::interval(EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stops = loop {
             tokio::select! {
                 item = async { tail.as_mut()?.next().await }, if tail.is_some() => match item {
-                    Some(TailItem::Record(hit)) => measures.add(&hit.record, &mut sums),
+                    Some(TailItem::Record(hit)) => totals.add(&hit.record),
                     Some(TailItem::Lost(count)) => {
                         tracing::debug!("{count} records came faster than they could be measured");
                     }
                     None => break true, // telemetry is closed
                 },
-                _ = every.tick(), if !sums.is_empty() => drop(intake.offer_points(measures.points(&mut sums))),
+                _ = every.tick(), if measured => drop(intake.offer_points(totals.points())),
                 changed = wanted.changed() => break changed.is_err(),
                 () = stop.cancelled() => break true,
             }
         };
-        intake.offer_points(measures.points(&mut sums));
+        if measured {
+            intake.offer_points(totals.points());
+        }
         if stops {
             return;
         }
@@ -157,15 +186,28 @@ mod tests {
             trace: None,
             span: None,
         };
-        let mut sums = BTreeMap::new();
-        measures.add(&record("orders", "Order placed", Value::Int(5)), &mut sums);
-        measures.add(&record("orders", "order PLACED", Value::Text("2.5".into())), &mut sums);
-        measures.add(&record("orders", "placed", Value::Text("much".into())), &mut sums);
-        measures.add(&record("orders", "order replaced", Value::Int(100)), &mut sums);
-        measures.add(&record("payments", "order placed", Value::Int(100)), &mut sums);
-        let points = measures.points(&mut sums);
-        let shown: Vec<_> = points.iter().map(|point| (point.name.as_str(), point.value.clone())).collect();
-        assert_eq!(shown, [("revenue", MetricValue::Increase(7.5)), ("orders", MetricValue::Increase(3.0))]);
-        assert!(sums.is_empty());
+        let mut totals = Totals::of(measures.clone(), &Totals::default());
+        let shown = |totals: &Totals| {
+            let points = totals.points().into_iter();
+            points.map(|point| (point.name.to_string(), point.value)).collect::<Vec<_>>()
+        };
+        let both = |revenue, orders| {
+            [("revenue", revenue), ("orders", orders)]
+                .map(|(name, sum)| (name.to_owned(), MetricValue::Counter(sum)))
+        };
+        assert_eq!(shown(&totals), both(0.0, 0.0), "that there is nothing is a number");
+        totals.add(&record("orders", "Order placed", Value::Int(5)));
+        totals.add(&record("orders", "order PLACED", Value::Text("2.5".into())));
+        totals.add(&record("orders", "placed", Value::Text("much".into())));
+        totals.add(&record("orders", "order replaced", Value::Int(100)));
+        totals.add(&record("payments", "order placed", Value::Int(100)));
+        assert_eq!(shown(&totals), both(7.5, 3.0));
+        assert_eq!(shown(&totals), both(7.5, 3.0), "a sum stands where nothing comes");
+        totals.add(&record("orders", "order placed", Value::Int(-5)));
+        assert_eq!(shown(&totals), both(7.5, 4.0), "no sum falls");
+        // Others come and go; what is measured as before goes on.
+        let counted = one("revenue", None, &["order", "placed"]);
+        let next = Totals::of(Measures(Arc::new(vec![measures.0[1].clone(), counted])), &totals);
+        assert_eq!(next.sums, [4.0, 0.0]);
     }
 }
