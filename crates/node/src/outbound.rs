@@ -15,8 +15,10 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-/// Bytes of an answer that are read.
+/// Bytes of an answer that are read; and of one over HTTP/1.1, whose status is all that counts, for how long: so that whoever sends it
+/// can end well.
 const MOST: usize = 64 << 10;
+const LISTENS: Duration = Duration::from_secs(1);
 
 /// What came back.
 #[derive(Debug)]
@@ -30,8 +32,8 @@ pub(crate) struct Answer {
 /// Why nothing came back.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
-    #[error("`{0}` is no address to send to")]
-    Address(Uri),
+    #[error("`{0}` is no host to send to")] // the host alone: what stands behind it may be a secret
+    Address(String),
     #[error("cannot connect to {to}")]
     Connect { to: String, source: io::Error },
     #[error("the connection to {to} broke off")]
@@ -58,7 +60,7 @@ pub(crate) async fn send(
 ) -> Result<Answer, SendError> {
     let uri = request.uri().clone();
     let Some(host) = uri.host().map(|host| host.trim_matches(['[', ']']).to_owned()) else {
-        return Err(SendError::Address(uri));
+        return Err(SendError::Address(String::new()));
     };
     let tls = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
@@ -83,18 +85,25 @@ async fn exchange(
     let stream = TcpStream::connect((host, port)).await.map_err(connect)?;
     let _ = stream.set_nodelay(true); // it is only slower without
     let answer = if tls {
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|_| SendError::Address(request.uri().clone()))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| SendError::Address(host.to_owned()))?;
         let connector = tokio_rustls::TlsConnector::from(trust(version).map_err(connect)?);
         let stream = connector.connect(name, stream).await.map_err(connect)?;
         spoken(stream, request, version, tasks).await
     } else {
         spoken(stream, request, version, tasks).await
     };
-    let answer = answer.map_err(|source| SendError::Broken { to: to.clone(), source })?;
-    let (head, body) = answer.into_parts();
-    let read = Limited::new(body, MOST).collect().await.map_err(|_| SendError::Answer(to))?;
-    let trailers = read.trailers().cloned().unwrap_or_default();
+    let (head, body) = answer.map_err(|source| SendError::Broken { to: to.clone(), source })?.into_parts();
+    let read = Limited::new(body, MOST).collect();
+    let trailers = match version {
+        Version::One => {
+            let _ = tokio::time::timeout(LISTENS, read).await;
+            HeaderMap::new()
+        }
+        Version::Two => {
+            let read = read.await.map_err(|_| SendError::Answer(to))?;
+            read.trailers().cloned().unwrap_or_default()
+        }
+    };
     Ok(Answer { status: head.status, headers: head.headers, trailers })
 }
 
@@ -107,8 +116,8 @@ async fn spoken(
     let stream = TokioIo::new(stream);
     match version {
         Version::One => {
-            let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
-            if let Some(host) = host.and_then(|host| http::HeaderValue::try_from(host).ok()) {
+            if let Some(host) = host_of(request.uri()).and_then(|host| http::HeaderValue::try_from(host).ok())
+            {
                 request.headers_mut().insert(http::header::HOST, host);
             }
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
@@ -124,6 +133,12 @@ async fn spoken(
             sender.send_request(request).await
         }
     }
+}
+
+/// Host and port as they are written, without a user in front of them.
+fn host_of(uri: &Uri) -> Option<String> {
+    let host = uri.host()?;
+    Some(uri.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 /// What this machine trusts, read once.
@@ -147,4 +162,60 @@ fn trust(version: Version) -> io::Result<Arc<rustls::ClientConfig>> {
         Version::Two => vec![b"h2".to_vec()],
     };
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Sends to somebody who answers this. Gives what came of it, and what was sent.
+    async fn answered(head: &str, body: usize) -> (Result<StatusCode, SendError>, String) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let request =
+            Request::post(format!("http://user:secret@{at}/hook?a=b")).body(Full::default()).unwrap();
+        let tasks = Tasks::new();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut seen = vec![0; 4096];
+            let read = stream.read(&mut seen).await.unwrap();
+            // Whoever asked may have heard enough.
+            let _ = stream.write_all(head.as_bytes()).await;
+            let _ = stream.write_all(&vec![b'x'; body]).await;
+            (String::from_utf8_lossy(&seen[..read]).into_owned(), stream)
+        };
+        let sent = send(request, Version::One, Duration::from_secs(20), &tasks);
+        let (sent, (seen, _stream)) = tokio::join!(sent, server);
+        (sent.map(|answer| answer.status), seen)
+    }
+
+    #[tokio::test]
+    async fn the_status_is_all_that_counts_and_no_user_is_named() {
+        let (sent, seen) = answered("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n", 1_000_000).await;
+        assert_eq!(sent.unwrap(), StatusCode::OK, "however long the answer");
+        let (head, port) = (seen.to_ascii_lowercase(), "host: 127.0.0.1:");
+        assert!(head.contains(port) && !head.contains("secret"), "{seen}");
+        let (sent, _) = answered("HTTP/1.1 202 Accepted\r\ncontent-length: 5\r\n\r\n", 1).await;
+        assert_eq!(sent.unwrap(), StatusCode::ACCEPTED, "even where it never ends");
+    }
+
+    #[tokio::test]
+    async fn an_error_tells_nothing_of_the_path() {
+        let tasks = Tasks::new();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        for url in [format!("https://{at}/secret"), "http://nobody.invalid/secret".to_owned()] {
+            let request = Request::post(&url).body(Full::default()).unwrap();
+            let accepting = async { drop(listener.accept().await) };
+            let sent = tokio::select! {
+                sent = send(request, Version::One, Duration::from_secs(20), &tasks) => sent,
+                never = async { accepting.await; std::future::pending().await } => never,
+            };
+            let error = kit::report::chain(&sent.unwrap_err());
+            assert!(!error.contains("secret"), "{error}");
+        }
+        assert!(!SendError::Address("a_b".to_owned()).to_string().contains('/'));
+    }
 }

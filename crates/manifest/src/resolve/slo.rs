@@ -90,10 +90,20 @@ pub(super) fn alerts(written: Option<&At<AlertsText>>, pipes: &Pipes, faults: &m
     let Some(written) = written else { return Alerts::default() };
     let AlertsText { webhook, topic, rules, .. } = &written.value;
     let webhook = webhook.as_ref().and_then(|at| {
-        let good = at.value.parse::<http::Uri>().is_ok_and(|uri| {
+        let uri = at.value.parse::<http::Uri>().ok().filter(|uri| {
             matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.host().is_some_and(|host| !host.is_empty())
         });
+        if uri
+            .as_ref()
+            .and_then(http::Uri::authority)
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            let hint = "what shows who posts belongs in its path: `https://alerts.example/hook/SECRET`";
+            faults.bad_value(at.span, "a URL to post to names no user", hint);
+            return None;
+        }
+        let good = uri.is_some();
         if !good {
             let message = format!("`{}` is no URL to post to", shown(&at.value));
             faults.bad_value(at.span, message, "write it like `https://alerts.example/hook`");
@@ -101,8 +111,13 @@ pub(super) fn alerts(written: Option<&At<AlertsText>>, pipes: &Pipes, faults: &m
         good.then(|| at.value.clone())
     });
     let topic = topic.as_ref().and_then(|at| {
-        let name = at.value.rsplit('/').next().unwrap_or_default();
-        let known = name.parse::<PipeName>().ok().filter(|name| pipes.topics.contains_key(name));
+        let (owner, name) =
+            at.value.rsplit_once('/').map_or((None, &*at.value), |(owner, name)| (Some(owner), name));
+        let of_owner = |name: &PipeName| {
+            let topic = pipes.topics.get(name);
+            topic.is_some_and(|topic| owner.is_none_or(|owner| topic.owner.as_str() == owner))
+        };
+        let known = name.parse::<PipeName>().ok().filter(of_owner);
         if known.is_none() {
             let message = format!("no service has a topic `{}`", shown(&at.value));
             faults.bad_value(

@@ -64,10 +64,13 @@ fn alerts_go_to_who_is_there() {
     assert_eq!(alerts.webhook.as_deref(), Some("https://a.example/x"));
     assert_eq!(alerts.topic.unwrap().as_str(), "told");
     assert_eq!((alerts.rules["few"].ask.as_str(), alerts.rules["few"].hold.as_secs()), ("up == 0", 300));
+    assert_eq!(app(&with("{ topic: told }")).telemetry.unwrap().alerts.topic.unwrap().as_str(), "told");
     for bad in [
         "{ webhook: nowhere }",
         "{ webhook: \"ftp://a.example\" }",
+        "{ webhook: \"https://user:secret@a.example/x\" }",
         "{ topic: nobody }",
+        "{ topic: b/told }",
         "{ rules: { few: { hold: 5m } } }",
         "{ rules: { few: up } }",
         "{ mail: a@b.example }",

@@ -110,6 +110,13 @@ impl Book {
         kept.alarms.iter_mut().zip([Urgency::Ticket, Urgency::Page]).filter_map(of).collect()
     }
 
+    /// Ends what fires of a promise that is gone. Gives since when it did.
+    pub(super) fn end(&mut self, name: &str) -> Vec<(Urgency, u64)> {
+        let Some(kept) = self.kept.get_mut(name) else { return Vec::new() };
+        let alarms = std::mem::take(&mut kept.alarms).into_iter().zip([Urgency::Ticket, Urgency::Page]);
+        alarms.filter_map(|(alarm, of)| Some((of, alarm.firing_since_s()?))).collect()
+    }
+
     /// The most urgent that fires, and since when.
     pub(super) fn firing(&self, name: &str) -> Option<(Urgency, u64)> {
         let [ticket, page] = &self.kept.get(name)?.alarms;

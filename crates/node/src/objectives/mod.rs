@@ -1,22 +1,24 @@
 //! What is promised of services and routes (`slo`), counted from the node's spans, and who is told when a promise is at risk.
 //!
 //! [`Counting`] reads the spans, [`book`] holds what was counted and keeps it on disk, [`watch`](Objectives::watch) looks every ten seconds
-//! how all stands and what the rules of the file say ([`rules`]), and [`notify`] tells. What a budget and a burn rate are is
+//! how all stands, a task of its own asks what the rules of the file ask ([`rules`]), and [`notify`] tells. What a budget and a burn rate are is
 //! `telemetry::slo`'s.
 
 mod book;
 mod notify;
 mod rules;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use control::{Happening, Level};
-use kit::{Clock, SystemClock, Tasks, Timestamp};
+use kit::{Clock, OnError, SystemClock, Tasks, Timestamp};
 use manifest::spec::{Alerts, App, ServiceName, Slo};
 use proxy::signals::Hop;
+use telemetry::promql::{Labels, PromError};
 use telemetry::slo::{Burn, Change, Counts, Objective, Standing, Urgency};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +47,8 @@ struct Inner {
     table: ArcSwap<Table>,
     book: Mutex<Book>,
     rules: Mutex<Rules>,
+    /// Alerts that ended because what they were about is gone: told at the next look.
+    ended: Mutex<Vec<Notice>>,
     alerts: ArcSwap<Alerts>,
 }
 
@@ -84,6 +88,8 @@ pub(crate) struct Notice {
     pub(crate) name: String,
     pub(crate) service: Option<ServiceName>,
     pub(crate) route: Option<String>,
+    /// What tells it from others of this name.
+    pub(crate) labels: Labels,
     pub(crate) urgency: Urgency,
     /// One line.
     pub(crate) summary: String,
@@ -203,6 +209,7 @@ impl Objectives {
             table: ArcSwap::default(),
             book,
             rules: Mutex::default(),
+            ended: Mutex::default(),
             alerts: ArcSwap::default(),
         }))
     }
@@ -211,12 +218,28 @@ impl Objectives {
         Counting { objectives: self.clone(), batch: HashMap::new() }
     }
 
-    /// Says what is promised, and who is told. Gives what of it cannot be understood.
+    /// Says what is promised, and who is told. Gives what of it cannot be understood. What fires for something that is not promised
+    /// or asked any more is over.
     pub(crate) fn put(&self, app: &App) -> Vec<Happening> {
-        self.0.table.store(Arc::new(Table::new(app)));
+        let now = self.0.clock.now();
         let alerts = app.telemetry.as_ref().map(|telemetry| telemetry.alerts.clone()).unwrap_or_default();
-        let failed = self.rules().put(&alerts.rules);
+        let (failed, mut ended) = self.rules().put(&alerts.rules, now);
         self.0.alerts.store(Arc::new(alerts));
+        let table = Table::new(app);
+        let stay: HashSet<&str> = table.promises.iter().map(|promise| &*promise.name).collect();
+        // Whoever looks has the book, and looks at what is promised now.
+        let mut book = self.book();
+        let before = self.0.table.load_full();
+        for promise in before.promises.iter().filter(|promise| !stay.contains(&*promise.name)) {
+            for (urgency, since_s) in book.end(&promise.name) {
+                let summary = format!("{}: this is not promised any more", promise.name);
+                ended.push(notice(promise, summary, urgency, since_s, Some(now)));
+            }
+        }
+        drop(stay);
+        self.0.table.store(Arc::new(table));
+        drop(book);
+        self.ended().extend(ended);
         failed
     }
 
@@ -243,7 +266,7 @@ impl Objectives {
             let (urgency, since) = book.firing(&promise.name)?;
             let standing =
                 promise.objective.standing(book.history(&promise.name), minute_of(self.0.clock.now()));
-            Some(notice(promise, &standing, urgency, since, None))
+            Some(notice(promise, summary(promise, &standing, urgency, true), urgency, since, None))
         });
         let mut all: Vec<Notice> = of_promises.collect();
         drop(book);
@@ -253,15 +276,19 @@ impl Objectives {
 
     /// Looks how all stands. Gives what has to be told.
     fn look(&self, now: Timestamp) -> Vec<Notice> {
-        let table = self.0.table.load();
+        let mut notices = std::mem::take(&mut *self.ended());
         let mut book = self.book();
-        let mut notices = Vec::new();
+        let table = self.0.table.load();
         for promise in &table.promises {
             let standing = promise.objective.standing(book.history(&promise.name), minute_of(now));
             let changes = book.look(&promise.name, standing.urgency(), now.as_micros() / 1_000_000);
-            notices.extend(changes.into_iter().map(|(urgency, change)| match change {
-                Change::Fired { since_s } => notice(promise, &standing, urgency, since_s, None),
-                Change::Resolved { since_s } => notice(promise, &standing, urgency, since_s, Some(now)),
+            notices.extend(changes.into_iter().map(|(urgency, change)| {
+                let (since_s, ended) = match change {
+                    Change::Fired { since_s } => (since_s, None),
+                    Change::Resolved { since_s } => (since_s, Some(now)),
+                };
+                let summary = summary(promise, &standing, urgency, ended.is_none());
+                notice(promise, summary, urgency, since_s, ended)
             }));
         }
         notices
@@ -276,7 +303,12 @@ impl Objectives {
         tasks: Tasks,
         stop: CancellationToken,
     ) {
-        let notifier = Notifier::start(broker, self.clone(), tell.clone(), &tasks);
+        let notifier = Arc::new(Notifier::start(broker, self.clone(), tell, &tasks));
+        let (asking, told) = (self.clone(), Arc::clone(&notifier));
+        tasks.spawn("node.rules", OnError::Log, |stop| async move {
+            asking.ask(observer, &told, stop).await;
+            Ok::<_, Infallible>(())
+        });
         loop {
             let ends = tokio::select! {
                 () = tokio::time::sleep(EVERY) => false,
@@ -284,12 +316,7 @@ impl Objectives {
             };
             let now = self.0.clock.now();
             if !ends {
-                let mut notices = self.look(now);
-                notices.extend(self.ask(&observer, now).await);
-                for notice in notices {
-                    tell(happening(&notice));
-                    notifier.send(notice);
-                }
+                self.look(now).into_iter().for_each(|notice| notifier.send(notice));
             }
             let unwritten = self.book().unwritten(minute_of(now));
             let written = tokio::task::spawn_blocking(move || unwritten?.write()).await;
@@ -303,17 +330,30 @@ impl Objectives {
         }
     }
 
-    /// Asks what the rules ask.
-    async fn ask(&self, observer: &Observer, now: Timestamp) -> Vec<Notice> {
-        let Some(telemetry) = observer.telemetry() else { return Vec::new() };
-        let asking = self.rules().asking();
-        if asking.is_empty() {
-            return Vec::new();
+    /// Asks what the rules ask, one after the other, until told to stop: nothing else waits for a slow one.
+    async fn ask(self, observer: Observer, notifier: &Notifier, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            let asking = self.rules().asking();
+            for (name, wanted, question) in asking {
+                // Not held on to from one question to the next: it may be about to be closed.
+                let Some(telemetry) = observer.telemetry() else { break };
+                let (now, until) = (self.0.clock.now(), stop.clone());
+                let asked = tokio::task::spawn_blocking(move || {
+                    rules::ask(&question, &telemetry.query(), now, &until)
+                });
+                let answer = asked.await.unwrap_or_else(|error| Err(PromError::NoAnswer(error.to_string())));
+                if stop.is_cancelled() {
+                    return;
+                }
+                let (notices, failed) = self.rules().answered(&name, &wanted, answer, now);
+                notices.into_iter().for_each(|notice| notifier.send(notice));
+                failed.into_iter().for_each(|failed| notifier.tell(failed));
+            }
         }
-        let query = telemetry.query();
-        let asked = tokio::task::spawn_blocking(move || rules::ask(asking, &query, now)).await;
-        let answers = asked.unwrap_or_default();
-        self.rules().answered(answers, now)
     }
 
     /// Who is told.
@@ -327,6 +367,10 @@ impl Objectives {
         self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ended(&self) -> MutexGuard<'_, Vec<Notice>> {
+        self.0.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn rules(&self) -> MutexGuard<'_, Rules> {
         self.0.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -334,33 +378,37 @@ impl Objectives {
 
 fn notice(
     promise: &Promise,
-    standing: &Standing,
+    summary: String,
     urgency: Urgency,
     since_s: u64,
     ended: Option<Timestamp>,
 ) -> Notice {
+    Notice {
+        name: promise.name.to_string(),
+        service: Some(promise.service.clone()),
+        route: promise.route.clone(),
+        labels: Labels::new(),
+        urgency,
+        summary,
+        since: moment_of(since_s),
+        ended,
+    }
+}
+
+/// How a promise stands in a line.
+fn summary(promise: &Promise, standing: &Standing, urgency: Urgency, fires: bool) -> String {
     let worst = |burns: &[Burn]| {
         let of_urgency = burns.iter().filter(|burn| burn.urgency == urgency);
         of_urgency.copied().max_by(|a, b| a.short.min(a.long).total_cmp(&b.short.min(b.long)))
     };
     let left = (standing.left * 100.0).floor();
-    let summary = match worst(&standing.burns).filter(|_| ended.is_none()) {
+    match worst(&standing.burns).filter(|_| fires) {
         Some(burn) => format!(
             "{}: the budget burns {:.1} times too fast, {left} % of it are left",
             promise.name,
             burn.short.min(burn.long)
         ),
         None => format!("{}: the budget burns no faster than it may, {left} % of it are left", promise.name),
-    };
-    let (name, since) = (promise.name.to_string(), moment_of(since_s));
-    Notice {
-        name,
-        service: Some(promise.service.clone()),
-        route: promise.route.clone(),
-        urgency,
-        summary,
-        since,
-        ended,
     }
 }
 
@@ -383,4 +431,34 @@ fn minute_of(moment: Timestamp) -> u64 {
 
 fn moment_of(second: u64) -> Timestamp {
     Timestamp::from_micros(second.saturating_mul(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(slo: &str) -> App {
+        let text = format!("name: x\nservices:\n  front: {{ command: [front], {slo} }}\n");
+        manifest::parse_resolved(&text, std::path::Path::new("x")).app.unwrap()
+    }
+
+    #[test]
+    fn what_fired_of_a_promise_that_is_gone_is_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        let objectives = Objectives::new(&state, SystemClock::new());
+        let promised = app("slo: { availability: 99% }");
+        objectives.put(&promised);
+        let now = objectives.0.clock.now();
+        objectives.book().count("front availability", minute_of(now), Counts { total: 20, bad: 20 });
+        let fired = objectives.look(now);
+        assert_eq!((fired.len(), fired[0].ended, fired[0].urgency), (1, None, Urgency::Page));
+        objectives.put(&promised);
+        assert_eq!(objectives.look(now), [], "it stays");
+        objectives.put(&app("slo: { latency: 99% < 1s }"));
+        let over = objectives.look(now);
+        assert_eq!((over.len(), &over[0].name, over[0].since), (1, &fired[0].name, fired[0].since));
+        assert!(over[0].ended.is_some());
+        assert_eq!((objectives.look(now), objectives.alerts()), (Vec::new(), Vec::new()));
+    }
 }

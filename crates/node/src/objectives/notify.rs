@@ -1,5 +1,7 @@
-//! Tells who is to be told: a webhook, as Alertmanager posts, and a topic of the app.
+//! Tells who is to be told: a webhook, as Alertmanager posts, and a topic of the app. Each has a queue of its own: one that does not
+//! listen holds up nobody else.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,56 +12,92 @@ use http::Request;
 use http::header::CONTENT_TYPE;
 use http_body_util::Full;
 use kit::{Backoff, OnError, Tasks};
-use manifest::spec::{Alerts, PipeName};
+use manifest::spec::PipeName;
 use pipes::topic::Publication;
 use serde_json::json;
+use telemetry::promql::NAME;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Notice, Objectives};
+use super::{Notice, Objectives, happening};
 use crate::broker::Broker;
 use crate::edge::Tell;
 use crate::outbound::{self, Version};
 
-/// Notices that wait to be told; one more is left out, and that is told as an event.
+/// Notices that wait for an addressee; one more is left out, and that is told as an event.
 const WAITING: usize = 100;
-/// Tries for each.
-const TRIES: u32 = 6;
-const AGAIN: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
+/// For how long one is tried from when it came, once at least. Those behind it wait meanwhile and have no longer: who does not listen
+/// for a while misses nothing, and who never does holds nothing up for longer than this and one try for each.
+const TRIED_FOR: Duration = Duration::from_secs(120);
+const AGAIN: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(15) };
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Who publishes.
 const SENDER: &str = "atoll";
 
 pub(super) struct Notifier {
-    to: mpsc::Sender<Notice>,
+    to: Vec<mpsc::Sender<Waiting>>,
     tell: Tell,
 }
 
+type Waiting = (Instant, Arc<Notice>);
+
 impl Notifier {
     pub(super) fn start(broker: Arc<Broker>, objectives: Objectives, tell: Tell, tasks: &Tasks) -> Self {
-        let (to, mut notices) = mpsc::channel::<Notice>(WAITING);
-        let (told, inner) = (tell.clone(), tasks.clone());
-        tasks.spawn("node.alerts", OnError::Log, move |stop| async move {
-            while let Some(notice) = tokio::select! {
+        let mut notifier = Self { to: Vec::new(), tell };
+        let (all, inner) = (objectives.clone(), tasks.clone());
+        notifier.add("node.alerts.webhook", tasks, move |notice| {
+            let (alerts, tasks) = (all.addressees(), inner.clone());
+            async move {
+                let Some(webhook) = &alerts.webhook else { return Ok(()) };
+                post(webhook, posted(&notice), &tasks).await
+            }
+        });
+        notifier.add("node.alerts.topic", tasks, move |notice| {
+            let (alerts, broker) = (objectives.addressees(), Arc::clone(&broker));
+            async move {
+                let Some(topic) = &alerts.topic else { return Ok(()) };
+                publish(&broker, topic, posted(&notice)).await
+            }
+        });
+        notifier
+    }
+
+    fn add<F>(&mut self, name: &str, tasks: &Tasks, mut act: impl FnMut(Arc<Notice>) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), String>> + Send,
+    {
+        let (to, mut notices) = mpsc::channel::<Waiting>(WAITING);
+        let tell = Arc::clone(&self.tell);
+        tasks.spawn(name, OnError::Log, |stop| async move {
+            while let Some((came, notice)) = tokio::select! {
                 notice = notices.recv() => notice,
                 () = stop.cancelled() => None,
             } {
-                let alerts = objectives.addressees();
-                for failed in deliver(&notice, &alerts, &broker, &inner, &stop).await {
-                    told(undelivered(failed));
+                if let Err(error) = tried(came, &stop, || act(Arc::clone(&notice))).await {
+                    tell(undelivered(error));
                 }
             }
             Ok::<_, Infallible>(())
         });
-        Self { to, tell }
+        self.to.push(to);
     }
 
     /// Never waits.
     pub(super) fn send(&self, notice: Notice) {
-        if let Err(error) = self.to.try_send(notice) {
-            (self.tell)(undelivered(format!("too many alerts wait to be told: {error}")));
+        (self.tell)(happening(&notice));
+        let notice = Arc::new(notice);
+        for to in &self.to {
+            if let Err(error) = to.try_send((Instant::now(), Arc::clone(&notice))) {
+                (self.tell)(undelivered(format!("too many alerts wait to be told: {error}")));
+            }
         }
+    }
+
+    /// Tells of something that is no alert.
+    pub(super) fn tell(&self, happening: Happening) {
+        (self.tell)(happening);
     }
 }
 
@@ -75,28 +113,8 @@ fn undelivered(message: String) -> Happening {
     }
 }
 
-/// Gives what failed.
-async fn deliver(
-    notice: &Notice,
-    alerts: &Alerts,
-    broker: &Broker,
-    tasks: &Tasks,
-    stop: &CancellationToken,
-) -> Vec<String> {
-    let body = Bytes::from(posted(notice).to_string());
-    let mut failed = Vec::new();
-    if let Some(topic) = &alerts.topic {
-        let publish = || publish(broker, topic, body.clone());
-        failed.extend(tried(stop, publish).await.err());
-    }
-    if let Some(webhook) = &alerts.webhook {
-        let post = || post(webhook, body.clone(), tasks);
-        failed.extend(tried(stop, post).await.err());
-    }
-    failed
-}
-
 async fn tried<F: Future<Output = Result<(), String>>>(
+    came: Instant,
     stop: &CancellationToken,
     mut act: impl FnMut() -> F,
 ) -> Result<(), String> {
@@ -106,11 +124,12 @@ async fn tried<F: Future<Output = Result<(), String>>>(
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        if tries == TRIES || stop.is_cancelled() {
+        let pause = AGAIN.draw(tries);
+        if came.elapsed() + pause > TRIED_FOR || stop.is_cancelled() {
             return Err(error);
         }
         tokio::select! {
-            () = tokio::time::sleep(AGAIN.draw(tries)) => {}
+            () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return Err(error),
         }
         tries += 1;
@@ -157,26 +176,35 @@ fn digest(body: &[u8]) -> u64 {
     Sha256::digest(body).iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// An alert as Alertmanager posts it to webhooks, version 4: what many already take.
-fn posted(notice: &Notice) -> serde_json::Value {
-    let status = if notice.ended.is_some() { "resolved" } else { "firing" };
-    let mut labels = serde_json::Map::new();
-    labels.insert("alertname".into(), notice.name.as_str().into());
-    labels.insert("severity".into(), notice.urgency.as_str().into());
+/// All that tells an alert from others: who is told goes by them when it is over.
+fn labels(notice: &Notice) -> BTreeMap<&str, &str> {
+    let of_series = notice.labels.iter().filter(|(label, _)| *label != NAME);
+    let mut labels: BTreeMap<&str, &str> = of_series.map(|(label, value)| (&**label, &**value)).collect();
     if let Some(service) = &notice.service {
-        labels.insert("service".into(), service.as_str().into());
+        labels.insert("service", service.as_str());
     }
     if let Some(route) = &notice.route {
-        labels.insert("route".into(), route.as_str().into());
+        labels.insert("route", route);
     }
+    labels.insert("alertname", &notice.name);
+    labels.insert("severity", notice.urgency.as_str());
+    labels
+}
+
+/// An alert as Alertmanager posts it to webhooks, version 4: what many already take. It is a group of its own.
+fn posted(notice: &Notice) -> Bytes {
+    let status = if notice.ended.is_some() { "resolved" } else { "firing" };
+    let labels = labels(notice);
+    let of_group: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value:?}")).collect();
+    let distinct: String = labels.iter().flat_map(|(label, value)| [label, "\0", value, "\0"]).collect();
     let ends = notice.ended.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |ended| ended.to_string());
-    json!({
+    let posted = json!({
         "version": "4",
-        "groupKey": format!("{{}}:{{alertname={:?}}}", notice.name),
+        "groupKey": format!("{{}}:{{{}}}", of_group.join(", ")),
         "truncatedAlerts": 0,
         "status": status,
         "receiver": "atoll",
-        "groupLabels": { "alertname": notice.name },
+        "groupLabels": labels,
         "commonLabels": labels,
         "commonAnnotations": { "summary": notice.summary },
         "externalURL": "",
@@ -187,7 +215,103 @@ fn posted(notice: &Notice) -> serde_json::Value {
             "startsAt": notice.since.to_string(),
             "endsAt": ends,
             "generatorURL": "",
-            "fingerprint": format!("{:016x}", digest(notice.name.as_bytes())),
+            "fingerprint": format!("{:016x}", digest(distinct.as_bytes())),
         }],
-    })
+    });
+    Bytes::from(posted.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use telemetry::slo::Urgency;
+
+    use super::super::moment_of;
+    use super::*;
+
+    fn notice(name: &str, labels: &[(&str, &str)], urgency: Urgency) -> Notice {
+        Notice {
+            name: name.to_owned(),
+            service: None,
+            route: None,
+            labels: labels.iter().map(|(label, value)| ((*label).into(), (*value).into())).collect(),
+            urgency,
+            summary: name.to_owned(),
+            since: moment_of(1_700_000_000),
+            ended: None,
+        }
+    }
+
+    #[test]
+    fn alerts_are_told_apart_by_their_labels_and_meet_again_when_they_are_over() {
+        let read =
+            |notice: &Notice| -> serde_json::Value { serde_json::from_slice(&posted(notice)).unwrap() };
+        let id = |notice: &Notice| read(notice)["alerts"][0]["fingerprint"].as_str().unwrap().to_owned();
+        let one = notice("down", &[("__name__", "up"), ("instance", "a"), ("severity", "x")], Urgency::Page);
+        let other = notice("down", &[("__name__", "up"), ("instance", "b")], Urgency::Page);
+        let ticket = notice("down", &[("__name__", "up"), ("instance", "b")], Urgency::Ticket);
+        let labels = json!({ "alertname": "down", "severity": "page", "instance": "a" });
+        assert_eq!(read(&one)["alerts"][0]["labels"], labels);
+        assert_eq!(read(&one)["groupKey"], r#"{}:{alertname="down", instance="a", severity="page"}"#);
+        assert_ne!(id(&one), id(&other));
+        assert_ne!(id(&other), id(&ticket));
+        let over = Notice { ended: Some(moment_of(1_700_000_900)), summary: "over".into(), ..one.clone() };
+        assert_eq!((id(&over), &read(&over)["status"]), (id(&one), &json!("resolved")));
+    }
+
+    type Seen = Arc<Mutex<Vec<String>>>;
+
+    fn seen(to: &Seen) -> Vec<String> {
+        to.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn notifier() -> (Notifier, Seen) {
+        let events = Seen::default();
+        let to = Arc::clone(&events);
+        let tell: Tell = Arc::new(move |happening| to.lock().unwrap().push(happening.kind.to_owned()));
+        (Notifier { to: Vec::new(), tell }, events)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_listen_holds_up_nobody_else_and_misses_nothing_for_a_while() {
+        let (tasks, (mut notifier, events)) = (Tasks::new(), notifier());
+        let (late, prompt) = (Seen::default(), Seen::default());
+        let began = Instant::now();
+        let to = Arc::clone(&late);
+        notifier.add("late", &tasks, move |notice| {
+            let to = Arc::clone(&to);
+            async move {
+                tokio::time::sleep(PATIENCE).await;
+                if began.elapsed() < Duration::from_secs(80) {
+                    return Err("nobody is there".to_owned());
+                }
+                to.lock().unwrap().push(notice.name.clone());
+                Ok(())
+            }
+        });
+        let to = Arc::clone(&prompt);
+        notifier.add("prompt", &tasks, move |notice| {
+            to.lock().unwrap().push(notice.name.clone());
+            std::future::ready(Ok(()))
+        });
+        let names: Vec<String> = (0..10).map(|n| format!("alert {n}")).collect();
+        names.iter().for_each(|name| notifier.send(notice(name, &[], Urgency::Page)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((seen(&prompt), seen(&late)), (names.clone(), Vec::new()));
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(seen(&late), names, "each, in their order");
+        assert_eq!(seen(&events), vec!["alert.firing"; 10]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_listens_is_given_up_and_that_is_told() {
+        let (tasks, (mut notifier, events)) = (Tasks::new(), notifier());
+        notifier.add("never", &tasks, |_| std::future::ready(Err("nobody is there".to_owned())));
+        (0..WAITING + 5).for_each(|n| notifier.send(notice(&n.to_string(), &[], Urgency::Page)));
+        let undelivered = || seen(&events).iter().filter(|kind| *kind == "alert.undelivered").count();
+        assert_eq!(undelivered(), 5, "for whom there is no room");
+        tokio::time::sleep(TRIED_FOR).await;
+        assert_eq!(undelivered(), WAITING + 5);
+    }
 }

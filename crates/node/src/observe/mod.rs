@@ -161,7 +161,10 @@ impl Observer {
     pub(crate) fn put(&self, app: &spec::App, doors: Option<Doors>) {
         self.0.projects.put(app.services.keys());
         self.0.measures.send_replace(Measures::of(app));
-        let wish = app.telemetry.clone().zip(doors);
+        // Who is told is no matter of what is kept: another rule is no reason to close and open all of it.
+        let kept =
+            app.telemetry.clone().map(|kept| spec::Telemetry { alerts: spec::Alerts::default(), ..kept });
+        let wish = kept.zip(doors);
         self.0.undecided.fetch_and(wish.is_some(), Ordering::Relaxed);
         self.wish(wish.map_or(Wish::Nothing, |(wanted, doors)| Wish::Keep(Box::new(wanted), doors)));
     }
@@ -416,5 +419,30 @@ impl Drop for Running {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_rule_for_alerts_does_not_open_what_is_kept_anew() {
+        let app = |telemetry: &str| {
+            let text =
+                format!("name: x\ntelemetry: {telemetry}\nservices:\n  front: {{ command: [front] }}\n");
+            manifest::parse_resolved(&text, Path::new("x")).app.unwrap()
+        };
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let doors = Some(Doors { grpc: here, http: here });
+        let clock = SystemClock::new();
+        let observer = Observer::new(Path::new("x"), PathBuf::from("x"), clock, Arc::new(|_| ()));
+        observer.put(&app("{ keep: 2h }"), doors);
+        let mut wishes = observer.0.wish.subscribe();
+        observer.put(&app("{ keep: 2h, alerts: { rules: { down: { ask: up == 0 } } } }"), doors);
+        assert!(!wishes.has_changed().unwrap());
+        observer.put(&app("{ keep: 3h }"), doors);
+        assert!(wishes.has_changed().unwrap());
+        wishes.mark_unchanged();
     }
 }
