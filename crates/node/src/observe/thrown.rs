@@ -18,7 +18,8 @@ const OUTPUTS: usize = 4_096;
 const WAITING: usize = 256;
 /// After so long without a line a stack is whole.
 const QUIET: Duration = Duration::from_millis(150);
-/// How long an error waits for its request: that may go on for a while after the service has thrown.
+/// How long an error waits for its request: that may go on for a while after the service has thrown, and so may others that fail
+/// as well. Which of them it was is decided when all can be seen.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// How long after its request an error may be read, in nanoseconds: output goes another way than answers.
 const LATE_NS: u64 = 100_000_000;
@@ -34,25 +35,40 @@ pub(super) struct Failure {
 
 /// The last requests that failed. Written by whoever reads hops, and only where one fails.
 #[derive(Clone, Default)]
-pub(super) struct Failures(Arc<Mutex<VecDeque<Failure>>>);
+pub(super) struct Failures(Arc<Mutex<Remembered>>);
+
+#[derive(Default)]
+struct Remembered {
+    failures: VecDeque<Failure>,
+    /// Up to here there may have been others, which had no room.
+    forgotten_ns: u64,
+}
+
+impl Failure {
+    /// Until when what is read may be of it.
+    fn end_ns(&self) -> u64 {
+        self.began_ns.saturating_add(self.took_ns).saturating_add(LATE_NS)
+    }
+}
 
 impl Failures {
     pub(super) fn add(&self, failure: Failure) {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() >= FAILURES {
-            failures.pop_front();
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.failures.len() >= FAILURES
+            && let Some(oldest) = remembered.failures.pop_front()
+        {
+            remembered.forgotten_ns = remembered.forgotten_ns.max(oldest.end_ns());
         }
-        failures.push_back(failure);
+        remembered.failures.push_back(failure);
     }
 
     /// The one request that an instance was failing at a moment; none if there were several.
     fn during(&self, instance: &str, at_ns: u64) -> Option<(TraceId, SpanId)> {
-        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |failure: &&Failure| {
-            let end = failure.began_ns.saturating_add(failure.took_ns).saturating_add(LATE_NS);
-            &*failure.instance == instance && failure.began_ns <= at_ns && at_ns <= end
+            &*failure.instance == instance && failure.began_ns <= at_ns && at_ns <= failure.end_ns()
         };
-        let mut fitting = failures.iter().filter(fits);
+        let mut fitting = remembered.failures.iter().filter(fits).filter(|_| remembered.forgotten_ns < at_ns);
         let first = fitting.next()?;
         fitting.all(|other| other.trace == first.trace).then_some((first.trace, first.span))
     }
@@ -103,8 +119,8 @@ impl Thrown {
         !self.waiting.is_empty() || self.outputs.values().any(|(stacks, _)| stacks.is_open())
     }
 
-    /// Ends stacks of which nothing more comes, and gives errors away with the request that led to them, or once they have
-    /// waited for it long enough.
+    /// Ends stacks of which nothing more comes, and gives away errors that have waited long enough for the request that led to
+    /// them.
     pub(super) fn look(&mut self) {
         let quiet = |last: &Instant| last.elapsed() >= QUIET;
         let mut done = Vec::new();
@@ -118,22 +134,24 @@ impl Thrown {
             }
         }
         done.into_iter().for_each(|event| self.take(event));
-        let Self { failures, intake, waiting, .. } = self;
-        let mut ready = Vec::new();
-        waiting.retain_mut(|(since, event)| {
-            if let Some((trace, span)) = failures.during(&event.instance, event.time_ns) {
-                (event.trace, event.span) = (Some(trace), Some(span));
-            }
-            let stays = event.trace.is_none() && since.elapsed() < PATIENCE;
-            if !stays {
-                ready.push(std::mem::take(event));
-            }
-            stays
-        });
+        let ready = settled(&self.failures, &mut self.waiting, Instant::now());
         if !ready.is_empty() {
-            intake.offer_errors(ready);
+            self.intake.offer_errors(ready);
         }
     }
+}
+
+/// Takes out those that have waited long enough, each with the request that led to it.
+fn settled(failures: &Failures, waiting: &mut Vec<(Instant, ErrorEvent)>, now: Instant) -> Vec<ErrorEvent> {
+    let waits = |since: Instant| now.saturating_duration_since(since) < PATIENCE;
+    let done = waiting.extract_if(.., |(since, _)| !waits(*since));
+    let with_request = |(_, mut event): (Instant, ErrorEvent)| {
+        if let Some((trace, span)) = failures.during(&event.instance, event.time_ns) {
+            (event.trace, event.span) = (Some(trace), Some(span));
+        }
+        event
+    };
+    done.map(with_request).collect()
 }
 
 #[cfg(test)]
@@ -171,6 +189,26 @@ mod tests {
     fn failures_do_not_pile_up() {
         let failures = Failures::default();
         (0..5_000).for_each(|n| failures.add(failure("pay-1", 1, n, 1)));
-        assert_eq!(failures.0.lock().unwrap().len(), FAILURES);
+        assert_eq!(failures.0.lock().unwrap().failures.len(), FAILURES);
+        // Of what was then others may have been forgotten.
+        assert_eq!(failures.during("pay-1", 4_999), None);
+        failures.add(failure("pay-1", 2, 2 * LATE_NS, 1));
+        assert!(failures.during("pay-1", 2 * LATE_NS).is_some());
+    }
+
+    #[test]
+    fn which_request_it_was_is_decided_when_all_can_be_seen() {
+        let (failures, read) = (Failures::default(), Instant::now());
+        let event = |time_ns| ErrorEvent { instance: "pay-1".into(), time_ns, ..ErrorEvent::default() };
+        let ms = |ms: u64| ms * 1_000_000;
+        failures.add(failure("pay-1", 1, ms(0), ms(50)));
+        let mut waiting = vec![(read, event(ms(20))), (read, event(ms(120)))];
+        // The second is of a request that has not ended yet: the first, that has just failed, would fit as well.
+        assert_eq!(settled(&failures, &mut waiting, read + PATIENCE / 2), []);
+        failures.add(failure("pay-1", 2, ms(110), ms(800)));
+        let traces: Vec<_> =
+            settled(&failures, &mut waiting, read + PATIENCE).iter().map(|e| e.trace).collect();
+        assert_eq!(traces, [Some(TraceId([1; 16])), None]);
+        assert!(waiting.is_empty());
     }
 }

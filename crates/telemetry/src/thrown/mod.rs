@@ -141,9 +141,7 @@ impl Stacks {
         if line.starts_with("thread '") && line.contains(" panicked at ") {
             return Some((Language::Rust, None));
         }
-        if let Some(said) = line.strip_prefix("panic: ")
-            && !said.is_empty()
-        {
+        if go_panic(line).is_some_and(|said| !said.is_empty()) {
             return Some((Language::Go, None));
         }
         let header = self.before.take()?;
@@ -169,8 +167,9 @@ impl Open {
             }
             Language::Go => {
                 let call = line.contains('(') && line.ends_with(')') && line.contains('.');
-                let known =
-                    ["goroutine ", "[signal ", "created by "].iter().any(|word| line.starts_with(word));
+                let known = ["goroutine ", "[signal ", "created by ", "panic("]
+                    .iter()
+                    .any(|word| line.starts_with(word));
                 yes(indented || line.is_empty() || known || call)
             }
         }
@@ -271,9 +270,20 @@ fn rust(lines: &[String]) -> Read {
     Some(("panic".to_owned(), value.to_owned(), frames))
 }
 
+/// What a panic says: of one that ended the process, or of one that `net/http` has caught, behind the time and before the stack:
+/// `http: panic serving 127.0.0.1:4711: no card`.
+fn go_panic(line: &str) -> Option<&str> {
+    if let Some(said) = line.strip_prefix("panic: ") {
+        return Some(said);
+    }
+    let caught =
+        ["http: panic serving ", "http2: panic serving "].iter().find_map(|begins| line.split_once(begins));
+    Some(caught?.1.split_once(": ")?.1)
+}
+
 /// `main.pay(0x1)` and on the next line `\t/app/main.go:12 +0x1d`, the innermost first; other goroutines follow.
 fn go(lines: &[String]) -> Read {
-    let value = lines.first()?.strip_prefix("panic: ")?;
+    let value = go_panic(lines.first()?)?;
     let mut frames = Vec::new();
     let mut goroutines = 0;
     let mut function = "";
@@ -290,7 +300,9 @@ fn go(lines: &[String]) -> Read {
             let own = function.starts_with("main.") || file.contains("/app/");
             let library =
                 file.contains("/go/src/") || file.contains("/pkg/mod/") || function.starts_with("runtime.");
-            if function != "panic" {
+            if function == "panic" {
+                frames.clear(); // what stands above was called to catch it
+            } else if !function.starts_with("created by ") {
                 frames.push(frame(function, file, number, own || !library));
             }
         } else {
@@ -316,6 +328,8 @@ fn at_header(line: &str) -> Option<(&str, &str)> {
         rest = java.split_once("\" ")?.1;
     }
     let (kind, value) = typed(rest);
+    // Node's errors have a code: `TypeError [ERR_INVALID_ARG_TYPE]: …`.
+    let kind = kind.strip_suffix(']').and_then(|kind| kind.split_once(" [")).map_or(kind, |(kind, _)| kind);
     let plain = |c: char| c.is_ascii_alphanumeric() || "._$".contains(c);
     let named = kind.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && kind.chars().all(plain);
     named.then_some((kind, value))
@@ -326,7 +340,8 @@ fn at(lines: &[String]) -> Read {
     let (kind, value) = at_header(lines.first()?)?;
     let places = lines[1..].iter().take_while(|line| !line.starts_with("Caused by:"));
     let frames = places.filter_map(|line| {
-        let place = line.trim_start().strip_prefix("at ")?;
+        // Node goes on with the fields of the error, in braces.
+        let place = line.trim().strip_prefix("at ")?.trim_end_matches(" {");
         let (function, inner) = match place.rsplit_once('(') {
             Some((function, inner)) => (function.trim_end(), inner.trim_end_matches(')')),
             None => ("", place),

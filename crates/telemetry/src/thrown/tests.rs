@@ -102,10 +102,37 @@ fn of_go_the_goroutine_that_panicked_is_read() {
 }
 
 #[test]
+fn a_panic_that_a_web_server_of_go_has_caught_is_one() {
+    let thrown = only(
+        "2026/11/30 11:00:00 http: panic serving [::1]:4711: no card: 7\ngoroutine 21 [running]:\nnet/http.(*conn).serve.func1()\n\t/usr/local/go/src/net/http/server.go:1947 +0xbe\npanic({0x64f2a0?, 0x6e4f50?})\n\t/usr/local/go/src/runtime/panic.go:785 +0x132\nmain.charge({0x1, 0x2})\n\t/app/main.go:12 +0x1d\nnet/http.HandlerFunc.ServeHTTP(0x6a0c60?, {0x6e8b58?, 0xc000128000?})\n\t/usr/local/go/src/net/http/server.go:2220 +0x29\ncreated by net/http.(*Server).Serve in goroutine 1\n\t/usr/local/go/src/net/http/server.go:3360 +0x485\n2026/11/30 11:00:01 on",
+    );
+    assert_eq!((&*thrown.kind, &*thrown.value), ("panic", "no card: 7"));
+    assert_eq!(
+        places(&thrown),
+        [
+            ("net/http.HandlerFunc.ServeHTTP", "/usr/local/go/src/net/http/server.go", 2220, false),
+            ("main.charge", "/app/main.go", 12, true)
+        ]
+    );
+}
+
+#[test]
+fn errors_of_node_have_codes_and_fields() {
+    let thrown = only(
+        "TypeError [ERR_INVALID_ARG_TYPE]: The \"path\" argument must be a string\n    at open (node:fs:1:1)\n    at pay (/app/pay.js:3:7) {\n  code: 'ERR_INVALID_ARG_TYPE'\n}\nbye",
+    );
+    assert_eq!((&*thrown.kind, &*thrown.value), ("TypeError", "The \"path\" argument must be a string"));
+    assert_eq!(places(&thrown), [("pay", "/app/pay.js", 3, true), ("open", "node:fs", 1, false)]);
+    let bare = only("Error: ENOENT: no such file\n    at /app/pay.js:3:7 {\n  errno: -2\n}");
+    assert_eq!(places(&bare), [("", "/app/pay.js", 3, true)]);
+}
+
+#[test]
 fn what_is_no_stack_is_no_error() {
     for output in [
         "ERROR: no card",
         "panic: at the disco",
+        "http: panic serving 127.0.0.1:4711: no card",
         "thread 'main' is fine",
         "meeting: tomorrow\n  at noon",
         "ValueError: x",
