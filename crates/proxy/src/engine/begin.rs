@@ -21,8 +21,8 @@ pub(super) fn begin(
     body: Body,
     upgrade: Option<Upgrade>,
 ) -> Exchange {
-    let trace = Trace::of(head.fields.all_known(Known::Traceparent));
-    let request_id = RequestId::in_trace(&head.fields, &trace);
+    let mut trace = Trace::of(head.fields.all_known(Known::Traceparent));
+    let request_id = RequestId::in_trace(&head.fields, &mut trace);
     let entrance = Arc::clone(connection.entrance());
     let peer = connection.peer();
     let record = Box::new(Recorder::new(thread, connection, &head, request_id.clone(), trace));

@@ -156,10 +156,15 @@ impl RequestId {
     }
 
     /// The same, but where a trace begins with this request it has the id of the trace: whoever prints the one has named the
-    /// other.
-    pub(crate) fn in_trace(fields: &Fields, trace: &Trace) -> Self {
+    /// other. Therefore an id that came along and could be that of a trace (nginx makes such) is that of the one that begins: like a
+    /// `traceparent`, who sends it answers for its being unique.
+    pub(crate) fn in_trace(fields: &Fields, trace: &mut Trace) -> Self {
         let begins = trace.parent.is_none();
-        Self::kept_or(fields, || if begins { trace.id.0 } else { crate::trace::draw::<16>() })
+        let id = Self::kept_or(fields, || if begins { trace.id.0 } else { crate::trace::draw::<16>() });
+        if begins && let Ok(same) = id.as_str().parse() {
+            trace.id = same;
+        }
+        id
     }
 
     fn kept_or(fields: &Fields, made: impl FnOnce() -> [u8; 16]) -> Self {

@@ -158,11 +158,23 @@ fn an_id_is_kept_only_when_it_is_short_and_plain() {
 #[test]
 fn a_request_that_begins_a_trace_has_the_id_of_it() {
     let begun = crate::trace::Trace::begin();
-    let of = |trace| RequestId::in_trace(&fields(&[]), trace).as_str().to_owned();
-    assert_eq!(of(&begun), begun.id.to_string());
+    let of = |trace: &crate::trace::Trace, came: &[(&str, &str)]| {
+        let mut trace = *trace;
+        let id = RequestId::in_trace(&fields(came), &mut trace).as_str().to_owned();
+        (id, trace.id.to_string())
+    };
+    let own = begun.id.to_string();
+    assert_eq!(of(&begun, &[]), (own.clone(), own.clone()));
+    // What came along and is no id of a trace stays what it is; what could be one is that of this trace.
+    let came = "4BF92F3577B34DA6A3CE929D0E0E4736";
+    assert_eq!(of(&begun, &[("x-request-id", "abc-1")]), ("abc-1".to_owned(), own.clone()));
+    assert_eq!(of(&begun, &[("x-request-id", came)]), (came.to_owned(), came.to_lowercase()));
+    let zero = "0".repeat(32);
+    assert_eq!(of(&begun, &[("x-request-id", &zero)]), (zero, own.clone()));
     // Several requests may continue one trace, and each has an id of its own.
     let continued = crate::trace::Trace { parent: Some(begun.span), ..begun };
-    assert_ne!(of(&continued), begun.id.to_string());
+    assert_ne!(of(&continued, &[]).0, own);
+    assert_eq!(of(&continued, &[("x-request-id", came)]), (came.to_owned(), own));
 }
 
 #[test]
