@@ -139,6 +139,7 @@ fn app(web: &ServiceName) -> manifest::spec::App {
         auth: None,
         guard: manifest::spec::Guard::default(),
         strip_prefix: None,
+        slo: None,
     };
     let mut service = example_service(web);
     service.routes.push(route);
@@ -183,5 +184,7 @@ fn example_service(name: &ServiceName) -> manifest::spec::Service {
         calls: [].into(),
         logging: spec::Logging { max_size: kit::units::Bytes(1 << 20), max_files: 1 },
         labels: [].into(),
+        slo: None,
+        measures: [].into(),
     }
 }

@@ -191,6 +191,7 @@ fn app(web: &ServiceName, old: bool) -> spec::App {
         auth: None,
         guard: spec::Guard::default(),
         strip_prefix: None,
+        slo: None,
     };
     let mut service = example_service(web);
     service.routes.push(route);
@@ -235,5 +236,7 @@ fn example_service(name: &ServiceName) -> manifest::spec::Service {
         calls: [].into(),
         logging: spec::Logging { max_size: kit::units::Bytes(1 << 20), max_files: 1 },
         labels: [].into(),
+        slo: None,
+        measures: [].into(),
     }
 }

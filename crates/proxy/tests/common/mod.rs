@@ -64,6 +64,7 @@ pub fn route(text: &str, timeout: Duration) -> spec::Route {
         auth: None,
         guard: guard(timeout, 0),
         strip_prefix: None,
+        slo: None,
     };
     for word in text.split(' ') {
         if let Some(at) = word.find('/') {
@@ -118,6 +119,8 @@ pub fn service(name: &str) -> spec::Service {
         calls: BTreeMap::new(),
         logging: spec::Logging { max_size: kit::units::Bytes(1 << 20), max_files: 1 },
         labels: BTreeMap::new(),
+        slo: None,
+        measures: BTreeMap::new(),
     }
 }
 
