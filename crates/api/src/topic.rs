@@ -84,8 +84,28 @@ pub struct Subscription {
     pub waiting: Option<u64>,
     /// When the oldest of them was published.
     pub oldest_at: Option<Timestamp>,
+    /// What became of deliveries to an address since the node began; none for queues.
+    #[serde(default)]
+    pub delivered: Option<Delivered>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// What became of deliveries to an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Those that were taken.
+    pub taken: u64,
+    /// Tries that failed.
+    pub failed: u64,
+    /// Messages that were given up: dead letters, or dropped where there is no queue for them.
+    pub given_up: u64,
+    /// When the last try failed.
+    pub failed_at: Option<Timestamp>,
+    /// Which try of its message that was.
+    pub tries: Option<u32>,
+    /// Why it failed.
+    pub why: Option<String>,
 }
 
 /// How deliveries to an address are tried again.

@@ -1,5 +1,6 @@
-//! Requests of the node itself to others: alerts, telemetry that goes on. One connection for each, plain or over TLS with what this
-//! machine trusts. Everything within a limit: the time of the whole, the bytes of the answer.
+//! Requests of the node itself to others: alerts, telemetry that goes on, what topics have for addresses with TLS. One
+//! connection for each, plain or over TLS with what this machine trusts. Everything within a limit: the time of the whole, the
+//! bytes of the answer.
 
 use std::io;
 use std::sync::{Arc, OnceLock};

@@ -115,6 +115,12 @@ fn subscription(text: &mut String, one: &Subscription, now: Timestamp, paint: Pa
         let oldest = oldest.map(|at| format!(", the oldest for {}", time::span(now.since(at))));
         line("to deliver", &format!("{waiting}{}", oldest.unwrap_or_default()));
     }
+    if let Some(api::Delivered { taken, failed, given_up, failed_at, tries, why }) = &one.delivered {
+        line("delivered", &format!("{taken}; {failed} tries failed, {given_up} given up"));
+        if let (Some(at), Some(tries), Some(why)) = (failed_at, tries, why) {
+            line("last failure", &format!("{} ago, try {tries}: {why}", time::span(now.since(*at))));
+        }
+    }
 }
 
 fn put(text: &mut String, indent: usize, name: &str, value: &str) {
@@ -198,6 +204,7 @@ mod tests {
             delivery: None,
             waiting: None,
             oldest_at: None,
+            delivered: None,
             created_at: Timestamp::from_micros(1_000_000),
         }
     }
@@ -227,6 +234,14 @@ mod tests {
             }),
             waiting: Some(3),
             oldest_at: Some(Timestamp::from_micros(2_000_000)),
+            delivered: Some(api::Delivered {
+                taken: 12,
+                failed: 3,
+                given_up: 1,
+                failed_at: Some(Timestamp::from_micros(3_000_000)),
+                tries: Some(2),
+                why: Some("it answered 503 Service Unavailable".into()),
+            }),
             ..to_queue()
         }
     }
@@ -280,6 +295,8 @@ mod tests {
             dead letters   to hook-dead
             tries again    10 times, after 1 s to 60 s (exponential), 2 of them without a pause, 1 of them with the longest; at most 5 a second; as application/json
             to deliver     3, the oldest for 2.00 s
+            delivered      12; 3 tries failed, 1 given up
+            last failure   1.00 s ago, try 2: it answered 503 Service Unavailable
 
           sqs old  the queue is gone: what is published is dropped
             id             01234567-89ab-4def-8123-456789abcdef
@@ -295,6 +312,8 @@ mod tests {
             dead letters   to hook-dead
             tries again    3 times, after 20 s, as is usual
             to deliver     0
+            delivered      12; 3 tries failed, 1 given up
+            last failure   1.00 s ago, try 2: it answered 503 Service Unavailable
         "#);
     }
 

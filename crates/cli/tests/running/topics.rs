@@ -124,3 +124,54 @@ fn an_address_that_has_not_answered_is_told_with_what_waits_for_it() {
     assert!(text.contains("not confirmed") && text.contains("to deliver     1, the oldest for"), "{text}");
     world.ok(&["down"]);
 }
+
+#[test]
+fn an_address_with_tls_is_served_and_why_it_refuses_is_told() {
+    let world = World::new("");
+    let file = format!(
+        "name: world\nconsole: 0\ngateway: {{ tls: development, listen: [{{ address: \"127.0.0.1:0\", tls: true }}] }}\n\
+         pipes: {{ listen: \"127.0.0.1:0\" }}\nservices:\n  hook:\n    command: [{}]\n    routes: [POST /note/heard]\n    \
+         topics: [order-placed]\n",
+        crate::world::echo().display()
+    );
+    std::fs::write(world.path().join("atoll.yaml"), file).unwrap();
+    world.ok(&["up", "-d", "--wait"]);
+    let authority = world.ok(&["trust", "--print"]).trim_end().to_owned();
+    world.ok(&["down"]);
+    // A node that trusts what only this test trusts.
+    let up = world.command(&["up", "-d", "--wait"]).env("SSL_CERT_FILE", authority).status();
+    assert!(up.unwrap().success());
+    let status = world.status().unwrap();
+    let port = status.gateway[0].rsplit(':').next().unwrap().to_owned();
+    let pipes = status.pipes.unwrap().replace("http://", "");
+    let body = format!(
+        "Action=Subscribe&Version=2010-03-31&TopicArn=arn:aws:sns:us-east-1:000000000000:order-placed&Protocol=https&Endpoint=https://localhost:{port}/note/heard&ReturnSubscriptionArn=true"
+    );
+    let answer = crate::queues::post(&pipes, "/", "application/x-www-form-urlencoded", &body);
+    assert!(answer.contains("200 OK"), "{answer}");
+    let heard = || -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(world.path().join("heard")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    until("the question has come", || heard().len() == 1);
+    let url = heard()[0]["SubscribeURL"].as_str().unwrap().to_owned();
+    let (address, path) = url.trim_start_matches("http://").split_once('/').unwrap();
+    assert_eq!(crate::world::get(address, &format!("/{path}")).status, 200);
+    world.ok(&["topic", "publish", "order-placed", "order 7"]);
+    until("the message has come", || heard().get(1).is_some_and(|told| told["Message"] == "order 7"));
+
+    std::fs::write(world.path().join("heard.refuse"), "").unwrap();
+    world.ok(&["topic", "publish", "order-placed", "order 8"]);
+    let shown = || -> api::Delivered {
+        let detail: api::TopicDetail =
+            serde_json::from_value(json(&world, &["topic", "show", "order-placed"])).unwrap();
+        detail.subscriptions[0].delivered.clone().unwrap()
+    };
+    until("it is told that it was refused", || shown().failed > 0);
+    let api::Delivered { taken, given_up, tries, why, .. } = shown();
+    assert_eq!((taken, given_up, tries), (2, 0, Some(1)));
+    assert!(why.as_deref().is_some_and(|why| why.contains("500")), "{why:?}");
+    let text = world.ok(&["topic", "show", "order-placed"]);
+    assert!(text.contains("last failure") && text.contains("it answered 500"), "{text}");
+    world.ok(&["down"]);
+}

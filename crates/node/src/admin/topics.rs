@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use pipes::topic::{Curve, Endpoint, Protocol, Publication, PublishError, Retry, Scope, Topic, Topics};
+use pipes::topic::{
+    Curve, Endpoint, Failed, Protocol, Publication, PublishError, Retry, Scope, Tally, Topic, Topics,
+};
 use pipes::{Attribute, AttributeValue, Pipes};
 
 use super::queues::SENDER;
@@ -148,8 +150,18 @@ fn subscription(
         delivery: to_address.then(|| policy(settings.retry.as_ref(), topic.settings().retry.as_ref())),
         waiting: waiting.map(total),
         oldest_at: waiting.and_then(|counts| counts.oldest_sent_at),
+        delivered: to_address.then(|| delivered(topics.tally(there.id))),
         created_at: there.created_at,
     }
+}
+
+fn delivered(tally: Tally) -> api::Delivered {
+    let Tally { taken, failed, given_up, last_failure } = tally;
+    let (failed_at, tries, why) = match last_failure {
+        Some(Failed { at, tries, why }) => (Some(at), Some(tries), Some(why)),
+        None => (None, None, None),
+    };
+    api::Delivered { taken, failed, given_up, failed_at, tries, why }
 }
 
 /// What is in force: the subscription's own, else the topic's, else what holds where nobody says anything.

@@ -7,11 +7,12 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use kit::BoxFuture;
 use kit::trace::Context;
-use pipes::topic::{Deliver, Push, PushKind, Undelivered};
+use kit::{BoxFuture, Tasks};
+use pipes::topic::{DEADLINE, Deliver, Push, PushKind, Undelivered};
 
 use super::told::{About, SNS, Told};
+use crate::outbound::{self, Answer, Version};
 use crate::spans::What;
 
 /// How much of an answer is read, so that its connection can be used again.
@@ -21,11 +22,12 @@ const ANSWER_BYTES: usize = 16 * 1024;
 pub(crate) struct Courier {
     client: Client<HttpConnector, Full<Bytes>>,
     told: Told,
+    tasks: Tasks,
 }
 
 impl Courier {
-    pub(crate) fn new(told: Told) -> Self {
-        Self { client: Client::builder(TokioExecutor::new()).build_http(), told }
+    pub(crate) fn new(told: Told, tasks: Tasks) -> Self {
+        Self { client: Client::builder(TokioExecutor::new()).build_http(), told, tasks }
     }
 }
 
@@ -48,6 +50,14 @@ impl Deliver for Courier {
 impl Courier {
     /// What became of it and, if it was not taken, the kind of error.
     async fn bring(&self, request: Request<Full<Bytes>>) -> (Result<(), Undelivered>, Option<String>) {
+        if request.uri().scheme_str() == Some("https") {
+            return match outbound::send(request, Version::One, DEADLINE, &self.tasks).await {
+                Ok(Answer { status, .. }) => {
+                    (judge(status), (!status.is_success()).then(|| status.as_str().to_owned()))
+                }
+                Err(error) => (Err(Undelivered::Again(kit::report::chain(&error))), Some("unreached".into())),
+            };
+        }
         let answer = match self.client.request(request).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -73,8 +83,8 @@ fn judge(status: StatusCode) -> Result<(), Undelivered> {
 fn request(push: &Push, traceparent: &str) -> Result<Request<Full<Bytes>>, Undelivered> {
     let never = |why: &str| Undelivered::Never(why.to_owned());
     let uri: Uri = push.url.parse().map_err(|_| never("its address is none"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(never("addresses with TLS are not served yet"));
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(never("its address is neither http:// nor https://"));
     }
     let kind = match push.kind {
         PushKind::Question => "SubscriptionConfirmation",

@@ -299,7 +299,7 @@ impl Broker {
             clock: Arc::new(self.clock.clone()),
             tasks: tasks.clone(),
             envelope: Arc::new(wire::sns::Envelopes::new(&environment::endpoint(address), None)),
-            deliver: Some(Arc::new(courier::Courier::new(self.told.clone()))),
+            deliver: Some(Arc::new(courier::Courier::new(self.told.clone(), tasks.clone()))),
             limits: TopicLimits::default(),
         };
         let topics = read(runtime.spawn(Topics::open(options)).await)?;

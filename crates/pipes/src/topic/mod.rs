@@ -25,7 +25,7 @@ pub use check::BadPublication;
 pub use fanout::{Envelope, Notice, Publication};
 pub use filter::{Filter, PolicyError, Scope};
 pub use id::{MessageId, SubscriptionId};
-pub use outbox::{DEADLINE, Deliver, IN_FLIGHT, Push, PushKind, Undelivered};
+pub use outbox::{DEADLINE, Deliver, Failed, IN_FLIGHT, Push, PushKind, Tally, Undelivered};
 pub use retry::{BadRetry, Curve, Retry};
 pub use settings::{FifoTopic, TopicSettings};
 pub use shell::{

@@ -87,6 +87,41 @@ pub enum Undelivered {
     Never(String),
 }
 
+/// What became of the deliveries of a subscription since this process began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that were taken.
+    pub taken: u64,
+    /// Tries that failed.
+    pub failed: u64,
+    /// Messages that were given up: dead letters, or dropped where there is no queue for them.
+    pub given_up: u64,
+    /// The last try that failed.
+    pub last_failure: Option<Failed>,
+}
+
+/// A try that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// When.
+    pub at: Timestamp,
+    /// Which try of its message it was.
+    pub tries: u32,
+    /// Why.
+    pub why: String,
+}
+
+/// The longest reason that is kept, in characters.
+const MOST_WHY: usize = 300;
+
+impl Tally {
+    fn failed(&mut self, at: Timestamp, tries: u32, error: &Undelivered) {
+        self.failed += 1;
+        let why = error.to_string().chars().take(MOST_WHY).collect();
+        self.last_failure = Some(Failed { at, tries, why });
+    }
+}
+
 /// The settings of an outbox: the retry policy decides when something is visible again, and nothing is kept for ever.
 pub(crate) fn settings() -> Settings {
     Settings { visibility_seconds: HELD_SECONDS, retention_seconds: 1_209_600, ..Settings::default() }
@@ -197,7 +232,16 @@ impl Courier {
             () = self.inner.clock.sleep_until(deadline) => Err(Undelivered::Again("there was no answer in time".to_owned())),
         };
         let failed = outcome.as_ref().err().map(|error| matches!(error, Undelivered::Again(_)));
-        match verdict(&retry, delivery.receives, failed) {
+        let judged = verdict(&retry, delivery.receives, failed);
+        let now = self.inner.clock.now();
+        self.inner.tally(self.id, |tally| {
+            match &outcome {
+                Ok(()) => tally.taken += 1,
+                Err(error) => tally.failed(now, delivery.receives, error),
+            }
+            tally.given_up += u64::from(matches!(judged, Verdict::GiveUp));
+        });
+        match judged {
             Verdict::Done => self.done(&delivery).await,
             Verdict::Again(delay) => {
                 let seconds = spread_seconds(delay, rand::rng().random_range(0.0..=1.0));

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::dedup::Window;
 use super::fanout::Envelope;
 use super::id::SubscriptionId;
-use super::outbox::Deliver;
+use super::outbox::{Deliver, Tally};
 use super::record::TopicRecord;
 use super::settings::TopicSettings;
 use super::subscription::Subscription;
@@ -93,6 +93,8 @@ pub(crate) struct Inner {
     /// Held while topics and subscriptions change, commit included: what is in memory is what is on disk.
     change: tokio::sync::Mutex<()>,
     window: Mutex<Window>,
+    /// What became of deliveries to addresses: an entry for each subscription that has a courier.
+    tallies: Mutex<BTreeMap<SubscriptionId, Tally>>,
 }
 
 #[derive(Default)]
@@ -195,6 +197,12 @@ impl Topics {
         Some(self.inner.pipes.queue(&subscription.target())?.counts())
     }
 
+    /// What became of deliveries to the address of a subscription since this process began.
+    pub fn tally(&self, id: SubscriptionId) -> Tally {
+        let tallies = self.inner.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.get(&id).cloned().unwrap_or_default()
+    }
+
     /// Subscriptions to all topics in the order of their identities, behind `after`.
     pub fn subscriptions(&self, after: Option<SubscriptionId>, limit: usize) -> Vec<Arc<Subscription>> {
         let from = after.map_or(0, |after| after.0.saturating_add(1));
@@ -204,6 +212,19 @@ impl Topics {
 }
 
 impl Inner {
+    /// Counts what became of a delivery, of a subscription that is still there.
+    pub(crate) fn tally(&self, id: SubscriptionId, count: impl FnOnce(&mut Tally)) {
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.read().couriers.contains_key(&id) {
+            count(tallies.entry(id).or_default());
+        }
+    }
+
+    /// Nothing is delivered for a subscription any more.
+    fn forget_tally(&self, id: SubscriptionId) {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -58,6 +58,7 @@ impl Topics {
             state: RwLock::new(state),
             change: tokio::sync::Mutex::new(()),
             window: Mutex::new(window),
+            tallies: Mutex::default(),
         });
         inner.open_outboxes().await?;
         inner.start_sweeping(first_bucket);

@@ -246,6 +246,7 @@ impl Inner {
         match self.pipes.delete_queue(&outbox_name(subscription.id)).await {
             Ok(()) | Err(PipeError::NoSuchQueue(_)) => {
                 self.write().couriers.remove(&subscription.id);
+                self.forget_tally(subscription.id);
                 Ok(())
             }
             Err(error) => Err(error.into()),
