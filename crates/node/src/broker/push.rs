@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -152,7 +152,9 @@ impl Pusher {
         });
         match answered.await {
             Ok(Ok(head)) if head.status.is_success() => (Outcome::Done, None),
-            Ok(Ok(head)) if is_unseen(&head.headers) => failed(Outcome::Unreached, head.status.as_str()),
+            Ok(Ok(head)) if is_unseen(head.status, &head.headers) => {
+                failed(Outcome::Unreached, head.status.as_str())
+            }
             Ok(Ok(head)) => failed(Outcome::NotDone(retry_after(&head.headers)), head.status.as_str()),
             Ok(Err(error)) => {
                 tracing::debug!(queue = %self.queue.name(), "cannot deliver: {error}");
@@ -206,11 +208,16 @@ fn kind_of(message: &Delivery) -> HeaderValue {
 }
 
 /// Whether the proxy says that no instance has seen the request: none was there, too much was under way, its breaker is
-/// open. A connection that broke off is none of these: the message may be what broke it.
-fn is_unseen(headers: &HeaderMap) -> bool {
+/// open. A connection that broke off is none of these: the message may be what broke it. Other statuses are never the proxy's words
+/// for that: an instance may hand on what was said to it of a call of its own.
+fn is_unseen(status: StatusCode, headers: &HeaderMap) -> bool {
     const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
     const UNSEEN: [&str; 4] =
         ["destination_unavailable", "connection_limit_reached", "connection_refused", "connection_timeout"];
+    let of_proxy = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+    if !of_proxy.contains(&status) {
+        return false;
+    }
     let said = headers.get(PROXY_STATUS).and_then(|said| said.to_str().ok());
     let error = said.and_then(|said| said.strip_prefix("atoll; error=")?.split(';').next());
     error.is_some_and(|error| UNSEEN.contains(&error))
@@ -239,13 +246,18 @@ mod tests {
     fn what_an_instance_may_have_seen_is_not_called_unseen() {
         let said =
             |status: &str| HeaderMap::from_iter([("proxy-status".parse().unwrap(), status.parse().unwrap())]);
-        assert!(is_unseen(&said(r#"atoll; error=destination_unavailable; details="x""#)));
-        assert!(is_unseen(&said("atoll; error=connection_refused")));
+        assert!(is_unseen(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &said(r#"atoll; error=destination_unavailable; details="x""#)
+        ));
+        assert!(is_unseen(StatusCode::BAD_GATEWAY, &said("atoll; error=connection_refused")));
         for seen in
             ["atoll; error=connection_terminated", "atoll; error=http_request_denied", "other; error=x"]
         {
-            assert!(!is_unseen(&said(seen)), "{seen}");
+            assert!(!is_unseen(StatusCode::BAD_GATEWAY, &said(seen)), "{seen}");
         }
-        assert!(!is_unseen(&HeaderMap::new()));
+        assert!(!is_unseen(StatusCode::BAD_GATEWAY, &HeaderMap::new()));
+        let handed_on = said("atoll; error=destination_unavailable");
+        assert!(!is_unseen(StatusCode::INTERNAL_SERVER_ERROR, &handed_on));
     }
 }

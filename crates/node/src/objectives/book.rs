@@ -117,6 +117,21 @@ impl Book {
         alarms.filter_map(|(alarm, of)| Some((of, alarm.firing_since_s()?))).collect()
     }
 
+    /// All that fires of a promise, and since when.
+    pub(super) fn fires(&self, name: &str) -> Vec<(Urgency, u64)> {
+        let Some(kept) = self.kept.get(name) else { return Vec::new() };
+        let alarms = kept.alarms.iter().zip([Urgency::Ticket, Urgency::Page]);
+        alarms.filter_map(|(alarm, of)| Some((of, alarm.firing_since_s()?))).collect()
+    }
+
+    /// Goes on from what fired for a node before this one.
+    pub(super) fn restore(&mut self, name: &str, urgency: Urgency, alarm: Alarm) {
+        if let Some(kept) = self.of(name) {
+            let [ticket, page] = &mut kept.alarms;
+            *(if urgency == Urgency::Page { page } else { ticket }) = alarm;
+        }
+    }
+
     /// The most urgent that fires, and since when.
     pub(super) fn firing(&self, name: &str) -> Option<(Urgency, u64)> {
         let [ticket, page] = &self.kept.get(name)?.alarms;

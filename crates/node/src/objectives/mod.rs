@@ -5,6 +5,7 @@
 //! `telemetry::slo`'s.
 
 mod book;
+mod firing;
 mod notify;
 mod rules;
 
@@ -28,6 +29,7 @@ use crate::observe::Observer;
 use crate::spans::{Span, SpanReader};
 use crate::state_dir::StateDir;
 use book::Book;
+use firing::{Fires, Firing};
 use notify::Notifier;
 use rules::Rules;
 
@@ -49,6 +51,9 @@ struct Inner {
     rules: Mutex<Rules>,
     /// Alerts that ended because what they were about is gone: told at the next look.
     ended: Mutex<Vec<Notice>>,
+    firing: Mutex<Firing>,
+    /// What fired for a node before this one, until it is known what is promised and asked now.
+    fired: Mutex<Vec<Fires>>,
     alerts: ArcSwap<Alerts>,
 }
 
@@ -204,12 +209,15 @@ impl SpanReader for Counting {
 impl Objectives {
     pub(crate) fn new(state: &StateDir, clock: SystemClock) -> Self {
         let book = Mutex::new(Book::open(state, minute_of(clock.now())));
+        let (firing, fired) = Firing::open(state);
         Self(Arc::new(Inner {
             clock,
             table: ArcSwap::default(),
             book,
             rules: Mutex::default(),
             ended: Mutex::default(),
+            firing: Mutex::new(firing),
+            fired: Mutex::new(fired),
             alerts: ArcSwap::default(),
         }))
     }
@@ -234,6 +242,13 @@ impl Objectives {
             for (urgency, since_s) in book.end(&promise.name) {
                 let summary = format!("{}: this is not promised any more", promise.name);
                 ended.push(notice(promise, summary, urgency, since_s, Some(now)));
+            }
+        }
+        for fired in std::mem::take(&mut *self.fired()) {
+            if fired.rule().is_none() && stay.contains(&*fired.name) {
+                book.restore(&fired.name, fired.urgency(), fired.alarm(now.as_micros() / 1_000_000));
+            } else if !self.rules().restore(&fired, now) {
+                ended.push(fired.ended(now));
             }
         }
         drop(stay);
@@ -318,16 +333,40 @@ impl Objectives {
             if !ends {
                 self.look(now).into_iter().for_each(|notice| notifier.send(notice));
             }
-            let unwritten = self.book().unwritten(minute_of(now));
-            let written = tokio::task::spawn_blocking(move || unwritten?.write()).await;
-            if let Ok(Err(error)) = written {
-                tracing::warn!("what was counted of objectives cannot be kept: {error}");
-                self.book().write_anew();
-            }
+            self.keep(now).await;
             if ends {
                 return;
             }
         }
+    }
+
+    /// Keeps what was counted, and what fires.
+    async fn keep(&self, now: Timestamp) {
+        let unwritten = self.book().unwritten(minute_of(now));
+        let written = tokio::task::spawn_blocking(move || unwritten?.write()).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!("what was counted of objectives cannot be kept: {error}");
+            self.book().write_anew();
+        }
+        let fires = self.fires();
+        let Some(write) = self.firing().unwritten(fires) else { return };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
+            tracing::warn!("which alerts fire cannot be kept: {error}");
+            self.firing().write_anew();
+        }
+    }
+
+    fn fires(&self) -> Vec<Fires> {
+        let mut all = self.fired().clone();
+        let book = self.book();
+        for promise in &self.0.table.load().promises {
+            let fires = book.fires(&promise.name).into_iter();
+            let notices = fires.map(|(of, since_s)| notice(promise, String::new(), of, since_s, None));
+            all.extend(notices.map(|notice| Fires::new(&notice, None)));
+        }
+        drop(book);
+        all.extend(self.rules().fires());
+        all
     }
 
     /// Asks what the rules ask, one after the other, until told to stop: nothing else waits for a slow one.
@@ -369,6 +408,14 @@ impl Objectives {
 
     fn ended(&self) -> MutexGuard<'_, Vec<Notice>> {
         self.0.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn firing(&self) -> MutexGuard<'_, Firing> {
+        self.0.firing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fired(&self) -> MutexGuard<'_, Vec<Fires>> {
+        self.0.fired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rules(&self) -> MutexGuard<'_, Rules> {
@@ -435,6 +482,8 @@ fn moment_of(second: u64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use manifest::spec::AlertRule;
+
     use super::*;
 
     fn app(slo: &str) -> App {
@@ -460,5 +509,51 @@ mod tests {
         assert_eq!((over.len(), &over[0].name, over[0].since), (1, &fired[0].name, fired[0].since));
         assert!(over[0].ended.is_some());
         assert_eq!((objectives.look(now), objectives.alerts()), (Vec::new(), Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_starts_anew_goes_on_from_what_fires() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        let promised = "slo: { availability: 99% }";
+        let asked = |rules: &str| {
+            let mut app = app(promised);
+            let telemetry = manifest::spec::Telemetry::default();
+            let wanted = rules
+                .split(' ')
+                .map(|name| (name.to_owned(), AlertRule { ask: "up".into(), hold: Duration::ZERO }));
+            let alerts = Alerts { rules: wanted.collect(), ..Alerts::default() };
+            app.telemetry = Some(manifest::spec::Telemetry { alerts, ..telemetry });
+            app
+        };
+        let first = Objectives::new(&state, SystemClock::new());
+        first.put(&asked("down gone"));
+        let now = first.0.clock.now();
+        first.book().count("front availability", minute_of(now), Counts { total: 20, bad: 20 });
+        first.look(now);
+        let labels: Labels = vec![("__name__".into(), "up".into()), ("instance".into(), "a".into())];
+        for name in ["down", "gone"] {
+            let rule = AlertRule { ask: "up".into(), hold: Duration::ZERO };
+            let (fired, _) = first.rules().answered(name, &rule, Ok(vec![(labels.clone(), 1.0)]), now);
+            assert_eq!(fired.len(), 1);
+        }
+        first.keep(now).await;
+        let before: Vec<_> = first.alerts().iter().map(|alert| (alert.name.clone(), alert.since)).collect();
+        drop(first);
+
+        let second = Objectives::new(&state, SystemClock::new());
+        assert_eq!(second.fires().len(), 3, "kept until it is known what is asked");
+        second.put(&asked("down"));
+        let told = second.look(now);
+        assert_eq!((told.len(), &*told[0].name, told[0].ended.is_some()), (1, "gone", true));
+        assert_eq!(told[0].labels, labels);
+        let after: Vec<_> = second.alerts().iter().map(|alert| (alert.name.clone(), alert.since)).collect();
+        assert_eq!(after, before[..2]);
+        // What does not hold any more is over after a while, and nothing is told twice.
+        let later = Timestamp::from_micros(now.as_micros() + 3_600_000_000);
+        let rule = AlertRule { ask: "up".into(), hold: Duration::ZERO };
+        assert_eq!(second.rules().answered("down", &rule, Ok(vec![(labels, 1.0)]), now).0, []);
+        let (over, _) = second.rules().answered("down", &rule, Ok(Vec::new()), later);
+        assert_eq!((over.len(), over[0].ended), (1, Some(later)));
     }
 }

@@ -12,6 +12,7 @@ use telemetry::promql::{self, Asked, Expr, Labels, Limits, NAME, PromError, Valu
 use telemetry::slo::{Alarm, Change, Urgency};
 use tokio_util::sync::CancellationToken;
 
+use super::firing::Fires;
 use super::{Notice, moment_of};
 
 /// How long one question may take.
@@ -105,6 +106,26 @@ impl Rules {
         }
     }
 
+    /// Goes on from what fired for a node before this one, if its rule is still the same.
+    pub(super) fn restore(&mut self, fired: &Fires, now: Timestamp) -> bool {
+        let (Some(rule), Some(asked)) = (self.0.get_mut(&fired.name), fired.rule()) else { return false };
+        let goes_on = rule.wanted == asked && rule.alarms.len() < MOST;
+        if goes_on {
+            // How much it is the next answer says.
+            rule.alarms.insert(fired.labels(), (fired.alarm(now.as_micros() / 1_000_000), f64::NAN));
+        }
+        goes_on
+    }
+
+    /// What fires, to be kept.
+    pub(super) fn fires(&self) -> Vec<Fires> {
+        let of_rule = |(name, rule): (&String, &Rule)| {
+            let fires = rule.firing(name, None);
+            fires.iter().map(|notice| Fires::new(notice, Some(&rule.wanted))).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(of_rule).collect()
+    }
+
     /// What fires.
     pub(super) fn firing(&self) -> Vec<Notice> {
         self.0.iter().flat_map(|(name, rule)| rule.firing(name, None)).collect()
@@ -180,8 +201,8 @@ fn unanswered(name: &str, error: &PromError) -> Happening {
 fn notice(name: &str, series: &Labels, value: f64, since_s: u64, ended: Option<Timestamp>) -> Notice {
     let label =
         |wanted: &str| series.iter().find(|(label, _)| *label == wanted).map(|(_, value)| value.as_str());
-    let labels: Labels = series.iter().filter(|(label, _)| *label != NAME).cloned().collect();
-    let of: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    let told = series.iter().filter(|(label, _)| *label != NAME);
+    let of: Vec<String> = told.map(|(label, value)| format!("{label}={value}")).collect();
     let of = if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) };
     let summary = match ended {
         None => format!("{name}{of}: {value}"),
@@ -191,7 +212,7 @@ fn notice(name: &str, series: &Labels, value: f64, since_s: u64, ended: Option<T
         name: name.to_owned(),
         service: label("service").and_then(|service| service.parse().ok()),
         route: None,
-        labels,
+        labels: series.clone(),
         urgency: Urgency::Page,
         summary,
         since: moment_of(since_s),
