@@ -12,6 +12,7 @@ mod keys;
 mod load;
 mod onward;
 mod queues;
+mod sdk;
 mod serving;
 mod slo;
 mod telemetry;
