@@ -32,7 +32,8 @@ async fn passed(world: &World, count: usize, headers: &str) -> usize {
     for reply in replies.iter().filter(|reply| reply.status != 200) {
         reply.is_problem(429, "A0728", "http_request_denied");
         let seconds: u64 = reply.header("retry-after").unwrap().parse().unwrap();
-        assert!((3500..=3600).contains(&seconds), "{seconds}");
+        // Of two threads one may have looked at its clock a moment before the other, and what is left is rounded up.
+        assert!((3500..=3601).contains(&seconds), "{seconds}");
     }
     replies.iter().filter(|reply| reply.status == 200).count()
 }

@@ -34,7 +34,7 @@ fn the_windows_are_those_of_the_book_and_the_same_parts_of_others() {
         objective.standing(&History::default(), NOW).burns.map(|burn| (burn.long_min, burn.short_min))
     };
     assert_eq!(windows(THREE_NINES), [(60, 5), (360, 30), (DAY, 120), (3 * DAY, 360)]);
-    assert_eq!(windows(Objective { window_min: DAY, ..THREE_NINES }), [(2, 1), (12, 1), (48, 4), (144, 12)]);
+    assert_eq!(windows(Objective { window_min: DAY, ..THREE_NINES }), [(2, 2), (12, 2), (48, 4), (144, 12)]);
 }
 
 #[test]
