@@ -108,7 +108,8 @@ impl Objective {
     pub fn standing(&self, history: &History, now_min: u64) -> Standing {
         let counts = history.sum(now_min, self.window_min);
         let burns = RULES.map(|rule| {
-            let [long_min, short_min] = [rule.long, rule.short].map(|part| (self.window_min / part).max(SHORTEST_MIN));
+            let [long_min, short_min] =
+                [rule.long, rule.short].map(|part| (self.window_min / part).max(SHORTEST_MIN));
             let (in_long, in_short) = (history.sum(now_min, long_min), history.sum(now_min, short_min));
             let (long, short) = (self.burn(in_long), self.burn(in_short));
             let holds = long > rule.burn && short > rule.burn && in_long.total >= FEWEST;
