@@ -39,7 +39,8 @@ bench prints measured figures beside their goals and asserts nothing. WHAT is an
   all        everything but `telemetry` and `build`; this is the default
 
 bench gateway compares the data path with nginx, HAProxy and a forwarder that parses nothing, as far as
-they are installed; see docs/benchmarks.md. GROUP is h1, tls, h2, grpc, latency, memory or isolation.
+they are installed; see docs/benchmarks.md. GROUP is h1, tls, h2, grpc, latency, memory,
+isolation or counts.
   --quick    one round of a second for each system, fewer idle connections: to see that it works
   --rounds   how often each system has its turn (default 5, of 3 seconds)
   --profile  where Atoll spends its time, by `perf`; builds a binary with symbols

@@ -2,8 +2,9 @@
 //! platform (service, route, queue) has no place here.
 //!
 //! Read in this order: [`report`] (how errors speak), [`units`], [`clock`], [`backoff`], [`tasks`],
-//! [`trace`].
+//! [`trace`], [`ansi`].
 
+pub mod ansi;
 pub mod backoff;
 pub mod clock;
 pub mod report;

@@ -16,7 +16,7 @@ const SPAN: [&str; 5] = ["span_id", "spanId", "spanid", "span.id", "otelSpanID"]
 /// A line as a record, with the time it was read. `error` says that it came on the standard error output: that is no level
 /// (many log everything there), so it is only kept as an attribute.
 pub fn parse(service: &Text, instance: &Text, line: &str, read_ns: u64, error: bool) -> LogRecord {
-    let line = without_colours(line.trim_end_matches(['\r', '\n']));
+    let line = kit::ansi::stripped(line.trim_end_matches(['\r', '\n']));
     let mut record = LogRecord {
         time_ns: read_ns,
         service: service.clone(),
@@ -200,27 +200,6 @@ fn behind<'l>(line: &'l str, name: &str) -> Option<&'l str> {
     let rest = line[at + name.len()..].trim_start_matches('"');
     let rest = rest.strip_prefix('=').or_else(|| rest.strip_prefix(':'))?;
     rest.trim_start_matches([' ', '"']).split([' ', '"', ',', ']', '}']).next()
-}
-
-/// A line without the sequences that colour it on a terminal.
-fn without_colours(line: &str) -> std::borrow::Cow<'_, str> {
-    if !line.contains('\x1b') {
-        return line.into();
-    }
-    let mut plain = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some((before, after)) = rest.split_once('\x1b') {
-        plain.push_str(before);
-        rest = match after.strip_prefix('[') {
-            Some(sequence) => {
-                let end = sequence.find(|c: char| ('@'..='~').contains(&c));
-                end.map_or("", |end| &sequence[end + 1..])
-            }
-            None => after,
-        };
-    }
-    plain.push_str(rest);
-    plain.into()
 }
 
 #[cfg(test)]

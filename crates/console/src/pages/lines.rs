@@ -66,19 +66,7 @@ pub(crate) fn plain_text(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
         return text.into();
     }
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\x1b') {
-        plain.push_str(before);
-        rest = match after.strip_prefix('[') {
-            Some(sequence) => {
-                let end = sequence.find(|c: char| ('@'..='~').contains(&c));
-                end.map_or("", |end| &sequence[end + 1..])
-            }
-            None => after,
-        };
-    }
-    plain.push_str(rest);
+    let plain = kit::ansi::stripped(text);
     let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
     plain.chars().map(shown).collect::<String>().into()
 }
