@@ -2,6 +2,27 @@
 
 use std::collections::{HashMap, VecDeque};
 
+/// The most entries that one answer lists.
+const MAX_LISTED: usize = 1000;
+
+/// How many of the latest entries are asked for: `?limit=5`.
+#[derive(Debug, serde::Deserialize)]
+pub struct Latest {
+    #[serde(default = "usual")]
+    limit: usize,
+}
+
+fn usual() -> usize {
+    20
+}
+
+impl Latest {
+    /// So many, within bounds.
+    pub fn count(&self) -> usize {
+        self.limit.min(MAX_LISTED)
+    }
+}
+
 /// Keeps the latest `limit` entries; the oldest makes room for the newest.
 #[derive(Debug)]
 pub struct Recent<V> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::onward::SERVICES;
 use crate::telemetry::{connect, post, variable};
 use crate::world::{LIMIT, World, text};
 
@@ -14,19 +15,7 @@ fn app(more: &str) -> (String, String) {
     let telemetry = format!(
         "telemetry: {{ grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", query: {{ listen: {port}{more} }} }}\n"
     );
-    let services = r#"
-services:
-  front:
-    command: [ECHO]
-    healthcheck: { http: /healthz, interval: 1s }
-    routes:
-      - GET /call/{name}: { timeout: 5s }
-    calls: { back: {} }
-  back:
-    command: [ECHO]
-    healthcheck: { http: /healthz, interval: 1s }
-"#;
-    (telemetry + services, format!("127.0.0.1:{port}"))
+    (telemetry + SERVICES, format!("127.0.0.1:{port}"))
 }
 
 /// The status, and the body as JSON where it is.

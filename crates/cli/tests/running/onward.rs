@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::telemetry::until;
 use crate::world::World;
 
-const SERVICES: &str = r#"
+/// One service that calls another.
+pub(crate) const SERVICES: &str = r#"
 services:
   front:
     command: [ECHO]

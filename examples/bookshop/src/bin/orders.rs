@@ -24,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use bookshop::call::encode;
+use bookshop::recent::Latest;
 use bookshop::server::log;
 use bookshop::sign::hash;
 use bookshop::{CallError, Problem, Recent, Topic, Trail, Upstream};
@@ -32,8 +33,6 @@ use serde_json::{Value, json};
 
 /// Orders, and idempotency keys, kept in memory.
 const KEPT: usize = 10_000;
-/// The most orders one listing shows.
-const MAX_LISTED: usize = 1000;
 /// The most copies of a book in one order.
 const MAX_QUANTITY: u32 = 99;
 /// The longest customer name and the longest idempotency key, in bytes.
@@ -141,23 +140,13 @@ async fn one(State(desk): State<Arc<Desk>>, Path(id): Path<String>) -> Result<Js
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    #[serde(default = "default_limit")]
-    limit: usize,
-}
-
-fn default_limit() -> usize {
-    20
-}
-
 async fn list(
     State(desk): State<Arc<Desk>>,
-    page: Result<Query<Page>, QueryRejection>,
+    latest: Result<Query<Latest>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Query(page) = page?;
+    let Query(wanted) = latest?;
     let memory = desk.memory();
-    let orders: Vec<&Order> = memory.orders.newest().take(page.limit.min(MAX_LISTED)).collect();
+    let orders: Vec<&Order> = memory.orders.newest().take(wanted.count()).collect();
     Ok(Json(json!({ "orders": orders })))
 }
 

@@ -20,6 +20,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bookshop::recent::Latest;
 use bookshop::server::{log, setting};
 use bookshop::{Journal, Problem, Trail};
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,6 @@ use serde_json::{Value, json};
 
 /// Settlements that a journal may have. All of them are known: to forget one would be to book it again.
 const MOST: usize = 1_000_000;
-/// The most settlements one listing shows.
-const MAX_LISTED: usize = 1000;
 
 fn main() -> ExitCode {
     bookshop::server::run("settlement", || {
@@ -131,23 +130,13 @@ async fn one(State(desk): State<Arc<Desk>>, Path(id): Path<String>) -> Result<Js
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    #[serde(default = "default_limit")]
-    limit: usize,
-}
-
-fn default_limit() -> usize {
-    20
-}
-
 async fn list(
     State(desk): State<Arc<Desk>>,
-    page: Result<Query<Page>, QueryRejection>,
+    latest: Result<Query<Latest>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Query(page) = page?;
+    let Query(wanted) = latest?;
     let book = desk.book();
-    let latest: Vec<&Settlement> = book.in_order.iter().rev().take(page.limit.min(MAX_LISTED)).collect();
+    let latest: Vec<&Settlement> = book.in_order.iter().rev().take(wanted.count()).collect();
     Ok(Json(
         json!({ "settled": book.in_order.len(), "total_cents": book.total_cents, "settlements": latest }),
     ))
