@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use kit::Timestamp;
+use kit::trace::{Context, SpanId, TraceId};
 
 pub use super::codec::BadRecord;
 
@@ -32,9 +33,11 @@ impl Stored {
         to.raw(id);
         to.word(sent_at.as_micros());
         to.text(&message.sender);
-        for part in [&message.group, &message.dedup, &message.trace, &message.dead_letter_source] {
+        for part in [&message.group, &message.dedup] {
             to.option(part.as_deref(), Writer::text);
         }
+        write_trace(&mut to, message.trace.as_deref());
+        to.option(message.dead_letter_source.as_deref(), Writer::text);
         to.number(message.attributes.len() as u64);
         for attribute in &message.attributes {
             to.text(&attribute.name);
@@ -62,7 +65,7 @@ impl Stored {
         let mut message = Outgoing { sender: from.text()?, ..Outgoing::default() };
         message.group = from.option(Reader::text)?;
         message.dedup = from.option(Reader::text)?;
-        message.trace = from.option(Reader::text)?;
+        message.trace = read_trace(&mut from)?;
         message.dead_letter_source = from.option(Reader::text)?;
         for _ in 0..from.number()? {
             let (name, kind) = (from.text()?, from.text()?);
@@ -76,6 +79,33 @@ impl Stored {
         message.body = record.slice_ref(from.rest);
         Ok(Self { id, sent_at, message })
     }
+}
+
+/// Instead of the flag of what is there or not: a `traceparent` in its 25 bytes. Nearly every message has one.
+const PACKED_TRACE: u8 = 2;
+
+fn write_trace(to: &mut Writer, trace: Option<&str>) {
+    // Only what comes out the same again.
+    let packed = trace.and_then(|text| {
+        let context = Context::w3c(text.as_bytes())?;
+        Some((context, context.span?)).filter(|(context, _)| context.to_w3c().as_deref() == Some(text))
+    });
+    let Some((Context { id, flags, .. }, span)) = packed else {
+        return to.option(trace, Writer::text);
+    };
+    to.byte(PACKED_TRACE);
+    to.raw(&id.0);
+    to.raw(&span.0);
+    to.byte(flags);
+}
+
+fn read_trace(from: &mut Reader<'_>) -> Result<Option<String>, BadRecord> {
+    if from.rest.first() != Some(&PACKED_TRACE) {
+        return from.option(Reader::text);
+    }
+    from.byte()?;
+    let (id, span, flags) = (TraceId(from.array()?), SpanId(from.array()?), from.byte()?);
+    Ok(Context { id, span: Some(span), flags }.to_w3c())
 }
 
 /// What became of a message since it was sent.

@@ -22,7 +22,8 @@ fn attribute() -> impl Strategy<Value = Attribute> {
 }
 
 fn stored() -> impl Strategy<Value = Stored> {
-    let texts = (of(".*"), of(".*"), of(".*"), of(".*"));
+    let trace = prop_oneof![".*", "0[0-2]-[0-9a-f]{32}-[0-9a-f]{16}-0[0-9a-f]"];
+    let texts = (of(".*"), of(".*"), of(trace), of(".*"));
     (any::<[u8; 16]>(), time(), bytes(), ".*", texts, vec(attribute(), 0..4)).prop_map(
         |(id, sent_at, body, sender, (group, dedup, trace, dead_letter_source), attributes)| {
             let delay_seconds = None;
@@ -133,4 +134,15 @@ fn a_record_of_an_unknown_version_is_refused() {
     let mut later = message.to_vec();
     later[0] = 0;
     assert_eq!(Stored::decode(&Bytes::from(later)), Err(BadRecord));
+}
+
+#[test]
+fn a_traceparent_takes_its_bytes_and_no_more() {
+    let bytes = |trace: &str| {
+        let message = Outgoing { trace: Some(trace.to_owned()), ..Outgoing::default() };
+        Stored::encode(&[1; 16], Timestamp::from_micros(1), &message).len()
+    };
+    let none = Stored::encode(&[1; 16], Timestamp::from_micros(1), &Outgoing::default()).len();
+    assert_eq!(bytes("00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01") - none, 25);
+    assert!(bytes("Root=1-5759e988-bd862e3fe1be46a994272793") - none > 25);
 }
