@@ -16,8 +16,9 @@ pub(crate) struct Share {
 const MIB: u64 = 1024 * 1024;
 
 impl Share {
-    /// No memtable is larger, however much memory there is.
-    pub(crate) const MOST_MEMTABLE_BYTES: u64 = 128 * MIB;
+    /// No memtable is larger, however much memory there is: three of them, which are a fifth larger than what is counted,
+    /// stay below 400 MB with all that lies around them.
+    pub(crate) const MOST_MEMTABLE_BYTES: u64 = 96 * MIB;
 
     /// Derives it from a limit for the whole process, of which the store may take a quarter beside its cache.
     pub(crate) fn new(cache_bytes: u64, limit: u64) -> Self {
@@ -30,7 +31,9 @@ impl Share {
     pub(crate) fn memtable_bytes(self, kind: SpaceKind) -> u64 {
         match kind {
             SpaceKind::WriteOnce => (self.write_buffer_bytes / 3).min(Self::MOST_MEMTABLE_BYTES),
-            SpaceKind::Rewritten => self.write_buffer_bytes / 8,
+            // Small records: in memory they are twice what is counted, and for as long as they are not flushed the
+            // journal of everything that was written meanwhile is kept.
+            SpaceKind::Rewritten => self.write_buffer_bytes / 12,
             SpaceKind::Quiet => self.write_buffer_bytes / 16,
         }
     }
@@ -78,7 +81,7 @@ mod tests {
 
     #[test]
     fn memtables_shrink_with_the_limit_and_stay_within_the_share() {
-        for (limit, once) in [(256 * MIB, 21), (1024 * MIB, 85), (2048 * MIB, 128), (65536 * MIB, 128)] {
+        for (limit, once) in [(256 * MIB, 21), (1024 * MIB, 85), (2048 * MIB, 96), (65536 * MIB, 96)] {
             let share = Share::new(0, limit);
             assert_eq!(share.memtable_bytes(SpaceKind::WriteOnce) / MIB, once, "limit {limit}");
             let busy =
