@@ -22,6 +22,13 @@ pub(crate) const fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
+/// The lowest seven bits of each byte, next to each other.
+const fn squeezed(word: u64) -> u64 {
+    let pairs = (word & 0x007f_007f_007f_007f) | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
+}
+
 /// Appends the length of bytes and the bytes.
 pub(crate) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(to, bytes.len() as u64);
@@ -59,6 +66,21 @@ impl<'b> Reader<'b> {
     }
 
     pub(crate) fn varint(&mut self) -> Option<u64> {
+        // Columns are full of numbers of all lengths: eight bytes at once, without a guess how long this one is.
+        if let Some(word) = self.rest.first_chunk::<8>() {
+            let word = u64::from_le_bytes(*word);
+            let ends = !word & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                let bits = ends.trailing_zeros() + 1;
+                self.rest = self.rest.get((bits / 8) as usize..)?;
+                return Some(squeezed(word & (u64::MAX >> (64 - bits))));
+            }
+        }
+        self.long_varint()
+    }
+
+    /// A number of nine bytes or more, or near the end.
+    fn long_varint(&mut self) -> Option<u64> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -122,6 +144,16 @@ mod tests {
             let mut bytes = Vec::new();
             put_varint(&mut bytes, number);
             prop_assert_eq!(Reader::new(&bytes).varint(), Some(number));
+            // The same with others behind it, at each length.
+            for bits in 0..64 {
+                let mut bytes = Vec::new();
+                put_varint(&mut bytes, number >> bits);
+                let length = bytes.len();
+                bytes.extend_from_slice(&[0xff; 9]);
+                let mut reader = Reader::new(&bytes);
+                prop_assert_eq!(reader.varint(), Some(number >> bits));
+                prop_assert_eq!(reader.rest().len(), bytes.len() - length);
+            }
             prop_assert_eq!(unzigzag(zigzag(signed)), signed);
         }
 

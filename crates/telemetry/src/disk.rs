@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kit::Clock;
 
-use crate::block::{Kept, Writer};
+use crate::block::{Kept, Unpacker, Writer};
 use crate::catalog::Catalog;
 use crate::counters::Reason;
 use crate::files::lane_files::LaneFiles;
@@ -19,7 +19,7 @@ use crate::groups::Groups;
 use crate::lane::{Chunk, Lane};
 use crate::model::{LogRecord, MetricPoint, Span, TakenError};
 use crate::options::Options;
-use crate::rollup::Minutes;
+use crate::rollup::{Hour, Minutes};
 use crate::shared::{Holdings, Shared};
 use crate::telemetry::OpenError;
 
@@ -94,10 +94,12 @@ impl Disk {
         for (hour, path) in
             rollup_files(directory).into_iter().filter(|(of, _)| (hour.saturating_sub(1)..=hour).contains(of))
         {
-            let counted: &mut Minutes = minutes.entry(hour).or_default();
+            let mut counted = Minutes::new();
             for entry in log::read(&path, Some(&mut notes)) {
-                add_entry(&entry, counted).unwrap_or_default(); // its checksum was right: written by a later version
+                add_entry(&entry, &mut counted).unwrap_or_default(); // its checksum was right: written by a later version
             }
+            let kept: &mut Hour = minutes.entry(hour).or_default();
+            counted.iter().for_each(|(minute, counted)| kept.add(*minute, counted));
         }
         let (groups_log, entries) = Log::open(&directory.join("groups.log"), &mut notes).map_err(failed)?;
         let mut groups = Groups::default();
@@ -161,7 +163,7 @@ impl Disk {
         let mut kept = shared.change();
         let counted = kept.minutes.entry(hour).or_default();
         for (minute, one) in fresh {
-            counted.entry(*minute).or_default().merge(one);
+            counted.add(*minute, one);
             self.fresh.entry(*minute).or_default().merge(one);
         }
     }
@@ -204,7 +206,7 @@ impl Disk {
             // An hour that has ended is written anew as one entry instead of thousands.
             let counted = shared.kept().minutes.get(&ended).cloned();
             if let Some(counted) = counted {
-                log::replace(&rollup_file(&self.directory, ended), &[entry_of(&counted)])?;
+                log::replace(&rollup_file(&self.directory, ended), &[entry_of(&counted.minutes)])?;
             }
         }
         if self.fresh.is_empty() {
@@ -330,8 +332,9 @@ fn open_lane<R: Kept>(directory: &Path, notes: &mut Vec<String>) -> io::Result<(
 }
 
 fn each_recent<R: Kept>(lane: &Lane<R>, mut each: impl FnMut(&R)) {
+    let unpacker = Unpacker::default();
     for block in lane.sealed.iter().rev().take(LOOKED_AT) {
-        let rows = block.body().and_then(|body| R::read(&body, None)).unwrap_or_default();
+        let rows = block.body(&unpacker).and_then(|body| R::read(&body, None)).unwrap_or_default();
         rows.iter().for_each(&mut each);
     }
     lane.open.iter().flat_map(|chunk| chunk.rows.iter()).for_each(each);

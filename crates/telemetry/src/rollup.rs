@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::block::bloom::AsItIs;
 use crate::model::{Span, SpanId, SpanKind, Text, TraceId, Value};
-use crate::sketch::Sketch;
+use crate::sketch::{Sketch, Tally};
 
 /// The attribute of a client's span that names who is called.
 pub const PEER_SERVICE: &str = "peer.service";
@@ -48,6 +49,16 @@ impl Calls {
         self.sketch.merge(&other.sketch);
         self.errors = self.errors.saturating_add(other.errors);
     }
+
+    /// The sum of many; `tally` is used for it.
+    pub(crate) fn sum(parts: &[&Self], tally: &mut Tally) -> Self {
+        if let [only] = parts {
+            return (*only).clone();
+        }
+        parts.iter().for_each(|part| tally.add(&part.sketch));
+        let errors = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.errors));
+        Self { errors, sketch: tally.take() }
+    }
 }
 
 /// What happened in a minute.
@@ -56,7 +67,7 @@ pub(crate) struct Minute {
     /// Work that was done for somebody, by who did it.
     pub(crate) services: HashMap<Text, Calls>,
     /// Calls, by who calls and who is called.
-    pub(crate) edges: HashMap<(Text, Text), Calls>,
+    pub(crate) edges: Edges,
 }
 
 impl Minute {
@@ -64,14 +75,43 @@ impl Minute {
         for (service, calls) in &other.services {
             self.services.entry(service.clone()).or_default().merge(calls);
         }
-        for (edge, calls) in &other.edges {
-            self.edges.entry(edge.clone()).or_default().merge(calls);
-        }
+        merge_edges(&mut self.edges, &other.edges);
     }
 }
 
 /// Minutes by their number.
 pub(crate) type Minutes = BTreeMap<u64, Minute>;
+/// Calls by who calls and who is called.
+pub(crate) type Edges = HashMap<(Text, Text), Calls>;
+
+/// What came within an hour, so that who asks about it holds up nobody who counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hour {
+    pub(crate) minutes: BTreeMap<u64, Arc<Minute>>,
+    /// Who calls whom, of [`STRETCH`] minutes together: over an hour hundreds of pairs have tens of thousands of sums.
+    pub(crate) stretches: BTreeMap<u64, Arc<Edges>>,
+}
+
+/// Minutes of a stretch.
+pub(crate) const STRETCH: u64 = 10;
+
+impl Hour {
+    /// Takes in what was counted in a minute.
+    pub(crate) fn add(&mut self, minute: u64, counted: &Minute) {
+        Arc::make_mut(self.minutes.entry(minute).or_default()).merge(counted);
+        let stretch = Arc::make_mut(self.stretches.entry(minute / STRETCH).or_default());
+        merge_edges(stretch, &counted.edges);
+    }
+}
+
+fn merge_edges(edges: &mut Edges, others: &Edges) {
+    for (edge, calls) in others {
+        match edges.get_mut(edge) {
+            Some(known) => known.merge(calls),
+            None => drop(edges.insert(edge.clone(), calls.clone())),
+        }
+    }
+}
 
 /// One side of a call whose other side has not been seen yet.
 #[derive(Clone, Debug)]

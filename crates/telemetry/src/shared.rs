@@ -14,7 +14,7 @@ use crate::lane::Lane;
 use crate::model::{ErrorEvent, LogRecord, MetricPoint, Span, TakenError};
 use crate::onward::Giver;
 use crate::options::Options;
-use crate::rollup::Minutes;
+use crate::rollup::Hour;
 use crate::tail::Tails;
 
 pub(crate) struct Shared {
@@ -58,7 +58,7 @@ pub(crate) struct Holdings {
     pub(crate) points: Lane<MetricPoint>,
     pub(crate) errors: Lane<TakenError>,
     /// Roll-ups by the hour in which they were counted: of this hour and the one before.
-    pub(crate) minutes: BTreeMap<u64, Minutes>,
+    pub(crate) minutes: BTreeMap<u64, Hour>,
     /// Bytes on disk.
     pub(crate) disk_bytes: u64,
 }

@@ -85,25 +85,78 @@ impl Phrase {
         self.hashes.iter().copied()
     }
 
+    pub(crate) const fn length(&self) -> usize {
+        self.length
+    }
+
     /// Where it occurs in `text` (small letters) from `from` on.
     pub(crate) fn find(&self, text: &[u8], mut from: usize) -> Option<usize> {
         while let Some(at) = self.finder.find(text.get(from..)?) {
             let start = from + at;
-            let end = start + self.length;
-            let free_before = !self.starts_word || start == 0 || !is_word(text[start - 1]);
-            let free_behind = !self.ends_word || end == text.len() || !is_word(text[end]);
-            if free_before && free_behind {
+            if self.is_whole(text, start) {
                 return Some(start);
             }
             from = start + 1;
         }
         None
     }
+
+    /// Whether what stands at `start` begins and ends where words do.
+    fn is_whole(&self, text: &[u8], start: usize) -> bool {
+        let end = start + self.length;
+        let free_before = !self.starts_word || start == 0 || !is_word(text[start - 1]);
+        free_before && (!self.ends_word || end == text.len() || !is_word(text[end]))
+    }
+
+    /// The rows in which it occurs, of these, which grow. Row `n` is what stands in `text` (small letters) from `starts[n]` to
+    /// before `starts[n + 1]`. All of it is looked through at once: rows are short, and to begin a search takes longer than to
+    /// search one.
+    pub(crate) fn rows(&self, text: &[u8], starts: &[usize], rows: &[usize]) -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        let mut rows = rows.iter().filter_map(|row| Some((*row, *starts.get(*row)?, *starts.get(row + 1)?)));
+        let Some(mut row) = rows.next() else { return found };
+        loop {
+            let (number, start, end) = row;
+            at = at.max(start);
+            let Some(hit) = text.get(at..).and_then(|rest| self.finder.find(rest)).map(|hit| at + hit) else {
+                return found;
+            };
+            let here = hit + self.length <= end;
+            let next = if !here {
+                // None of those that end before begins with it.
+                at = hit;
+                rows.find(|(_, _, end)| hit < *end)
+            } else if text.get(start..end).is_some_and(|text| self.is_whole(text, hit - start)) {
+                found.push(number);
+                rows.next()
+            } else {
+                at = hit + 1;
+                continue;
+            };
+            match next {
+                Some(next) => row = next,
+                None => return found,
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rows_are_found_as_one_by_one(texts in prop::collection::vec("[ab ]{0,6}", 0..20), phrase in "[ab ]{0,3}", meant in prop::collection::vec(any::<bool>(), 20)) {
+            let phrase = Phrase::new(&phrase);
+            let starts: Vec<usize> = std::iter::once(0).chain(texts.iter().scan(0, |end, text| { *end += text.len(); Some(*end) })).collect();
+            let meant: Vec<usize> = (0..texts.len()).filter(|row| meant[*row]).collect();
+            let expected: Vec<usize> = meant.iter().copied().filter(|row| phrase.find(texts[*row].as_bytes(), 0).is_some()).collect();
+            prop_assert_eq!(phrase.rows(texts.concat().as_bytes(), &starts, &meant), expected);
+        }
+    }
 
     #[test]
     fn a_word_is_found_whole_and_in_any_case() {

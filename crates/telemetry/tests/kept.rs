@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kit::{Clock, SteppedClock, Timestamp};
@@ -227,6 +228,68 @@ fn what_was_taken_is_there_after_a_restart() {
     let stats = query.stats();
     assert_eq!((stats.spans, stats.logs, stats.points, stats.errors), (10_000, 10_000, 5_000, 1));
     assert!(stats.disk_bytes > 0 && stats.notes.is_empty() && stats.dropped.is_empty());
+}
+
+/// Blocks as they were written before each column had a checksum of its own.
+#[test]
+fn blocks_of_the_first_format_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/first-format");
+    for file in fs::read_dir(fixture).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), directory.path().join(file.file_name())).unwrap();
+    }
+    let telemetry = open(directory.path());
+    let query = telemetry.query();
+    let stats = query.stats();
+    assert_eq!((stats.spans, stats.logs, stats.notes.len()), (4_096, 4_100, 0), "{:?}", stats.notes);
+    let trace = query.trace(TraceId([2; 16])).unwrap();
+    assert_eq!((trace.spans.len(), trace.logs.len()), (1_024, 0));
+    let (first, second) = (&trace.spans[0], &trace.spans[1]);
+    assert_eq!((first.parent, second.parent), (None, Some(first.span)));
+    assert_eq!((first.duration_ns, second.duration_ns), (1_000 + 1_024, 1_000 + 1_025));
+    assert_eq!(first.status, Status::Error { message: "no".into() });
+    assert_eq!(second.attributes, [("code".into(), Value::Int(200))]);
+    let failed = TraceFilter {
+        attributes: vec![("code".to_owned(), "500".to_owned())],
+        min_ns: Some(3_500),
+        ..TraceFilter::default()
+    };
+    let found: Vec<_> = query.find_traces(&failed).iter().map(|trace| (trace.id, trace.spans)).collect();
+    assert_eq!(found, [(TraceId([4; 16]), 1_024), (TraceId([3; 16]), 1_024)]);
+    let needle = LogFilter { words: vec!["needle".to_owned()], ..LogFilter::default() };
+    assert_eq!(query.logs(&needle).len(), 5);
+    assert_eq!(query.trace(TraceId([1; 16])).unwrap().logs[0].body, "a Needle in it");
+    assert_eq!(query.graph(TimeRange::ALL)[0].sketch.count(), 2_048);
+    let damaged = stats.dropped.get(&Reason::Damaged);
+    assert_eq!(damaged, None);
+    telemetry.close();
+}
+
+#[test]
+fn a_question_ends_with_the_patience_of_who_asks() {
+    let directory = tempfile::tempdir().unwrap();
+    let telemetry = open(directory.path());
+    fill(&telemetry, 30_000, 30_000);
+    let query = telemetry.query();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let after = |most: usize| {
+        asked.store(0, Ordering::Relaxed);
+        let asked = Arc::clone(&asked);
+        query.as_long_as(move || asked.fetch_add(1, Ordering::Relaxed) < most)
+    };
+    let all = LogFilter { limit: usize::MAX, ..LogFilter::default() };
+    let whole = query.logs(&all).len();
+    assert_eq!((whole, query.has_given_up()), (30_000, false));
+    let patient = after(usize::MAX);
+    assert_eq!((patient.logs(&all).len(), patient.has_given_up()), (whole, false));
+    let hasty = after(3);
+    let some = hasty.logs(&all).len();
+    assert!(some > 0 && some < whole && hasty.has_given_up(), "{some}");
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "nobody is asked again who has said no");
+    let hasty = after(0);
+    let traces = hasty.find_traces(&TraceFilter { limit: 10_000, ..TraceFilter::default() });
+    assert!(traces.len() < 4_096 && hasty.has_given_up(), "what is in memory alone: {}", traces.len());
+    telemetry.close();
 }
 
 #[test]

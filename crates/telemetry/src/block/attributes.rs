@@ -113,7 +113,7 @@ pub(crate) struct AttributesReader {
 }
 
 impl AttributesReader {
-    pub(crate) fn read(body: &Body) -> Option<Self> {
+    pub(crate) fn read(body: &Body<'_>) -> Option<Self> {
         let mut keys = Vec::new();
         for name in body.names() {
             if let Some(key) = name.strip_prefix(PREFIX) {
@@ -161,7 +161,7 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    pub(crate) fn new(body: &Body, key: &str, text: &str) -> Option<Self> {
+    pub(crate) fn new(body: &Body<'_>, key: &str, text: &str) -> Option<Self> {
         let column = body.column(&format!("{PREFIX}{key}"))?;
         let own = if column.is_empty() {
             None

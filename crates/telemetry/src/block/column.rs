@@ -13,19 +13,46 @@ pub(crate) fn put_steps(to: &mut Vec<u8>, last: &mut u64, number: u64) {
 
 /// What [`put_steps`] was given.
 pub(crate) fn steps(bytes: &[u8], rows: usize) -> Option<Vec<u64>> {
-    let mut reader = Reader::new(bytes);
+    let mut numbers = numbers(bytes, rows)?;
     let mut last = 0u64;
-    let number = |()| {
-        last = last.wrapping_add(unzigzag(reader.varint()?).cast_unsigned());
-        Some(last)
-    };
-    std::iter::repeat_n((), rows).map(number).collect()
+    for number in &mut numbers {
+        last = last.wrapping_add(unzigzag(*number).cast_unsigned());
+        *number = last;
+    }
+    Some(numbers)
 }
 
 /// Numbers, one after the other.
 pub(crate) fn numbers(bytes: &[u8], rows: usize) -> Option<Vec<u64>> {
     let mut reader = Reader::new(bytes);
-    (0..rows).map(|_| reader.varint()).collect()
+    let mut numbers = Vec::with_capacity(rows.min(bytes.len()));
+    for _ in 0..rows {
+        numbers.push(reader.varint()?);
+    }
+    Some(numbers)
+}
+
+/// The numbers at these places, which grow: what stands between them is passed over, eight bytes at a time.
+pub(crate) fn numbers_at(bytes: &[u8], places: &[usize]) -> Option<Vec<u64>> {
+    const ENDS: u64 = 0x8080_8080_8080_8080;
+    let mut reader = Reader::new(bytes);
+    let (mut at, mut numbers) = (0, Vec::with_capacity(places.len()));
+    for place in places {
+        let mut left = place.checked_sub(at)?;
+        while left >= 8
+            && let Some(word) = reader.rest().first_chunk::<8>()
+        {
+            left -= (!u64::from_le_bytes(*word) & ENDS).count_ones() as usize;
+            reader.take(8)?;
+        }
+        // Some of the eight bytes may be the beginning of the next number: its end is passed over with it.
+        for _ in 0..left {
+            reader.varint()?;
+        }
+        numbers.push(reader.varint()?);
+        at = place + 1;
+    }
+    Some(numbers)
 }
 
 /// Values of which many are the same ones: each once, and for each record which one it is, if any.
@@ -116,6 +143,24 @@ impl Distinct {
             last = *end;
         }
         to.extend_from_slice(&self.bytes);
+        self.write_which(to);
+        self.clear();
+    }
+
+    /// Writes it as two columns, the values and which of them each of so many records has, in runs, and begins anew. All values
+    /// have to be of one length: how long they are is not told.
+    pub(crate) fn write_apart(&mut self, rows: usize, values: &mut Vec<u8>, which: &mut Vec<u8>) {
+        self.which.resize(rows, 0);
+        values.extend_from_slice(&self.bytes);
+        let mut last = 0;
+        for run in self.which.chunk_by(|a, b| a == b) {
+            put_steps(which, &mut last, u64::from(run[0]));
+            put_varint(which, run.len() as u64);
+        }
+        self.clear();
+    }
+
+    fn write_which(&self, to: &mut Vec<u8>) {
         if self.ends.len() < 256 {
             #[expect(clippy::cast_possible_truncation, reason = "fewer than 256 values")]
             to.extend(self.which.iter().map(|which| *which as u8));
@@ -124,12 +169,41 @@ impl Distinct {
             to.extend(self.which.iter().map(|which| which.to_le_bytes()[0]));
             to.extend(self.which.iter().map(|which| which.to_le_bytes()[1]));
         }
+    }
+
+    fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
         self.which.clear();
         self.table.fill(0);
         self.last = 0;
     }
+}
+
+/// Runs of records that have the same of `count` values: which it is, counted from 1, and how many records.
+pub(crate) fn runs(bytes: &[u8], rows: usize, count: usize) -> Option<Vec<(usize, usize)>> {
+    let (mut reader, mut runs) = (Reader::new(bytes), Vec::new());
+    let (mut last, mut seen) = (0u64, 0usize);
+    while !reader.is_empty() {
+        last = last.wrapping_add(unzigzag(reader.varint()?).cast_unsigned());
+        let which = usize::try_from(last).ok().filter(|which| *which <= count)?;
+        let length = usize::try_from(reader.varint()?).ok().filter(|length| *length <= rows - seen)?;
+        seen += length;
+        runs.push((which, length));
+    }
+    (seen == rows).then_some(runs)
+}
+
+/// Which of `count` values each record has, counted from 1: 0 for none.
+fn read_which(reader: &mut Reader<'_>, rows: usize, count: usize) -> Option<Vec<u16>> {
+    let which: Vec<u16> = if count < 256 {
+        reader.take(rows)?.iter().map(|which| u16::from(*which)).collect()
+    } else {
+        let low = reader.take(rows)?;
+        let high = reader.take(rows)?;
+        low.iter().zip(high).map(|(low, high)| u16::from_le_bytes([*low, *high])).collect()
+    };
+    which.iter().all(|which| usize::from(*which) <= count).then_some(which)
 }
 
 /// What [`Distinct`] wrote.
@@ -155,16 +229,7 @@ impl Values {
         }
         let start = bytes.len() - reader.rest().len();
         reader.take(end)?;
-        let which: Vec<u16> = if count < 256 {
-            reader.take(rows)?.iter().map(|which| u16::from(*which)).collect()
-        } else {
-            let low = reader.take(rows)?;
-            let high = reader.take(rows)?;
-            low.iter().zip(high).map(|(low, high)| u16::from_le_bytes([*low, *high])).collect()
-        };
-        if which.iter().any(|which| usize::from(*which) > count) {
-            return None;
-        }
+        let which = read_which(&mut reader, rows, count)?;
         ends.iter_mut().for_each(|end| *end += start);
         Some(Self { bytes, ends, which, start })
     }
@@ -269,6 +334,14 @@ mod tests {
                 }
                 texts.put(value.as_deref().unwrap_or_default());
             }
+            let mut apart = Distinct::default();
+            let ids = values.iter().map(|value| value.as_ref().map_or(0, Vec::len) as u8);
+            ids.clone().enumerate().for_each(|(row, id)| apart.put(row, &[id]));
+            let (mut each, mut which) = (Vec::new(), Vec::new());
+            apart.write_apart(values.len(), &mut each, &mut which);
+            let of = runs(&which, values.len(), each.len()).unwrap().into_iter();
+            let read: Vec<u8> = of.flat_map(|(which, length)| vec![each[which - 1]; length]).collect();
+            prop_assert_eq!(read, ids.collect::<Vec<_>>());
             distinct.write(values.len(), &mut bytes);
             let read = Values::read(bytes, values.len()).unwrap();
             let mut bytes = Vec::new();
@@ -297,11 +370,23 @@ mod tests {
         }
 
         #[test]
+        fn numbers_at_some_places_are_those_at_these_places(all in prop::collection::vec((any::<u64>(), 0u32..64), 1..200), meant in prop::collection::vec(any::<bool>(), 200)) {
+            let (mut bytes, all): (Vec<u8>, Vec<u64>) = (Vec::new(), all.iter().map(|(number, shift)| number >> shift).collect());
+            all.iter().for_each(|number| put_varint(&mut bytes, *number));
+            let places: Vec<usize> = (0..all.len()).filter(|place| meant[*place]).collect();
+            let expected: Vec<u64> = places.iter().map(|place| all[*place]).collect();
+            prop_assert_eq!(numbers_at(&bytes, &places), Some(expected));
+            prop_assert_eq!(numbers_at(&bytes, &[all.len()]), None);
+        }
+
+        #[test]
         fn damaged_columns_are_no_trouble(bytes in prop::collection::vec(any::<u8>(), 0..200), rows in 0usize..20) {
             let values = Values::read(bytes.clone(), rows);
             if let Some(values) = values {
                 (0..rows).for_each(|row| drop(values.get(row).map(<[u8]>::to_vec)));
             }
+            drop(runs(&bytes, rows, 10));
+            drop(numbers_at(&bytes, &(0..rows).step_by(2).collect::<Vec<_>>()));
             drop(Spread::read(bytes, rows));
         }
     }

@@ -35,7 +35,7 @@ impl Kept for TakenError {
         writer.column(EVENT, &scratch);
     }
 
-    fn read(body: &Body, places: Option<&[usize]>) -> Option<Vec<Self>> {
+    fn read(body: &Body<'_>, places: Option<&[usize]>) -> Option<Vec<Self>> {
         let time = steps(&body.column(TIME)?, body.rows)?;
         let events = values(body, EVENT)?;
         let read = |row: usize| read_event(&mut Reader::new(events.get(row)?), *time.get(row)?);

@@ -5,7 +5,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::bytes::Reader;
 
 /// The first bytes of every block: what it is, and the version of its format.
-const MAGIC: &[u8; 8] = b"ATLBLK01";
+const MAGIC: &[u8; 8] = b"ATLBLK02";
+/// The format before: the body has one checksum, so that it has to be read whole. It is read, and no longer written.
+const MAGIC_1: &[u8; 8] = b"ATLBLK01";
 /// The length of a header in a file.
 pub(crate) const HEADER_LENGTH: usize = 8 + 4 * 4 + 8 * 7 + 8;
 /// Records of a block, at most: places have 16 bits.
@@ -34,8 +36,11 @@ pub(crate) struct Header {
 pub(crate) struct Lengths {
     pub(crate) bloom: u32,
     pub(crate) body: u32,
+    /// Of the part of the body that tells what columns there are; each of them has its own there.
     pub(crate) checksum: u64,
     pub(crate) bloom_checksum: u64,
+    /// The checksum is that of the whole body, and columns have none.
+    pub(crate) as_a_whole: bool,
 }
 
 impl Header {
@@ -53,7 +58,7 @@ impl Header {
 
     pub(crate) fn write(&self, lengths: Lengths) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_LENGTH);
-        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(if lengths.as_a_whole { MAGIC_1 } else { MAGIC });
         bytes.extend_from_slice(&self.rows.to_le_bytes());
         bytes.extend_from_slice(&lengths.bloom.to_le_bytes());
         bytes.extend_from_slice(&lengths.body.to_le_bytes());
@@ -77,7 +82,12 @@ impl Header {
     /// None if these bytes are no header.
     pub(crate) fn read(bytes: &[u8; HEADER_LENGTH]) -> Option<(Self, Lengths)> {
         let (content, checksum) = bytes.split_last_chunk::<8>()?;
-        if xxh3_64(content) != u64::from_le_bytes(*checksum) || content.first_chunk() != Some(MAGIC) {
+        let as_a_whole = match content.first_chunk()? {
+            MAGIC => false,
+            MAGIC_1 => true,
+            _ => return None,
+        };
+        if xxh3_64(content) != u64::from_le_bytes(*checksum) {
             return None;
         }
         let mut reader = Reader::new(content.get(MAGIC.len()..)?);
@@ -89,7 +99,7 @@ impl Header {
         let header =
             Self { first, rows, min_ns, max_ns, longest_ns, services, failed: failed != 0, severest };
         let sound = usize::try_from(rows).is_ok_and(|rows| rows <= MOST_ROWS);
-        sound.then_some((header, Lengths { bloom, body, checksum, bloom_checksum }))
+        sound.then_some((header, Lengths { bloom, body, checksum, bloom_checksum, as_a_whole }))
     }
 }
 
@@ -109,9 +119,12 @@ mod tests {
             failed: true,
             severest: 7,
         };
-        let lengths = Lengths { bloom: 8, body: 9, checksum: 10, bloom_checksum: 11 };
+        let lengths = Lengths { bloom: 8, body: 9, checksum: 10, bloom_checksum: 11, as_a_whole: false };
+        for lengths in [lengths, Lengths { as_a_whole: true, ..lengths }] {
+            let bytes: [u8; HEADER_LENGTH] = header.write(lengths).try_into().unwrap();
+            assert_eq!(Header::read(&bytes), Some((header.clone(), lengths)));
+        }
         let bytes: [u8; HEADER_LENGTH] = header.write(lengths).try_into().unwrap();
-        assert_eq!(Header::read(&bytes), Some((header, lengths)));
         for at in 0..HEADER_LENGTH * 8 {
             let mut damaged = bytes;
             damaged[at / 8] ^= 1 << (at % 8);

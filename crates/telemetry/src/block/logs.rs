@@ -16,6 +16,8 @@ const SEVERITY: &str = "severity";
 const BODY: &str = "body";
 const TRACE: &str = "trace";
 const SPAN: &str = "span";
+/// If less than this part of the texts of a block is left to look into, they are looked into one by one.
+const FEW: usize = 16;
 
 impl Kept for LogRecord {
     const NAME: &'static str = "logs";
@@ -68,31 +70,45 @@ impl Kept for LogRecord {
         }
     }
 
-    fn read(body: &Body, places: Option<&[usize]>) -> Option<Vec<Self>> {
-        let rows = body.rows;
-        let time = steps(&body.column(TIME)?, rows)?;
-        let severity = body.column(SEVERITY)?;
-        let text = Spread::read(body.column(BODY)?, rows)?;
-        let [service, instance, trace, span] =
-            [SERVICE, INSTANCE, TRACE, SPAN].map(|name| values(body, name));
-        let (service, instance, trace, span) = (texts(&service?)?, texts(&instance?)?, trace?, span?);
-        let mut attributes = AttributesReader::read(body)?;
-        let mut read = |row: usize| {
-            Some(Self {
-                time_ns: *time.get(row)?,
-                service: service.get(row)?,
-                instance: instance.get(row)?,
-                severity: *Severity::ALL.get(usize::from(*severity.get(row)?))?,
-                body: std::str::from_utf8(text.get(row)?).ok()?.into(),
-                attributes: attributes.get(row)?,
-                trace: trace.get(row).and_then(TraceId::from_bytes),
-                span: span.get(row).and_then(SpanId::from_bytes),
-            })
-        };
-        match places {
-            Some(places) => places.iter().map(|row| read(*row)).collect(),
-            None => (0..rows).map(read).collect(),
-        }
+    fn read(body: &Body<'_>, places: Option<&[usize]>) -> Option<Vec<Self>> {
+        let known = Known { time: steps(&body.column(TIME)?, body.rows)?, text: None };
+        read_logs(body, places, known)
+    }
+}
+
+/// Columns that a search has read already: the longest ones.
+#[derive(Default)]
+pub(crate) struct Known {
+    time: Vec<u64>,
+    text: Option<Spread>,
+}
+
+/// Reads log records at these places, or all; none if they are damaged.
+pub(crate) fn read_logs(body: &Body<'_>, places: Option<&[usize]>, known: Known) -> Option<Vec<LogRecord>> {
+    let (rows, time) = (body.rows, known.time);
+    let severity = body.column(SEVERITY)?;
+    let text = match known.text {
+        Some(text) => text,
+        None => Spread::read(body.column(BODY)?, rows)?,
+    };
+    let [service, instance, trace, span] = [SERVICE, INSTANCE, TRACE, SPAN].map(|name| values(body, name));
+    let (mut service, mut instance, trace, span) = (texts(service?), texts(instance?), trace?, span?);
+    let mut attributes = AttributesReader::read(body)?;
+    let mut read = |row: usize| {
+        Some(LogRecord {
+            time_ns: *time.get(row)?,
+            service: service.get(row)?,
+            instance: instance.get(row)?,
+            severity: *Severity::ALL.get(usize::from(*severity.get(row)?))?,
+            body: std::str::from_utf8(text.get(row)?).ok()?.into(),
+            attributes: attributes.get(row)?,
+            trace: trace.get(row).and_then(TraceId::from_bytes),
+            span: span.get(row).and_then(SpanId::from_bytes),
+        })
+    };
+    match places {
+        Some(places) => places.iter().map(|row| read(*row)).collect(),
+        None => (0..rows).map(read).collect(),
     }
 }
 
@@ -109,7 +125,9 @@ impl<'f> Search<'f> {
         let mut keys: Vec<u64> =
             filter.attributes.iter().map(|(key, text)| of_attribute(of_name(key), text)).collect();
         keys.extend(filter.trace.map(of_trace));
-        let phrases: Vec<_> = filter.words.iter().map(|word| Phrase::new(word)).collect();
+        let mut phrases: Vec<_> = filter.words.iter().map(|word| Phrase::new(word)).collect();
+        // What is long is likely to be rare, and leaves little for the others to look into.
+        phrases.sort_by_key(|phrase| std::cmp::Reverse(phrase.length()));
         keys.extend(phrases.iter().flat_map(Phrase::whole_words));
         Self { filter, service: filter.service.as_deref().map(Header::bit_of), keys, phrases }
     }
@@ -128,8 +146,9 @@ impl<'f> Search<'f> {
             && filter.severity.is_none_or(|least| header.severest >= least as u8)
     }
 
-    /// The places and times of the records of a block that are meant. None if it is damaged.
-    pub(crate) fn scan(&self, body: &Body, first: u64) -> Option<Vec<(usize, u64)>> {
+    /// The places and times of the records of a block that are meant, with what was read to find them. None if it is
+    /// damaged.
+    pub(crate) fn scan(&self, body: &Body<'_>, first: u64) -> Option<(Vec<(usize, u64)>, Known)> {
         let filter = self.filter;
         let mut meant: Vec<usize> = (0..body.rows).collect();
         for (column, text) in [(SERVICE, &filter.service), (INSTANCE, &filter.instance)] {
@@ -159,16 +178,14 @@ impl<'f> Search<'f> {
                 meant.retain(|row| wanted.has(*row));
             }
         }
+        let mut text = None;
         if !self.phrases.is_empty() && !meant.is_empty() {
-            let mut text = Spread::read(body.column(BODY)?, body.rows)?;
-            text.bytes.make_ascii_lowercase();
-            meant.retain(|row| {
-                let text = text.get(*row).unwrap_or_default();
-                self.phrases.iter().all(|phrase| phrase.find(text, 0).is_some())
-            });
+            let read = Spread::read(body.column(BODY)?, body.rows)?;
+            meant = having(&self.phrases, &read, meant);
+            text = Some(read);
         }
         if meant.is_empty() {
-            return Some(Vec::new());
+            return Some((Vec::new(), Known::default()));
         }
         let time = steps(&body.column(TIME)?, body.rows)?;
         let older = |row: usize| {
@@ -177,6 +194,26 @@ impl<'f> Search<'f> {
                 .is_none_or(|before| (time[row], first + row as u64) < (before.time_ns, before.number))
         };
         meant.retain(|row| filter.range.has(time[*row]) && older(*row));
-        Some(meant.into_iter().map(|row| (row, time[row])).collect())
+        let found = meant.into_iter().map(|row| (row, time[row])).collect();
+        Some((found, Known { time, text }))
     }
+}
+
+/// Of the texts at these places, which grow, those in which all phrases occur.
+fn having(phrases: &[Phrase], text: &Spread, mut meant: Vec<usize>) -> Vec<usize> {
+    if meant.len() < text.starts.len() / FEW {
+        let mut small = Vec::new();
+        meant.retain(|row| {
+            small.clear();
+            small.extend_from_slice(text.get(*row).unwrap_or_default());
+            small.make_ascii_lowercase();
+            phrases.iter().all(|phrase| phrase.find(&small, 0).is_some())
+        });
+        return meant;
+    }
+    let small = text.bytes.to_ascii_lowercase();
+    for phrase in phrases {
+        meant = phrase.rows(&small, &text.starts, &meant);
+    }
+    meant
 }

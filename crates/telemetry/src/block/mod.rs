@@ -2,10 +2,12 @@
 //! reads only what it asks about.
 //!
 //! [`header`] tells what a block has without reading it, [`bloom`] whether a key can be in it, [`column`] are its values,
-//! [`Writer`] and [`Body`] put them together; [`spans`], [`logs`], [`points`] and [`errors`] say which columns a kind has.
+//! [`Writer`] and [`Body`] put them together and take them apart; [`spans`], [`logs`], [`points`] and [`errors`] say which
+//! columns a kind has.
 
 pub(crate) mod attributes;
 pub(crate) mod bloom;
+mod body;
 pub(crate) mod column;
 mod errors;
 pub(crate) mod header;
@@ -15,19 +17,21 @@ pub(crate) mod spans;
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
+pub(crate) use body::{Body, Unpacker};
 pub(crate) use header::Header;
 
 use crate::block::attributes::AttributesWriter;
 use crate::block::bloom::Keys;
-use crate::bytes::{Reader, put_text, put_varint};
+use crate::block::body::PREFIX;
+use crate::bytes::{put_text, put_varint};
 use crate::lane::Record;
 
 /// The cheapest: columns are small already when they are packed, and this runs beside the services.
 const LEVEL: i32 = 1;
 /// What is shorter is not packed.
 const WORTH_PACKING: usize = 48;
-/// A column that says that it unpacks to more is damaged.
-const MOST_UNPACKED: usize = 64 << 20;
 
 /// A kind of record that is kept in blocks.
 pub(crate) trait Kept: Record {
@@ -38,7 +42,7 @@ pub(crate) trait Kept: Record {
     fn write(rows: &mut dyn Iterator<Item = &Self>, writer: &mut Writer);
 
     /// Reads records at these places, or all; none if it is damaged.
-    fn read(body: &Body, places: Option<&[usize]>) -> Option<Vec<Self>>;
+    fn read(body: &Body<'_>, places: Option<&[usize]>) -> Option<Vec<Self>>;
 }
 
 /// A block in the making.
@@ -57,6 +61,8 @@ pub(crate) struct Made {
     pub(crate) header: Header,
     pub(crate) bloom: Arc<[u8]>,
     pub(crate) body: Vec<u8>,
+    /// So many bytes of the body tell what columns there are.
+    pub(crate) directory: usize,
 }
 
 impl Writer {
@@ -85,12 +91,17 @@ impl Writer {
         let mut attributes = std::mem::take(&mut self.attributes);
         attributes.finish(self);
         self.attributes = attributes;
-        let mut body = Vec::with_capacity(self.directory.len() + self.packed.len() + 8);
+        let mut body = Vec::with_capacity(self.directory.len() + self.packed.len() + 16);
+        body.extend_from_slice(&[0; PREFIX]);
         put_varint(&mut body, self.columns as u64);
         body.append(&mut self.directory);
+        let directory = body.len();
+        // No more than 256 columns, whose names are cut when they come in.
+        let length = u32::try_from(directory - PREFIX).unwrap_or(u32::MAX);
+        body[..PREFIX].copy_from_slice(&length.to_le_bytes());
         body.append(&mut self.packed);
         self.columns = 0;
-        Made { header: self.header.clone(), bloom: self.keys.finish(), body }
+        Made { header: self.header.clone(), bloom: self.keys.finish(), body, directory }
     }
 
     /// Adds a column.
@@ -99,69 +110,12 @@ impl Writer {
         put_varint(&mut self.directory, bytes.len() as u64);
         let packed =
             (bytes.len() >= WORTH_PACKING).then(|| self.packer.as_mut()?.compress(bytes).ok()).flatten();
-        let packed = packed.filter(|packed| packed.len() + packed.len() / 16 < bytes.len());
+        // Unpacking takes longer than reading: what is hardly smaller is kept as it is.
+        let packed = packed.filter(|packed| packed.len() < bytes.len() / 4 * 3);
         let kept = packed.as_deref().unwrap_or(bytes);
         put_varint(&mut self.directory, kept.len() as u64);
+        self.directory.extend_from_slice(&xxh3_64(kept).to_le_bytes());
         self.packed.extend_from_slice(kept);
         self.columns += 1;
-    }
-}
-
-/// The columns of a block.
-pub(crate) struct Body {
-    bytes: Vec<u8>,
-    columns: Vec<Place>,
-    pub(crate) rows: usize,
-}
-
-/// Where a column is.
-struct Place {
-    name: String,
-    unpacked: usize,
-    start: usize,
-    end: usize,
-}
-
-impl Body {
-    pub(crate) fn new(bytes: Vec<u8>, rows: usize) -> Option<Self> {
-        let mut reader = Reader::new(&bytes);
-        let mut columns = Vec::new();
-        let mut start = 0;
-        for _ in 0..reader.count()? {
-            let name = reader.text()?.to_owned();
-            let unpacked =
-                usize::try_from(reader.varint()?).ok().filter(|length| *length <= MOST_UNPACKED)?;
-            let length = usize::try_from(reader.varint()?).ok()?;
-            let end = start + length.min(bytes.len());
-            columns.push(Place { name, unpacked, start, end });
-            start = end;
-        }
-        let skipped = bytes.len() - reader.rest().len();
-        if start != reader.rest().len() {
-            return None;
-        }
-        for column in &mut columns {
-            column.start += skipped;
-            column.end += skipped;
-        }
-        Some(Self { bytes, columns, rows })
-    }
-
-    /// The names of its columns.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().map(|column| &*column.name)
-    }
-
-    /// A column, unpacked; empty if there is none of this name.
-    pub(crate) fn column(&self, name: &str) -> Option<Vec<u8>> {
-        let Some(place) = self.columns.iter().find(|column| column.name == name) else {
-            return Some(Vec::new());
-        };
-        let kept = self.bytes.get(place.start..place.end)?;
-        if kept.len() == place.unpacked {
-            return Some(kept.to_vec());
-        }
-        let unpacked = zstd::bulk::decompress(kept, place.unpacked).ok()?;
-        (unpacked.len() == place.unpacked).then_some(unpacked)
     }
 }

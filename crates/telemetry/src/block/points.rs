@@ -44,7 +44,7 @@ impl Kept for MetricPoint {
         }
     }
 
-    fn read(body: &Body, places: Option<&[usize]>) -> Option<Vec<Self>> {
+    fn read(body: &Body<'_>, places: Option<&[usize]>) -> Option<Vec<Self>> {
         let time = steps(&body.column(TIME)?, body.rows)?;
         let (series, value) = (values(body, SERIES)?, values(body, VALUE)?);
         let known: Vec<_> =
@@ -68,7 +68,7 @@ impl Kept for MetricPoint {
 }
 
 /// The places of the points of a metric.
-pub(crate) fn places_of(body: &Body, name: &str) -> Option<Vec<usize>> {
+pub(crate) fn places_of(body: &Body<'_>, name: &str) -> Option<Vec<usize>> {
     let series = values(body, SERIES)?;
     let meant: Vec<bool> = (1..=series.count())
         .map(|which| Some(Reader::new(series.value(which)?).text()? == name))
@@ -80,7 +80,7 @@ pub(crate) fn places_of(body: &Body, name: &str) -> Option<Vec<usize>> {
 /// Gives the points of the series that `place` puts somewhere, row by row: where, when and how much. With `once`, only one of each series
 /// in this block.
 pub(crate) fn each_of(
-    body: &Body,
+    body: &Body<'_>,
     range: TimeRange,
     once: bool,
     mut place: impl FnMut(&[u8]) -> Option<usize>,

@@ -1,11 +1,11 @@
 //! Spans as columns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 
 use crate::block::attributes::{AttributesReader, Wanted, put_pairs, read_pairs};
 use crate::block::bloom::{AsItIs, of_attribute, of_name, of_trace};
-use crate::block::column::{Distinct, Values, numbers, put_steps, steps};
+use crate::block::column::{Distinct, Values, numbers, numbers_at, put_steps, runs, steps};
 use crate::block::{Body, Header, Kept, Writer};
 use crate::bytes::{Reader, put_text, put_varint, unzigzag, zigzag};
 use crate::filter::TraceFilter;
@@ -17,7 +17,10 @@ const SERVICE: &str = "service";
 const NAME: &str = "name";
 /// Kind and status in a byte each.
 const KIND: &str = "kind";
+/// Which of [`TRACES`] it is; blocks that were written before there was that have the ids here as well.
 const TRACE: &str = "trace";
+/// Ids of traces, each once: to look for one, this alone has to be read.
+const TRACES: &str = "traces";
 const SPAN: &str = "span";
 /// 0: none; 1: the next of [`PARENTS`]; else how many records further the parent stands, in this very block.
 const PARENT: &str = "parent";
@@ -80,18 +83,18 @@ impl Kept for Span {
             writer.attributes.put(row, &span.attributes, |key| keys.add(key));
         }
         let rows = kind.len();
+        let (mut ids, mut which) = (Vec::new(), Vec::new());
+        trace.write_apart(rows, &mut ids, &mut which);
+        writer.column(TRACES, &ids);
+        writer.column(TRACE, &which);
         writer.column(START, &start);
         writer.column(DURATION, &duration);
         writer.column(KIND, &kind);
         writer.column(SPAN, &span_ids);
         write_parents(&span_ids, &parents, writer);
-        for (name, values) in [
-            (SERVICE, &mut service),
-            (NAME, &mut name),
-            (TRACE, &mut trace),
-            (MESSAGE, &mut message),
-            (PARTS, &mut parts),
-        ] {
+        for (name, values) in
+            [(SERVICE, &mut service), (NAME, &mut name), (MESSAGE, &mut message), (PARTS, &mut parts)]
+        {
             if !values.is_empty() {
                 scratch.clear();
                 values.write(rows, &mut scratch);
@@ -100,7 +103,7 @@ impl Kept for Span {
         }
     }
 
-    fn read(body: &Body, places: Option<&[usize]>) -> Option<Vec<Self>> {
+    fn read(body: &Body<'_>, places: Option<&[usize]>) -> Option<Vec<Self>> {
         read_spans(body, places, How::Whole)
     }
 }
@@ -114,16 +117,24 @@ pub(crate) enum How {
     Outline,
 }
 
-/// Reads spans at these places, or all; none if they are damaged.
-pub(crate) fn read_spans(body: &Body, places: Option<&[usize]>, how: How) -> Option<Vec<Span>> {
+/// Reads spans at these places, which grow, or all; none if they are damaged.
+pub(crate) fn read_spans(body: &Body<'_>, places: Option<&[usize]>, how: How) -> Option<Vec<Span>> {
     let rows = body.rows;
-    let start = steps(&body.column(START)?, rows)?;
-    let duration = numbers(&body.column(DURATION)?, rows)?;
+    let all: Vec<usize>;
+    let places = match places {
+        Some(places) => places,
+        None => {
+            all = (0..rows).collect();
+            &all
+        }
+    };
+    let start = steps(&body.column(START)?, places.last().map_or(0, |last| last + 1).min(rows))?;
+    let mut duration = numbers_at(&body.column(DURATION)?, places)?.into_iter();
     let kind = body.column(KIND)?;
     let ids = body.column(SPAN)?;
-    let parents = read_parents(body, &ids)?;
-    let [service, name, trace] = [SERVICE, NAME, TRACE].map(|name| values(body, name));
-    let (service, name, trace) = (texts(&service?)?, texts(&name?)?, trace?);
+    let mut parents = Parents::read(body)?;
+    let [service, name] = [SERVICE, NAME].map(|name| values(body, name));
+    let (mut service, mut name, traces) = (texts(service?), texts(name?), TracesOf::read(body)?);
     let mut more = match how {
         How::Whole => Some((AttributesReader::read(body)?, values(body, MESSAGE)?, values(body, PARTS)?)),
         How::Outline => None,
@@ -131,14 +142,14 @@ pub(crate) fn read_spans(body: &Body, places: Option<&[usize]>, how: How) -> Opt
     let mut read = |row: usize| {
         let code = *kind.get(row)?;
         let mut span = Span {
-            trace: TraceId(trace.get(row)?.try_into().ok()?),
+            trace: traces.get(row)?,
             span: id_at(&ids, row)?,
-            parent: *parents.get(row)?,
+            parent: parents.get(row, &ids)?,
             service: service.get(row)?,
             name: name.get(row)?,
             kind: *KINDS.get(usize::from(code & 15))?,
             start_ns: *start.get(row)?,
-            duration_ns: *duration.get(row)?,
+            duration_ns: duration.next()?,
             status: match code >> 4 {
                 0 => Status::Unset,
                 1 => Status::Ok,
@@ -159,10 +170,7 @@ pub(crate) fn read_spans(body: &Body, places: Option<&[usize]>, how: How) -> Opt
         }
         Some(span)
     };
-    match places {
-        Some(places) => places.iter().map(|row| read(*row)).collect(),
-        None => (0..rows).map(read).collect(),
-    }
+    places.iter().map(|row| read(*row)).collect()
 }
 
 fn status_bits(status: &Status) -> u8 {
@@ -173,30 +181,31 @@ fn status_bits(status: &Status) -> u8 {
     }
 }
 
-pub(crate) fn values(body: &Body, name: &str) -> Option<Values> {
+pub(crate) fn values(body: &Body<'_>, name: &str) -> Option<Values> {
     Values::read(body.column(name)?, body.rows)
 }
 
-/// Texts of which many are the same ones: each made once.
+/// Texts of which many are the same ones: each made once, when it is first asked for.
 pub(crate) struct SharedTexts {
-    which: Vec<u16>,
-    texts: Vec<crate::model::Text>,
+    values: Values,
+    texts: Vec<Option<crate::model::Text>>,
 }
 
 impl SharedTexts {
     /// The text of a record, empty where it has none.
-    pub(crate) fn get(&self, row: usize) -> Option<crate::model::Text> {
-        Some(match usize::from(*self.which.get(row)?).checked_sub(1) {
-            Some(at) => self.texts.get(at)?.clone(),
-            None => crate::model::Text::default(),
-        })
+    pub(crate) fn get(&mut self, row: usize) -> Option<crate::model::Text> {
+        let which = usize::from(*self.values.which().get(row)?);
+        let Some(at) = which.checked_sub(1) else { return Some(crate::model::Text::default()) };
+        let made = self.texts.get_mut(at)?;
+        if made.is_none() {
+            *made = Some(std::str::from_utf8(self.values.value(which)?).ok()?.into());
+        }
+        made.clone()
     }
 }
 
-pub(crate) fn texts(values: &Values) -> Option<SharedTexts> {
-    let text = |which| std::str::from_utf8(values.value(which)?).ok().map(crate::model::Text::from);
-    let texts = (1..=values.count()).map(text).collect::<Option<_>>()?;
-    Some(SharedTexts { which: values.which().to_vec(), texts })
+pub(crate) fn texts(values: Values) -> SharedTexts {
+    SharedTexts { texts: vec![None; values.count()], values }
 }
 
 fn id_at(ids: &[u8], row: usize) -> Option<SpanId> {
@@ -233,25 +242,42 @@ fn write_parents(ids: &[u8], parents: &[Option<SpanId>], writer: &mut Writer) {
     writer.column(PARENTS, &others);
 }
 
-fn read_parents(body: &Body, ids: &[u8]) -> Option<Vec<Option<SpanId>>> {
-    let column = body.column(PARENT)?;
-    if column.is_empty() {
-        return Some(vec![None; body.rows]);
+/// What [`write_parents`] wrote.
+struct Parents {
+    /// None if no record has one.
+    codes: Option<Vec<u64>>,
+    others: Vec<u8>,
+    /// Of the records before the first of these places, the second many are among the others.
+    passed: (usize, usize),
+}
+
+impl Parents {
+    fn read(body: &Body<'_>) -> Option<Self> {
+        let column = body.column(PARENT)?;
+        if column.is_empty() {
+            return Some(Self { codes: None, others: Vec::new(), passed: (0, 0) });
+        }
+        let codes = Some(numbers(&column, body.rows)?);
+        Some(Self { codes, others: body.column(PARENTS)?, passed: (0, 0) })
     }
-    let others = body.column(PARENTS)?;
-    let mut others = others.chunks_exact(8);
-    let codes = numbers(&column, body.rows)?;
-    let parent = |(row, code): (usize, u64)| {
-        Some(match code {
+
+    /// The parent of a record; quick where places grow from call to call.
+    fn get(&mut self, row: usize, ids: &[u8]) -> Option<Option<SpanId>> {
+        let Some(codes) = &self.codes else { return Some(None) };
+        Some(match *codes.get(row)? {
             0 => None,
-            1 => Some(SpanId(others.next()?.try_into().ok()?)),
+            1 => {
+                let (from, before) = if row < self.passed.0 { (0, 0) } else { self.passed };
+                let between = codes.get(from..row)?.iter().filter(|code| **code == 1).count();
+                self.passed = (row, before + between);
+                Some(id_at(&self.others, self.passed.1)?)
+            }
             further => {
                 let place = i64::try_from(row).ok()?.checked_add(unzigzag(further - 2))?;
                 Some(id_at(ids, usize::try_from(place).ok()?)?)
             }
         })
-    };
-    codes.into_iter().enumerate().map(parent).collect()
+    }
 }
 
 fn put_parts(to: &mut Vec<u8>, span: &Span) {
@@ -309,7 +335,7 @@ impl<'f> Search<'f> {
     }
 
     /// The records of a block that are meant: place, time, trace. None if it is damaged.
-    pub(crate) fn scan(&self, body: &Body) -> Option<Vec<(usize, u64, TraceId)>> {
+    pub(crate) fn scan(&self, body: &Body<'_>) -> Option<Vec<(usize, u64, TraceId)>> {
         let filter = self.filter;
         let mut meant: Vec<usize> = (0..body.rows).collect();
         // The cheapest and most telling first; a column is read only while something is left.
@@ -326,11 +352,6 @@ impl<'f> Search<'f> {
             let kind = body.column(KIND)?;
             meant.retain(|row| kind.get(*row).is_some_and(|code| (code >> 4 == 2) == failed));
         }
-        if (filter.min_ns.is_some() || filter.max_ns.is_some()) && !meant.is_empty() {
-            let durations = numbers(&body.column(DURATION)?, body.rows)?;
-            let (min, max) = (filter.min_ns.unwrap_or(0), filter.max_ns.unwrap_or(u64::MAX));
-            meant.retain(|row| (min..=max).contains(&durations[*row]));
-        }
         for (key, text) in &filter.attributes {
             if meant.is_empty() {
                 break;
@@ -338,23 +359,83 @@ impl<'f> Search<'f> {
             let wanted = Wanted::new(body, key, text)?;
             meant.retain(|row| wanted.has(*row));
         }
+        if (filter.min_ns.is_some() || filter.max_ns.is_some()) && !meant.is_empty() {
+            let mut durations = numbers_at(&body.column(DURATION)?, &meant)?.into_iter();
+            let (min, max) = (filter.min_ns.unwrap_or(0), filter.max_ns.unwrap_or(u64::MAX));
+            meant.retain(|_| durations.next().is_some_and(|duration| (min..=max).contains(&duration)));
+        }
         if meant.is_empty() {
             return Some(Vec::new());
         }
         let start = steps(&body.column(START)?, body.rows)?;
         meant.retain(|row| filter.range.has(start[*row]));
-        let trace = values(body, TRACE)?;
-        let found = |row: usize| Some((row, start[row], TraceId(trace.get(row)?.try_into().ok()?)));
+        let traces = TracesOf::read(body)?;
+        let found = |row: usize| Some((row, start[row], traces.get(row)?));
         meant.into_iter().map(found).collect()
     }
 }
 
-/// The places of the records of these traces.
-pub(crate) fn places_of(body: &Body, traces: &[TraceId]) -> Option<Vec<usize>> {
-    let values = values(body, TRACE)?;
-    let wanted: Vec<u16> = traces.iter().filter_map(|trace| values.find(&trace.0)).collect();
-    if wanted.is_empty() {
-        return Some(Vec::new());
+/// The traces of the records of a block.
+struct TracesOf {
+    ids: Vec<TraceId>,
+    /// Counted from 1.
+    which: Vec<usize>,
+}
+
+impl TracesOf {
+    fn read(body: &Body<'_>) -> Option<Self> {
+        let ids = ids_of(body)?;
+        let mut which = Vec::with_capacity(body.rows);
+        for (of, length) in runs_of(body, ids.len())? {
+            which.resize(which.len() + length, of);
+        }
+        Some(Self { ids, which })
     }
-    Some((0..body.rows).filter(|row| wanted.contains(&values.which()[*row])).collect())
+
+    fn get(&self, row: usize) -> Option<TraceId> {
+        self.ids.get(self.which.get(row)?.checked_sub(1)?).copied()
+    }
+}
+
+/// The traces that a block has something of, in the order in which they are counted.
+fn ids_of(body: &Body<'_>) -> Option<Vec<TraceId>> {
+    if !body.has(TRACES) {
+        let values = values(body, TRACE)?;
+        return (1..=values.count())
+            .map(|which| Some(TraceId(values.value(which)?.try_into().ok()?)))
+            .collect();
+    }
+    let ids = body.column(TRACES)?;
+    let (ids, rest) = ids.as_chunks::<16>();
+    rest.is_empty().then(|| ids.iter().map(|id| TraceId(*id)).collect())
+}
+
+/// Which of these traces records are of, counted from 1, and how many of them that follow each other.
+fn runs_of(body: &Body<'_>, count: usize) -> Option<Vec<(usize, usize)>> {
+    let column = body.column(TRACE)?;
+    if body.has(TRACES) {
+        return runs(&column, body.rows, count);
+    }
+    let values = Values::read(column, body.rows)?;
+    Some(values.which().iter().map(|which| (usize::from(*which), 1)).collect())
+}
+
+/// Traces that are looked for.
+pub(crate) type TraceSet = HashSet<TraceId, BuildHasherDefault<AsItIs>>;
+
+/// The places of the records of these traces.
+pub(crate) fn places_of(body: &Body<'_>, traces: &TraceSet) -> Option<Vec<usize>> {
+    let ids = ids_of(body)?;
+    let wanted: Vec<bool> = std::iter::once(false).chain(ids.iter().map(|id| traces.contains(id))).collect();
+    let mut places = Vec::new();
+    if wanted.contains(&true) {
+        let mut row = 0;
+        for (which, length) in runs_of(body, ids.len())? {
+            if wanted[which] {
+                places.extend(row..row + length);
+            }
+            row += length;
+        }
+    }
+    Some(places)
 }

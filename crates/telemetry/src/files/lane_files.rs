@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::block::{Kept, Made};
+use crate::block::{Kept, Made, Unpacker};
 use crate::files::segment::{Block, Segment, bytes_of, scan};
 use crate::files::{cut_off, named, set_aside};
 
@@ -88,12 +88,13 @@ impl<R: Kept> LaneFiles<R> {
         if found.sound < fs::metadata(path).map_or(0, |data| data.len()) {
             cut_off(path, found.sound, found.torn, notes);
         }
+        let unpacker = Unpacker::default();
         for block in found.blocks {
             // What was sealed before it could be taken out of the journal is in a segment already.
             if block.header.first < restored.next {
                 continue;
             }
-            match block.body().and_then(|body| R::read(&body, None)) {
+            match block.body(&unpacker).and_then(|body| R::read(&body, None)) {
                 Some(rows) => {
                     restored.next = block.header.first + rows.len() as u64;
                     restored.open.push((block.header.first, rows));

@@ -1,5 +1,7 @@
 //! Roll-ups and groups of errors as entries of logs.
 
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::bytes::{Reader, put_text, put_varint};
@@ -9,10 +11,11 @@ use crate::rollup::{Calls, Minute, Minutes};
 use crate::sketch::Sketch;
 
 /// Minutes as an entry.
-pub(crate) fn entry_of(minutes: &Minutes) -> Vec<u8> {
+pub(crate) fn entry_of<M: Borrow<Minute>>(minutes: &BTreeMap<u64, M>) -> Vec<u8> {
     let mut entry = Vec::new();
     put_varint(&mut entry, minutes.len() as u64);
     for (minute, counted) in minutes {
+        let counted = counted.borrow();
         put_varint(&mut entry, *minute);
         put_varint(&mut entry, counted.services.len() as u64);
         for (service, calls) in &counted.services {

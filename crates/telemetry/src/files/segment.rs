@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::block::header::{HEADER_LENGTH, Lengths};
-use crate::block::{Body, Header, Made};
+use crate::block::{Body, Header, Made, Unpacker};
 
 /// A file of blocks.
 #[derive(Debug)]
@@ -88,14 +88,24 @@ impl Block {
     }
 
     /// Its columns; none if they cannot be read or are not what was written.
-    pub(crate) fn body(&self) -> Option<Body> {
+    pub(crate) fn body<'b>(&self, unpacker: &'b Unpacker) -> Option<Body<'b>> {
         let start = self.offset + HEADER_LENGTH as u64 + u64::from(self.lengths.bloom);
-        let mut bytes = vec![0; self.lengths.body as usize];
-        self.segment.file().ok()?.read_exact_at(&mut bytes, start).ok()?;
-        if xxh3_64(&bytes) != self.lengths.checksum {
+        let (file, rows) = (self.segment.file().ok()?, self.header.rows as usize);
+        let Lengths { body: length, checksum, as_a_whole, .. } = self.lengths;
+        if !as_a_whole {
+            return Body::in_file(file, (start, length as usize), checksum, rows, unpacker);
+        }
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, start).ok()?;
+        if xxh3_64(&bytes) != checksum {
             return None;
         }
-        Body::new(bytes, self.header.rows as usize)
+        Body::whole(bytes, rows, unpacker)
+    }
+
+    /// Whether all of it is as it was written.
+    fn is_sound(&self) -> bool {
+        self.body(&Unpacker::default()).is_some_and(|body| body.is_sound()) && self.bloom().is_some()
     }
 }
 
@@ -104,8 +114,9 @@ pub(crate) fn bytes_of(made: &Made) -> Option<(Vec<u8>, Lengths)> {
     let lengths = Lengths {
         bloom: u32::try_from(made.bloom.len()).ok()?,
         body: u32::try_from(made.body.len()).ok()?,
-        checksum: xxh3_64(&made.body),
+        checksum: xxh3_64(made.body.get(..made.directory)?),
         bloom_checksum: xxh3_64(&made.bloom),
+        as_a_whole: false,
     };
     let mut bytes = made.header.write(lengths);
     bytes.extend_from_slice(&made.bloom);
@@ -164,7 +175,7 @@ pub(crate) fn scan(path: &Path, segment: &Arc<Segment>) -> io::Result<Found> {
         if end > length {
             return Ok(found);
         }
-        if end == length && (block.body().is_none() || block.bloom().is_none()) {
+        if end == length && !block.is_sound() {
             return Ok(found);
         }
         found.sound = end;

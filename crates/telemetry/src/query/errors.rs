@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use super::newest::{keep_newest, newest_first};
 use super::{Query, Unit, parts};
-use crate::block::Kept;
 use crate::block::bloom::{of_group, of_trace};
+use crate::block::{Kept, Unpacker};
 use crate::filter::ErrorFilter;
 use crate::model::{ErrorGroup, ErrorState, GroupId, TakenError, TraceId};
 use crate::query::traces::MOST_OF_A_TRACE;
@@ -56,11 +56,11 @@ impl Query {
 
     fn errors(&self, limit: usize, key: u64, wanted: impl Fn(&TakenError) -> bool) -> Vec<TakenError> {
         let lane = self.shared.kept().errors.clone();
-        let parts = parts(&lane, |_| true, |_| true);
+        let (parts, unpacker) = (parts(&lane, |_| true, |_| true), Unpacker::default());
         let scan = |unit: &Unit<'_, TakenError>, limit: usize| {
             let mut hits: Vec<_> = match unit {
                 Unit::Sealed(block) => {
-                    let all = self.in_block(block, &[key], |body| TakenError::read(body, None));
+                    let all = self.in_block(block, &[key], &unpacker, |body| TakenError::read(body, None));
                     let numbered = (block.header.first..).zip(all).filter(|(_, error)| wanted(error));
                     numbered.map(|(number, error)| ((error.event.time_ns, number), error)).collect()
                 }

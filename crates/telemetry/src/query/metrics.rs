@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Query;
-use crate::block::Kept;
 use crate::block::points::{of_metric, places_of};
+use crate::block::{Kept, Unpacker};
 use crate::filter::{MetricFilter, TimeRange};
 use crate::model::{MetricKind, MetricPoint, MetricValue, Text};
 
@@ -42,11 +42,11 @@ impl Query {
     fn points(&self, filter: &MetricFilter) -> Vec<MetricPoint> {
         let lane = self.shared.kept().points.clone();
         let keys = [of_metric(&filter.name)];
-        let mut points = Vec::new();
+        let (mut points, unpacker) = (Vec::new(), Unpacker::default());
         for block in
             lane.sealed.iter().filter(|block| filter.range.meets(block.header.min_ns, block.header.max_ns))
         {
-            let found = self.in_block(block, &keys, |body| {
+            let found = self.in_block(block, &keys, &unpacker, |body| {
                 let places = places_of(body, &filter.name)?;
                 if places.is_empty() { Some(Vec::new()) } else { MetricPoint::read(body, Some(&places)) }
             });

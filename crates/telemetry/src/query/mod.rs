@@ -11,6 +11,7 @@ mod stats;
 mod traces;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use errors::ErrorDetail;
 pub use metrics::Series;
@@ -19,8 +20,8 @@ pub(crate) use samples::{Points, TooMany, Track};
 pub use stats::Stats;
 pub use traces::{Trace, TraceSummary};
 
-use crate::block::Body;
 use crate::block::bloom::may_have;
+use crate::block::{Body, Unpacker};
 use crate::catalog::MetricInfo;
 use crate::counters::Reason;
 use crate::files::segment::Block;
@@ -35,11 +36,39 @@ use crate::tail::Tail;
 #[derive(Clone)]
 pub struct Query {
     shared: Arc<Shared>,
+    patience: Option<Arc<Patience>>,
+}
+
+/// How long somebody waits for an answer.
+struct Patience {
+    may_go_on: Box<dyn Fn() -> bool + Send + Sync>,
+    given_up: AtomicBool,
 }
 
 impl Query {
     pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, patience: None }
+    }
+
+    /// The same, which gives up once `may_go_on` says no: it is asked at every block. What is answered then has less in it than there
+    /// is, and [`Self::has_given_up`] says so.
+    pub fn as_long_as(&self, may_go_on: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        let patience = Patience { may_go_on: Box::new(may_go_on), given_up: AtomicBool::new(false) };
+        Self { shared: Arc::clone(&self.shared), patience: Some(Arc::new(patience)) }
+    }
+
+    /// Whether any answer may have less in it than there is, because it took too long.
+    pub fn has_given_up(&self) -> bool {
+        self.patience.as_ref().is_some_and(|patience| patience.given_up.load(Ordering::Relaxed))
+    }
+
+    fn goes_on(&self) -> bool {
+        let Some(patience) = &self.patience else { return true };
+        let goes_on = !patience.given_up.load(Ordering::Relaxed) && (patience.may_go_on)();
+        if !goes_on {
+            patience.given_up.store(true, Ordering::Relaxed);
+        }
+        goes_on
     }
 
     /// The services that have told anything.
@@ -83,12 +112,21 @@ fn parts<'l, R: Record>(
 
 impl Query {
     /// Gives the columns of a block to `read`, if all of these keys can be in it. What cannot be read is counted, once.
-    fn in_block<T: Default>(&self, block: &Block, keys: &[u64], read: impl FnOnce(&Body) -> Option<T>) -> T {
+    fn in_block<T: Default>(
+        &self,
+        block: &Block,
+        keys: &[u64],
+        unpacker: &Unpacker,
+        read: impl FnOnce(&Body<'_>) -> Option<T>,
+    ) -> T {
+        if !self.goes_on() {
+            return T::default();
+        }
         let found = (|| {
             if !keys.is_empty() && !may_have(&block.bloom()?, keys) {
                 return Some(T::default());
             }
-            read(&block.body()?)
+            read(&block.body(unpacker)?)
         })();
         found.unwrap_or_else(|| {
             if block.newly_damaged() {

@@ -1,6 +1,5 @@
 //! The newest first, out of parts that overlap in time, without looking at more parts than needed.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// The place of a record: its time, then its number.
@@ -21,19 +20,15 @@ pub(super) fn newest_first<P, H>(
     mut found: impl FnMut(Place, H) -> ControlFlow<()>,
 ) {
     parts.sort_unstable_by_key(|part| part.max_ns);
-    let mut waiting: BTreeMap<Place, H> = BTreeMap::new();
+    // The oldest first.
+    let mut waiting: Vec<(Place, H)> = Vec::new();
     let mut left = limit;
     loop {
         // What is newer than anything in the parts still to come is certain.
         let bound = parts.last().map(|part| part.max_ns);
-        while let Some(newest) = waiting.last_entry() {
-            if left == 0 {
-                return;
-            }
-            if bound.is_some_and(|bound| newest.key().0 <= bound) {
-                break;
-            }
-            let (place, hit) = newest.remove_entry();
+        while left > 0
+            && let Some((place, hit)) = waiting.pop_if(|(place, _)| bound.is_none_or(|bound| place.0 > bound))
+        {
             left -= 1;
             if found(place, hit).is_break() {
                 return;
@@ -44,9 +39,8 @@ pub(super) fn newest_first<P, H>(
             return;
         }
         waiting.extend(scan(&part.part, left));
-        while waiting.len() > left {
-            waiting.pop_first();
-        }
+        waiting.sort_by_key(|(place, _)| *place); // runs that are in order already
+        waiting.drain(..waiting.len().saturating_sub(left));
     }
 }
 

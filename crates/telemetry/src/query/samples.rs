@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Query;
+use crate::block::Unpacker;
 use crate::block::points::{Named, each_of, put_series, read_series};
 use crate::filter::TimeRange;
 use crate::model::{Buckets, MetricValue};
@@ -41,10 +42,10 @@ impl Query {
         let mut places: HashMap<Box<[u8]>, Option<usize>> = HashMap::new();
         let mut tracks: Vec<Track> = Vec::new();
         let mut taken = 0;
-        let once = which == Points::Some;
+        let (once, unpacker) = (which == Points::Some, Unpacker::default());
         let sealed = lane.sealed.iter().filter(|block| range.meets(block.header.min_ns, block.header.max_ns));
         for block in sealed {
-            let found = self.in_block(block, &[], |body| {
+            let found = self.in_block(block, &[], &unpacker, |body| {
                 let mut found = Vec::new();
                 let place = |bytes: &[u8]| place_of(bytes, &mut places, &mut tracks, &mut wanted);
                 each_of(body, range, once, place, |place, at, value| found.push((place, at, value)))?;

@@ -6,7 +6,7 @@ use super::Query;
 use crate::counters::Reason;
 use crate::files::segment::Block;
 use crate::lane::{Lane, Record};
-use crate::rollup::Minute;
+use crate::rollup::{Edges, Hour};
 
 /// What telemetry holds and costs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Query {
         let (series, error_groups) = (self.shared.catalog().series(), self.shared.groups().len());
         let kept = self.shared.kept();
         let lanes = [of(&kept.spans), of(&kept.logs), of(&kept.points), of(&kept.errors)];
-        let rollups: usize = kept.minutes.values().flat_map(|hour| hour.values()).map(memory_of).sum();
+        let rollups: usize = kept.minutes.values().map(memory_of).sum();
         Stats {
             spans: lanes[0].records,
             logs: lanes[1].records,
@@ -92,8 +92,11 @@ fn of<R: Record>(lane: &Lane<R>) -> LaneStats {
     }
 }
 
-fn memory_of(minute: &Minute) -> usize {
-    let services: usize = minute.services.values().map(|calls| calls.sketch.memory() + 64).sum();
-    let edges: usize = minute.edges.values().map(|calls| calls.sketch.memory() + 96).sum();
-    services + edges
+fn memory_of(hour: &Hour) -> usize {
+    let of_edges = |edges: &Edges| edges.values().map(|calls| calls.sketch.memory() + 96).sum::<usize>();
+    let minutes = hour.minutes.values().map(|minute| {
+        let services: usize = minute.services.values().map(|calls| calls.sketch.memory() + 64).sum();
+        services + of_edges(&minute.edges)
+    });
+    minutes.sum::<usize>() + hour.stretches.values().map(|edges| of_edges(edges)).sum::<usize>()
 }

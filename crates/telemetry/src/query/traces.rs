@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 
 use super::newest::{Place, keep_newest, newest_first};
 use super::{Query, Unit, parts};
+use crate::block::Unpacker;
 use crate::block::bloom::{may_have, of_trace};
-use crate::block::spans::{How, Search, places_of, read_spans};
+use crate::block::spans::{How, Search, TraceSet, places_of, read_spans};
 use crate::filter::{LogFilter, TimeRange, TraceFilter};
 use crate::model::{LogRecord, Span, TakenError, Text, TraceId};
 
@@ -120,14 +121,14 @@ impl Query {
 
     fn matching_traces(&self, filter: &TraceFilter) -> Vec<(u64, TraceId)> {
         let lane = self.shared.kept().spans.clone();
-        let search = Search::new(filter);
+        let (search, unpacker) = (Search::new(filter), Unpacker::default());
         let parts = parts(
             &lane,
             |block| search.may_be_in(&block.header),
             |chunk| filter.range.meets(chunk.min_ns, chunk.max_ns),
         );
         let scan = |unit: &Unit<'_, Span>, _: usize| match unit {
-            Unit::Sealed(block) => self.in_block(block, search.keys(), |body| {
+            Unit::Sealed(block) => self.in_block(block, search.keys(), &unpacker, |body| {
                 let places = search.scan(body)?.into_iter();
                 let first = block.header.first;
                 let matching = places.map(|(row, start, trace)| ((start, first + row as u64), trace));
@@ -156,19 +157,18 @@ impl Query {
         let lane = self.shared.kept().spans.clone();
         let mut found: HashMap<TraceId, Vec<Span>> = HashMap::new();
         let keys: Vec<u64> = ids.iter().map(|id| of_trace(*id)).collect();
+        let wanted: TraceSet = ids.iter().copied().collect();
+        let unpacker = Unpacker::default();
         for block in lane.sealed.iter().filter(|block| near.meets(block.header.min_ns, block.header.max_ns)) {
+            if !self.goes_on() {
+                break;
+            }
             let Some(bloom) = block.bloom() else { continue };
-            let here: Vec<TraceId> = ids
-                .iter()
-                .zip(&keys)
-                .filter(|(_, key)| may_have(&bloom, &[**key]))
-                .map(|(id, _)| *id)
-                .collect();
-            if here.is_empty() {
+            if !keys.iter().any(|key| may_have(&bloom, &[*key])) {
                 continue;
             }
-            let spans = self.in_block(block, &[], |body| {
-                let places = places_of(body, &here)?;
+            let spans = self.in_block(block, &[], &unpacker, |body| {
+                let places = places_of(body, &wanted)?;
                 if places.is_empty() { Some(Vec::new()) } else { read_spans(body, Some(&places), how) }
             });
             for span in spans {
@@ -176,7 +176,7 @@ impl Query {
             }
         }
         for chunk in &lane.open {
-            for span in chunk.rows.iter().filter(|span| ids.contains(&span.trace)) {
+            for span in chunk.rows.iter().filter(|span| wanted.contains(&span.trace)) {
                 found.entry(span.trace).or_default().push(span.clone());
             }
         }
