@@ -70,9 +70,15 @@ fn frames(stacktrace: &Json) -> Vec<Frame> {
             .and_then(Json::as_u64)
             .and_then(|line| u32::try_from(line).ok())
             .unwrap_or(0),
-        in_app: json.get("in_app").and_then(Json::as_bool).unwrap_or(false),
+        in_app: json.get("in_app").and_then(Json::as_bool).unwrap_or(false) && !is_of_a_dependency(json),
     };
     list(stacktrace, "frames").iter().filter(|json| json.is_object()).map(frame).collect()
+}
+
+/// The SDK of Rust takes whatever is compiled for the service's own, itself included.
+fn is_of_a_dependency(frame: &Json) -> bool {
+    let path = text(frame, "abs_path").or_else(|| text(frame, "filename")).unwrap_or_default();
+    ["/registry/src/", "/git/checkouts/", "/rustc/"].iter().any(|of| path.contains(of))
 }
 
 /// What else came with it: level, logger, transaction, tags, who the user is, what was added by hand.

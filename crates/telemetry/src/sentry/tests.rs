@@ -44,6 +44,17 @@ fn an_event_is_an_error_with_all_that_is_known_of_it() {
 }
 
 #[test]
+fn what_is_compiled_for_a_service_is_not_its_own() {
+    let event = r#"{"threads":{"values":[{"current":true,"stacktrace":{"frames":[
+{"function":"shop::pay","filename":"pay.rs","abs_path":"/build/src/pay.rs","in_app":true},
+{"function":"with_active","filename":"hub.rs","abs_path":"/root/.cargo/registry/src/index.crates.io-1/sentry-core-0.49.5/src/hub.rs","in_app":true},
+{"function":"call","filename":"/rustc/5980/library/alloc/src/boxed.rs","in_app":true}]}}]}}"#;
+    let envelope = envelope(&framed(&[("event", event, true)]), &sender()).unwrap();
+    let own: Vec<_> = envelope.errors[0].frames.iter().map(|frame| frame.in_app).collect();
+    assert_eq!(own, [true, false, false]);
+}
+
+#[test]
 fn a_transaction_is_spans() {
     let transaction = r#"{"type":"transaction","transaction":"POST /orders","start_timestamp":1700000000.25,"timestamp":1700000000.75,
       "contexts":{"trace":{"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","op":"http.server","status":"internal_error"}},
