@@ -302,7 +302,7 @@ fn titled(common_name: String) -> DistinguishedName {
 }
 
 /// To the second: certificates know no finer.
-fn set_validity(params: &mut CertificateParams, from: Timestamp, to: Timestamp) {
+pub(crate) fn set_validity(params: &mut CertificateParams, from: Timestamp, to: Timestamp) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + Duration::from_secs(from.as_micros() / 1_000_000);
     params.not_after = epoch + Duration::from_secs(to.as_micros() / 1_000_000);

@@ -269,16 +269,7 @@ impl KeyBook {
             created: now,
             expires,
         };
-        let nonce: [u8; aead::NONCE_LEN] = self.random()?;
-        let mut sealed = secret.expose().as_bytes().to_vec();
-        self.seal
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(record.bound()),
-                &mut sealed,
-            )
-            .map_err(|_| BookError::Sealed(name.to_owned()))?;
-        record.sealed = base64_url(&[&nonce[..], &sealed].concat());
+        record.sealed = self.seal(secret.expose().as_bytes(), &record.bound())?;
         self.insert(access_key, &record, secret.clone())?;
         Ok((record, Credentials { access_key, secret, session_token: None, expires }))
     }
@@ -294,16 +285,34 @@ impl KeyBook {
         if record.version != KeyRecord::VERSION || record.sealed.len() > Self::MOST_TOKEN {
             return Err(damaged());
         }
-        let mut sealed = from_base64_url(&record.sealed).ok_or_else(damaged)?;
-        let (nonce, sealed) = sealed.split_first_chunk_mut().ok_or_else(damaged)?;
-        let opened = self
-            .seal
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(record.bound()), sealed)
-            .map_err(|_| damaged())?;
-        let secret = Secret::new(std::str::from_utf8(opened).map_err(|_| damaged())?);
+        let mut opened = self.unseal(&record.sealed, &record.bound()).ok_or_else(damaged)?;
+        let secret = Secret::new(std::str::from_utf8(&opened).map_err(|_| damaged())?);
         opened.fill(0);
         std::hint::black_box(&opened);
         self.insert(access_key, record, secret)
+    }
+
+    /// Seals what only this node may read, bound to what is kept beside it.
+    pub(crate) fn seal(&self, secret: &[u8], bound: &[u8]) -> Result<String, BookError> {
+        let nonce: [u8; aead::NONCE_LEN] = self.random()?;
+        let mut sealed = secret.to_vec();
+        self.seal
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound), &mut sealed)
+            .map_err(|_| BookError::NoRandomness)?; // else it is longer than anything is
+        Ok(base64_url(&[&nonce[..], &sealed].concat()))
+    }
+
+    /// What was sealed; to be wiped by whoever asks. `None`: it was changed, is bound to something else, or belongs to
+    /// another node.
+    pub(crate) fn unseal(&self, sealed: &str, bound: &[u8]) -> Option<Vec<u8>> {
+        let mut sealed = from_base64_url(sealed)?;
+        let (nonce, sealed) = sealed.split_first_chunk_mut()?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = self.seal.open_in_place(nonce, Aad::from(bound), sealed).ok()?;
+        let secret = opened.to_vec();
+        opened.fill(0);
+        std::hint::black_box(&opened);
+        Some(secret)
     }
 
     /// Lets a key in no longer. Whether there was one of this name.

@@ -10,6 +10,7 @@
 //! - [`credentials`]: access keys, secrets, principals;
 //! - [`grant`]: what a key for the outside may do;
 //! - [`keybook`]: who has which key; [`record`]: keys for the outside as they are stored;
+//! - [`signing`]: the key that is signed with, for others to verify;
 //! - [`sigv4`]: whether a request is from whom it says;
 //! - [`policy`]: who may do what, in the JSON grammar of IAM;
 //! - [`access`]: what the platform decides of owners, grants and policies.
@@ -23,6 +24,7 @@ pub mod names;
 pub mod policy;
 pub mod record;
 mod sessions;
+pub mod signing;
 pub mod sigv4;
 mod text;
 
@@ -34,3 +36,4 @@ pub use keybook::{KeyBook, NodeSecret};
 pub use names::{BadName, Name};
 pub use policy::{Caller, Policy};
 pub use record::KeyRecord;
+pub use signing::{SigningKey, SigningRecord};

@@ -24,6 +24,11 @@ pub trait Face: Send + Sync + 'static {
 
     /// Says in the service's own words why a request is not served.
     fn refuse(&self, hints: &Hints<'_>, refusal: &Refusal, id: &RequestId) -> Reply;
+
+    /// What everybody gets who asks for it, without credentials; `None`: it is nothing of that kind.
+    fn open(&self, _: &RequestView<'_>) -> Option<Reply> {
+        None
+    }
 }
 
 /// What tells the face of a request.

@@ -78,16 +78,16 @@ fn opentelemetry_for_python_sends_over_grpc() {
     from_python("grpc");
 }
 
-/// The packages of `.ci/run tools` for Node, beside the build.
-fn node_modules() -> Option<PathBuf> {
+/// The packages of `.ci/run tools` for Node, beside the build, if this one is among them.
+pub(crate) fn node_modules(package: &str) -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_BIN_EXE_atoll")).ancestors().nth(2).unwrap();
     let modules = target.join("clients-node/node_modules");
-    modules.join("@opentelemetry/sdk-node").exists().then_some(modules)
+    modules.join(package).exists().then_some(modules)
 }
 
 #[test]
 fn opentelemetry_for_node_sends() {
-    let Some(modules) = node_modules().filter(|_| has(&["node"])) else {
+    let Some(modules) = node_modules("@opentelemetry/sdk-node").filter(|_| has(&["node"])) else {
         has(&["opentelemetry for node"]);
         return;
     };

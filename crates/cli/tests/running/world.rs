@@ -267,7 +267,12 @@ pub(crate) fn try_get(address: &str, path: &str) -> std::io::Result<Answer> {
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
-    let all = text(&bytes);
+    answer(&bytes)
+}
+
+/// An answer that has come whole.
+pub(crate) fn answer(bytes: &[u8]) -> std::io::Result<Answer> {
+    let all = text(bytes);
     let (head, body) = all.split_once("\r\n\r\n").unwrap_or((&all, ""));
     let status = head.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
     Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })

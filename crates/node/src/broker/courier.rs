@@ -88,6 +88,7 @@ fn request(push: &Push, traceparent: &str) -> Result<Request<Full<Bytes>>, Undel
     }
     let kind = match push.kind {
         PushKind::Question => "SubscriptionConfirmation",
+        PushKind::Farewell => "UnsubscribeConfirmation",
         PushKind::Notification => "Notification",
     };
     let topic = super::environment::topic_arn(push.topic.as_str());
@@ -96,8 +97,11 @@ fn request(push: &Push, traceparent: &str) -> Result<Request<Full<Bytes>>, Undel
         .header("traceparent", traceparent)
         .header("x-amz-sns-message-type", kind)
         .header("x-amz-sns-message-id", &push.message_id)
-        .header("x-amz-sns-subscription-arn", format!("{topic}:{}", push.subscription))
-        .header("x-amz-sns-topic-arn", topic);
+        .header("x-amz-sns-topic-arn", &topic);
+    // What is not confirmed has no name yet.
+    if push.kind != PushKind::Question {
+        request = request.header("x-amz-sns-subscription-arn", format!("{topic}:{}", push.subscription));
+    }
     if push.raw && push.kind == PushKind::Notification {
         request = request.header("x-amz-sns-rawdelivery", "true");
     }

@@ -24,6 +24,8 @@ use crate::edge::Tell;
 const TOLD_MOST: usize = 1000;
 /// Whoever confirms a subscription has no credentials, but the token that was sent to the address: it is the proof.
 const CONFIRM: &str = "sns:ConfirmSubscription";
+/// Whoever ends one by the address that every message gives has none either; the face knows of which that is enough.
+const UNSUBSCRIBE: &str = "sns:Unsubscribe";
 /// Where SDKs of services ask for short-lived credentials.
 pub(super) const LENDING_PATH: &str = "/credentials";
 /// How long those are good. SDKs ask again some minutes before.
@@ -173,7 +175,7 @@ impl Gatekeeper for Gate {
             Ok(caller) => return Ok(caller),
             Err(denied) => denied,
         };
-        if is_confirmation(request) {
+        if is_open(request) {
             return Ok(Caller { name: ANYBODY.into(), key: "".into() });
         }
         if self.enforces() {
@@ -230,9 +232,12 @@ fn service_of(request: &RequestView<'_>) -> &'static str {
     if scope == Some("sns") { "sns" } else { "sqs" }
 }
 
-/// Whether somebody follows the address that a confirmation of a subscription gives.
-fn is_confirmation(request: &RequestView<'_>) -> bool {
-    wire::face::Hints::of(request).action.as_deref() == CONFIRM.strip_prefix("sns:")
+/// Whether somebody follows an address that a topic has told them: to confirm, or to end a subscription.
+fn is_open(request: &RequestView<'_>) -> bool {
+    let action = wire::face::Hints::of(request).action;
+    action.is_some_and(|action| {
+        [CONFIRM, UNSUBSCRIBE].iter().any(|open| open.strip_prefix("sns:") == Some(&action))
+    })
 }
 
 fn denied(error: &SignatureError) -> Denied {
@@ -341,6 +346,22 @@ mod tests {
         assert!(!may("sns", "sns:Publish", "ours-1"), "it names queues");
         assert!(gate.book.revoke_key("ops"));
         assert!(!may("sqs", "sqs:SendMessage", "settle"));
+    }
+
+    #[test]
+    fn addresses_that_topics_tell_need_no_signature_and_nothing_else_does_not() {
+        let gate = gate(Access::Enforce);
+        let headers = http::HeaderMap::new();
+        let admitted = |query| {
+            gate.admit(&RequestView { method: "GET", path: "/", query, headers: &headers, body: b"" })
+        };
+        for open in ["Action=ConfirmSubscription&Token=x", "Action=Unsubscribe&SubscriptionArn=x"] {
+            let caller = admitted(open).unwrap();
+            assert_eq!((&*caller.name, &*caller.key), (ANYBODY, ""), "{open}");
+            let topic = Resource { service: "sns", name: "orders", policy: None };
+            assert!(gate.may(&caller, UNSUBSCRIBE, &topic).is_err(), "only where the face asks nobody");
+        }
+        assert!(admitted("Action=Publish&Message=x").is_err() && admitted("").is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Read in this order: [`Broker`], `declare` with `settings` (what the file wants), `environment` (what services find), `gate`
 //! with `policies` (who may do what), `keys` (for who is outside), `push` and `envelope` (queues that are handed to a service),
-//! `courier` (topics to addresses), `secret`, `told` (what becomes of it all, as spans).
+//! `courier` (topics to addresses), `signing` (what they tell), `secret`, `told` (what becomes of it all, as spans).
 
 mod courier;
 mod declare;
@@ -15,6 +15,7 @@ mod policies;
 mod push;
 mod secret;
 mod settings;
+mod signing;
 mod told;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ use crate::port_holder::{self, held_by};
 use crate::spans::Spans;
 
 use gate::Gate;
+use signing::Signing;
 use told::Told;
 
 pub(crate) use environment::{REGION, endpoint, queue_url, reachable, topic_arn};
@@ -121,6 +123,7 @@ struct Door {
     book: Arc<KeyBook>,
     keys: Arc<Keys>,
     gate: Arc<Gate>,
+    signing: Signing,
 }
 
 struct Seen {
@@ -137,6 +140,8 @@ struct Running {
     topics: Topics,
     tasks: Tasks,
     server: wire::Server,
+    envelopes: Arc<wire::sns::Envelopes>,
+    signing: Signing,
     told: Told,
     listening: Option<Listening>,
     /// What hands queues to services, each with how to end it.
@@ -259,9 +264,10 @@ impl Broker {
             .map_err(|source| BrokerError::Secret { path: self.state_dir.join("secret"), source })?;
         let book = Arc::new(KeyBook::new(&secret, &self.app));
         let keys = Arc::new(Keys::new(Arc::clone(&book), &self.state_dir));
-        let tell = Arc::clone(&self.tell);
-        let gate = Arc::new(Gate::new(Arc::clone(&book), Arc::clone(&keys), self.clock.clone(), tell));
-        Ok(self.door.get_or_init(|| Door { book, keys, gate }))
+        let tell = || Arc::clone(&self.tell);
+        let gate = Arc::new(Gate::new(Arc::clone(&book), Arc::clone(&keys), self.clock.clone(), tell()));
+        let signing = Signing::new(Arc::clone(&book), &self.app, &self.state_dir, self.clock.clone(), tell());
+        Ok(self.door.get_or_init(|| Door { book, keys, gate, signing }))
     }
 
     async fn open(
@@ -278,12 +284,13 @@ impl Broker {
             .map_err(BrokerError::Threads)?;
         let store = self.open_store(engine).await?;
         let tasks = Tasks::new();
-        let keys = Arc::clone(&self.door()?.keys);
+        let (keys, signing) = (Arc::clone(&self.door()?.keys), self.door()?.signing.clone());
         // Only now: until it let go of the store, the node before this one may have written them.
         keys.read_again(&self.tell);
         {
             let _on = runtime.enter();
             tasks.spawn("broker.keys", OnError::Log, |stop| keys.keep_uses(stop));
+            tasks.spawn("broker.signing", OnError::Log, |stop| signing.clone().run(stop));
         }
         let options = pipes::Options {
             store: Arc::clone(&store),
@@ -293,12 +300,15 @@ impl Broker {
             watch: Some(Arc::new(self.told.clone())),
         };
         let pipes = read(runtime.spawn(Pipes::open(options)).await)?;
+        let endpoint = environment::endpoint(address);
+        let signer = Arc::new(signing.clone());
+        let envelopes = Arc::new(wire::sns::Envelopes::new(&endpoint, Some(signer.clone())));
         let options = TopicsOptions {
             pipes: pipes.clone(),
             store: Arc::clone(&store),
             clock: Arc::new(self.clock.clone()),
             tasks: tasks.clone(),
-            envelope: Arc::new(wire::sns::Envelopes::new(&environment::endpoint(address), None)),
+            envelope: Arc::clone(&envelopes) as Arc<dyn topic::Envelope>,
             deliver: Some(Arc::new(courier::Courier::new(self.told.clone(), tasks.clone()))),
             limits: TopicLimits::default(),
         };
@@ -306,7 +316,7 @@ impl Broker {
         let server = wire::Server::new(wire::Options {
             faces: vec![
                 Arc::new(wire::Sqs::new(pipes.clone())),
-                Arc::new(wire::sns::Sns::new(topics.clone(), pipes.clone())),
+                Arc::new(wire::sns::Sns::new(topics.clone(), pipes.clone()).signed_by(signer)),
             ],
             gate,
             witness: Arc::new(self.told.clone()),
@@ -314,7 +324,20 @@ impl Broker {
         });
         let pushed = BTreeMap::new();
         let told = self.told.clone();
-        Ok(Running { runtime, engine, store, pipes, topics, tasks, server, told, listening: None, pushed })
+        Ok(Running {
+            runtime,
+            engine,
+            store,
+            pipes,
+            topics,
+            tasks,
+            server,
+            envelopes,
+            signing,
+            told,
+            listening: None,
+            pushed,
+        })
     }
 
     /// Opens the store, which the node before this one may still be about to close.
@@ -375,6 +398,7 @@ impl Running {
                 }
             }
         });
+        self.envelopes.moved(&environment::endpoint(address));
         if let Some(before) = self.listening.replace(Listening { address, stop }) {
             before.stop.cancel();
         }
@@ -385,7 +409,14 @@ impl Running {
     async fn declare(&self, wanted: &spec::Pipes) -> Result<(), BrokerError> {
         let (pipes, topics, wanted) = (self.pipes.clone(), self.topics.clone(), wanted.clone());
         let declaring = self.runtime.spawn(async move { declare::declare(&pipes, &topics, &wanted).await });
-        declaring.await.unwrap_or_else(|panicked| Err(BrokerError::Read(panicked.to_string())))
+        declaring.await.unwrap_or_else(|panicked| Err(BrokerError::Read(panicked.to_string())))?;
+        let signs = |topic: &Arc<topic::Topic>| {
+            topic.settings().fifo.is_none() && topic.subscriptions().iter().any(|there| !there.settings.raw)
+        };
+        if self.topics.topics(None, usize::MAX).iter().any(signs) {
+            self.signing.prepare();
+        }
+        Ok(())
     }
 
     /// Hands queues to services as the file says; what has not changed goes on.

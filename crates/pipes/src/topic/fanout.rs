@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kit::Timestamp;
+use kit::{BoxFuture, Timestamp};
 
 use super::filter::{Looked, Scope};
 use super::id::{MessageId, SubscriptionId};
@@ -58,23 +58,45 @@ pub struct Notice<'a> {
     pub attributes: &'a [Attribute],
 }
 
-/// How a message is told to whoever does not want it raw: the protocol's matter.
+/// What an address is asked, or told at its end: that it can have messages, or have them again.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// That it was subscribed, or that it no longer is.
+    pub kind: QuestionKind,
+    /// To which topic.
+    pub topic: &'a TopicName,
+    /// How the topic is set.
+    pub settings: &'a TopicSettings,
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// What the answer has to show.
+    pub token: &'a str,
+    /// The question itself.
+    pub id: MessageId,
+    /// When it is asked.
+    pub at: Timestamp,
+}
+
+/// What a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuestionKind {
+    /// Whether the address wants what the topic has.
+    Begin,
+    /// Whether the subscription, which has ended, is to be there again.
+    Restore,
+}
+
+/// How a message is told to whoever does not want it raw: the protocol's matter. It may take a while: what is told may
+/// have to be signed.
 pub trait Envelope: Send + Sync + 'static {
-    /// What every subscriber is told of a message; asked once, however many there are.
-    fn seal(&self, notice: &Notice<'_>) -> String;
+    /// What every subscriber is told of each of these messages, in their order; asked once, however many there are.
+    fn seal<'a>(&'a self, notices: &'a [Notice<'a>]) -> BoxFuture<'a, Vec<String>>;
 
     /// The same for one of them.
     fn address(&self, sealed: &str, topic: &TopicName, to: SubscriptionId) -> Bytes;
 
-    /// The question whether an endpoint wants what a topic has. The token is for the answer.
-    fn question(
-        &self,
-        topic: &TopicName,
-        settings: &TopicSettings,
-        token: &str,
-        id: MessageId,
-        at: Timestamp,
-    ) -> Bytes;
+    /// A question to an address. The token is for the answer.
+    fn question<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Bytes>;
 }
 
 /// A message with what the topic gave it.
@@ -121,6 +143,8 @@ pub(crate) const OWN: char = '\u{1}';
 pub(crate) const OWN_ID: &str = "\u{1}id";
 /// It is the question of a confirmation.
 pub(crate) const OWN_QUESTION: &str = "\u{1}question";
+/// It is the question whether a subscription that has ended is to be there again.
+pub(crate) const OWN_FAREWELL: &str = "\u{1}farewell";
 
 pub(crate) fn own(name: &str, value: &str) -> Attribute {
     Attribute {
@@ -130,26 +154,44 @@ pub(crate) fn own(name: &str, value: &str) -> Attribute {
     }
 }
 
-/// A copy of each message for each subscription that wants it, messages in their order. The second list has those that
-/// cannot be delivered as the subscription wants them.
-pub(crate) fn plan(
-    topic: &TopicName,
-    settings: &TopicSettings,
-    subscriptions: &[Arc<Subscription>],
-    messages: &[Stamped<'_>],
-    envelope: &dyn Envelope,
+/// Who gets what of some messages, and what has to be sealed for that.
+pub(crate) struct Plan<'a> {
+    topic: &'a TopicName,
+    copies: Vec<Planned<'a>>,
+    /// What is to be sealed.
+    pub(crate) notices: Vec<Notice<'a>>,
+}
+
+/// A copy of a message for a subscription.
+struct Planned<'a> {
+    stamped: &'a Stamped<'a>,
+    subscription: &'a Subscription,
+    body: Told<'a>,
+}
+
+enum Told<'a> {
+    Raw(&'a Bytes),
+    /// The place of what is sealed.
+    Sealed(usize),
+}
+
+/// A copy of each message for each subscription that wants it, messages in their order.
+pub(crate) fn plan<'a>(
+    topic: &'a TopicName,
+    settings: &'a TopicSettings,
+    subscriptions: &'a [Arc<Subscription>],
+    messages: &'a [Stamped<'a>],
     at: Timestamp,
-) -> (Vec<Parcel>, Vec<Parcel>) {
+) -> Plan<'a> {
     let with_body = subscriptions.iter().any(|subscription| {
         subscription.settings.filter.as_ref().is_some_and(|filter| filter.scope() == Scope::Body)
     });
-    let mut parcels = Vec::new();
-    let mut impossible = Vec::new();
+    let mut plan = Plan { topic, copies: Vec::new(), notices: Vec::new() };
     for stamped in messages {
         let message = stamped.message;
         let looked = Looked::new(&message.body, &message.attributes, with_body);
         // By kind of endpoint, where it has a body of its own; under `None` what all others get.
-        let mut sealed: BTreeMap<Option<Protocol>, String> = BTreeMap::new();
+        let mut sealed: BTreeMap<Option<Protocol>, usize> = BTreeMap::new();
         for subscription in subscriptions.iter().filter(|subscription| subscription.is_confirmed()) {
             if subscription.settings.filter.as_ref().is_some_and(|filter| !filter.accepts(&looked)) {
                 continue;
@@ -157,12 +199,11 @@ pub(crate) fn plan(
             let protocol = subscription.endpoint.protocol();
             let own_body = message.bodies.get(&protocol);
             let body = own_body.unwrap_or(&message.body);
-            let raw = subscription.settings.raw;
-            let outgoing_body = if raw {
-                body.clone()
+            let body = if subscription.settings.raw {
+                Told::Raw(body)
             } else {
-                let sealed = sealed.entry(own_body.map(|_| protocol)).or_insert_with(|| {
-                    envelope.seal(&Notice {
+                Told::Sealed(*sealed.entry(own_body.map(|_| protocol)).or_insert_with(|| {
+                    plan.notices.push(Notice {
                         topic,
                         settings,
                         id: stamped.id,
@@ -171,20 +212,42 @@ pub(crate) fn plan(
                         body,
                         subject: message.subject.as_deref(),
                         attributes: &message.attributes,
-                    })
-                });
-                envelope.address(sealed, topic, subscription.id)
+                    });
+                    plan.notices.len() - 1
+                }))
             };
-            let parcel = parcel(subscription, stamped, outgoing_body);
-            let to_queue = protocol == Protocol::Queue;
-            if raw && to_queue && message.attributes.len() > MOST_RAW_ATTRIBUTES {
+            plan.copies.push(Planned { stamped, subscription, body });
+        }
+    }
+    plan
+}
+
+impl Plan<'_> {
+    /// The copies, with what was sealed in the order of the notices. The second list has those that cannot be delivered as
+    /// their subscription wants them.
+    pub(crate) fn parcels(self, sealed: &[String], envelope: &dyn Envelope) -> (Vec<Parcel>, Vec<Parcel>) {
+        let Self { topic, copies, notices: _ } = self;
+        let mut parcels = Vec::with_capacity(copies.len());
+        let mut impossible = Vec::new();
+        for Planned { stamped, subscription, body } in copies {
+            let raw = matches!(body, Told::Raw(_));
+            let body = match body {
+                Told::Raw(body) => body.clone(),
+                Told::Sealed(place) => {
+                    let sealed = sealed.get(place).map(String::as_str).unwrap_or_default();
+                    envelope.address(sealed, topic, subscription.id)
+                }
+            };
+            let parcel = parcel(subscription, stamped, body);
+            let to_queue = subscription.endpoint.protocol() == Protocol::Queue;
+            if raw && to_queue && stamped.message.attributes.len() > MOST_RAW_ATTRIBUTES {
                 impossible.push(parcel);
             } else {
                 parcels.push(parcel);
             }
         }
+        (parcels, impossible)
     }
-    (parcels, impossible)
 }
 
 fn parcel(subscription: &Subscription, stamped: &Stamped<'_>, body: Bytes) -> Parcel {

@@ -7,16 +7,16 @@ use crate::topic::subscription::{State, SubscriptionSettings};
 struct Plain;
 
 impl Envelope for Plain {
-    fn seal(&self, notice: &Notice<'_>) -> String {
-        format!("{}:{}", notice.topic, String::from_utf8_lossy(notice.body))
+    fn seal<'a>(&'a self, _: &'a [Notice<'a>]) -> BoxFuture<'a, Vec<String>> {
+        unreachable!("who gets what is decided without waiting")
     }
 
     fn address(&self, sealed: &str, _: &TopicName, to: SubscriptionId) -> Bytes {
         format!("{sealed} to {}", to.0).into()
     }
 
-    fn question(&self, _: &TopicName, _: &TopicSettings, token: &str, _: MessageId, _: Timestamp) -> Bytes {
-        token.to_owned().into()
+    fn question<'a>(&'a self, _: &'a Question<'a>) -> BoxFuture<'a, Bytes> {
+        unreachable!("nobody is asked")
     }
 }
 
@@ -37,14 +37,11 @@ fn to_queue(id: u128, queue: &str, change: impl FnOnce(&mut Subscription)) -> Ar
 fn planned(subscriptions: &[Arc<Subscription>], message: &Publication) -> (Vec<Parcel>, Vec<Parcel>) {
     let dedup = message.dedup.clone();
     let stamped = Stamped { index: 0, message, id: MessageId(9), sequence: Some(1), dedup };
-    plan(
-        &"t".parse().unwrap(),
-        &TopicSettings::default(),
-        subscriptions,
-        &[stamped],
-        &Plain,
-        Timestamp::from_micros(0),
-    )
+    let (topic, settings, messages) = ("t".parse().unwrap(), TopicSettings::default(), [stamped]);
+    let plan = plan(&topic, &settings, subscriptions, &messages, Timestamp::from_micros(0));
+    let sealed = |notice: &Notice<'_>| format!("{}:{}", notice.topic, String::from_utf8_lossy(notice.body));
+    let sealed: Vec<String> = plan.notices.iter().map(sealed).collect();
+    plan.parcels(&sealed, &Plain)
 }
 
 fn color(value: &str) -> Vec<Attribute> {
@@ -73,6 +70,10 @@ fn everybody_who_wants_it_gets_a_copy() {
     assert_eq!(seen, [("all", &b"t:hi to 1"[..], 0), ("raw", b"hi", 1)]);
     let message = Publication { body: "hi".into(), attributes: color("red"), ..Publication::default() };
     assert_eq!(planned(&subscriptions, &message).0.len(), 3);
+    let (topic, settings) = ("t".parse().unwrap(), TopicSettings::default());
+    let stamped = [Stamped { index: 0, message: &message, id: MessageId(9), sequence: None, dedup: None }];
+    let plan = plan(&topic, &settings, &subscriptions, &stamped, Timestamp::from_micros(0));
+    assert_eq!(plan.notices.len(), 1, "two are told the same");
 }
 
 #[test]

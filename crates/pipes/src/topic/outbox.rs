@@ -11,11 +11,11 @@ use kit::{BoxFuture, OnError, Tasks, Timestamp};
 use rand::RngExt;
 use tokio::sync::watch;
 
-use super::fanout::{OWN, OWN_ID, OWN_QUESTION};
+use super::fanout::{OWN, OWN_FAREWELL, OWN_ID, OWN_QUESTION};
 use super::id::SubscriptionId;
 use super::retry::{Retry, Verdict, spread_seconds, verdict};
 use super::shell::Inner;
-use super::subscription::Subscription;
+use super::subscription::{State, Subscription};
 use crate::error::{PipeError, ReceiveError};
 use crate::name::TopicName;
 use crate::queue::message::{Attribute, AttributeValue, Delivery};
@@ -72,6 +72,8 @@ pub struct Push {
 pub enum PushKind {
     /// The question whether the address wants what the topic has.
     Question,
+    /// That the subscription has ended, and how to have it back.
+    Farewell,
     /// A message.
     Notification,
 }
@@ -221,10 +223,14 @@ impl Courier {
         let retry = self.retry();
         let receipt = delivery.receipt;
         let push = push(&delivery, &subscription, url, retry.content_type.clone());
-        if push.kind == PushKind::Question && subscription.is_confirmed() {
-            return self.done(&delivery).await; // answered meanwhile
-        }
         let kind = push.kind;
+        let outdated = match kind {
+            PushKind::Question | PushKind::Farewell => subscription.is_confirmed(), // answered meanwhile
+            PushKind::Notification => matches!(subscription.state, State::Ended { .. }),
+        };
+        if outdated {
+            return self.done(&delivery).await;
+        }
         self.inner.clock.sleep_until(turn).await;
         let deadline = self.inner.clock.now() + DEADLINE;
         let outcome = tokio::select! {
@@ -301,13 +307,19 @@ fn push(
             }
         })
     };
-    let question = find(OWN_QUESTION).is_some();
+    let kind = if find(OWN_QUESTION).is_some() {
+        PushKind::Question
+    } else if find(OWN_FAREWELL).is_some() {
+        PushKind::Farewell
+    } else {
+        PushKind::Notification
+    };
     let attributes = delivery.message.attributes.iter().filter(|attribute| !attribute.name.starts_with(OWN));
     Push {
         topic: subscription.topic.clone(),
         subscription: subscription.id,
         url,
-        kind: if question { PushKind::Question } else { PushKind::Notification },
+        kind,
         raw: subscription.settings.raw,
         message_id: find(OWN_ID).unwrap_or_default(),
         body: delivery.message.body.clone(),

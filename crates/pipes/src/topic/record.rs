@@ -255,11 +255,15 @@ pub(crate) fn encode_subscription(subscription: &Subscription) -> Vec<u8> {
     to.text(target);
     to.text(owner);
     to.u64(created_at.as_micros());
-    to.byte(match state {
-        State::Pending => 0,
-        State::Confirmed { authenticated: false } => 1,
-        State::Confirmed { authenticated: true } => 2,
-    });
+    match state {
+        State::Pending => to.byte(0),
+        State::Confirmed { authenticated: false } => to.byte(1),
+        State::Confirmed { authenticated: true } => to.byte(2),
+        State::Ended { at } => {
+            to.byte(3);
+            to.u64(at.as_micros());
+        }
+    }
     to.flag(*raw);
     to.flag(*scope == Scope::Body);
     to.option(filter.as_ref(), |to, filter| to.text(filter.text()));
@@ -291,6 +295,7 @@ pub(crate) fn decode_subscription(key: &[u8], bytes: &[u8]) -> Option<Subscripti
         0 => State::Pending,
         1 => State::Confirmed { authenticated: false },
         2 => State::Confirmed { authenticated: true },
+        3 => State::Ended { at: Timestamp::from_micros(from.u64()?) },
         _ => return None,
     };
     let raw = from.flag()?;
@@ -344,7 +349,11 @@ mod tests {
             },
             owner: "me".into(),
             created_at: Timestamp::from_micros(1),
-            state: [State::Pending, State::Confirmed { authenticated: kind == 1 }][kind % 2],
+            state: match kind {
+                0 => State::Pending,
+                2 => State::Ended { at: Timestamp::from_micros(5) },
+                _ => State::Confirmed { authenticated: kind == 1 },
+            },
             settings: SubscriptionSettings {
                 raw: true,
                 filter: Some(Filter::parse("{\"a\":[1]}", Scope::Body).unwrap()),

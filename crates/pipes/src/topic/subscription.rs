@@ -93,6 +93,11 @@ pub enum State {
         /// Only the owner can end the subscription.
         authenticated: bool,
     },
+    /// The subscription has ended. Nothing is delivered but that; for a while, the address can have it back.
+    Ended {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// A subscription.

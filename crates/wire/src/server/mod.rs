@@ -23,7 +23,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use kit::trace::Trace;
+use kit::trace::{Context, Trace};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -232,8 +232,13 @@ impl Inner {
             return lending(lent, &id);
         }
         let hints = Hints::of(&view);
-        let (face, taken) = self.face(&hints);
         let came = trace::came(&parts.headers);
+        let opened = || self.options.faces.iter().find_map(|face| Some((&**face, face.open(&view)?)));
+        if let Some((face, reply)) = body.is_ok().then(opened).flatten() {
+            self.tell(face.name(), "", &reply, came.as_ref(), began);
+            return response(reply, &id);
+        }
+        let (face, taken) = self.face(&hints);
         let mut caller = None;
         let outcome = body.as_ref().map_err(Clone::clone).and_then(|_| {
             let admitted = self.options.gate.admit(&view).map_err(|denied| {
@@ -252,27 +257,33 @@ impl Inner {
             }
             Err(refusal) => face.refuse(&hints, &refusal, &id),
         };
-        self.options.witness.saw(&Exchange {
-            face: face.name(),
-            action: reply.told.action,
-            resource: &reply.told.resource,
-            caller: caller.as_deref().unwrap_or_default(),
-            status: reply.status.as_u16(),
-            error: reply.told.error,
-            messages: reply.told.messages,
-            message: reply.told.message.as_deref(),
-            trace: reply.told.span.unwrap_or_else(|| Trace::after(came.as_ref())),
-            links: &reply.told.links,
-            began,
-            took: began.elapsed(),
-            since: reply.told.since,
-        });
+        self.tell(face.name(), caller.as_deref().unwrap_or_default(), &reply, came.as_ref(), began);
         let mut response = response(reply, &id);
         if left_unread && parts.version < http::Version::HTTP_2 {
             // What is left of the body would have to be read before the next request: not from somebody like this.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// Tells the witness of an answer.
+    fn tell(&self, face: &str, caller: &str, reply: &Reply, came: Option<&Context>, began: Instant) {
+        let Told { action, resource, error, messages, message, span, links, since } = &reply.told;
+        self.options.witness.saw(&Exchange {
+            face,
+            action,
+            resource,
+            caller,
+            status: reply.status.as_u16(),
+            error: *error,
+            messages: *messages,
+            message: message.as_deref(),
+            trace: span.unwrap_or_else(|| Trace::after(came)),
+            links,
+            began,
+            took: began.elapsed(),
+            since: *since,
+        });
     }
 
     /// The face of a request, and whether it takes it; else the one to say so: that which the request was signed for.

@@ -104,7 +104,7 @@ impl Call<'_> {
 
     /// Whether the caller may do this to the topic of that name.
     pub(super) fn may(&self, name: &TopicName, policy: Option<&str>) -> Result<(), SnsError> {
-        let _ = self.seen.resource.set(name.clone()); // the first one is what the action is about
+        self.saw_topic(name);
         let resource = Resource { service: "sns", name: name.as_str(), policy };
         Ok(self.arrived.gate.may(&self.arrived.caller, self.verb, &resource)?)
     }
@@ -133,6 +133,11 @@ impl Call<'_> {
         for (message, own) in messages.iter_mut().zip(contexts) {
             message.trace = span.for_message(own);
         }
+    }
+
+    /// It is about this topic.
+    pub(super) fn saw_topic(&self, name: &TopicName) {
+        let _ = self.seen.resource.set(name.clone()); // the first one is what the action is about
     }
 
     /// It was about this message, and no other.

@@ -2,10 +2,11 @@
 //!
 //! A request is decoded in the file of its action, which calls the topics and encodes what they say. [`ACTIONS`]
 //! lists them all; `call` is what each of them is given; `error` is the one place where a failure becomes an answer;
-//! `envelope` is how subscribers are told of a message.
+//! `envelope` is how subscribers are told of a message, `certificate` what they verify that with.
 
 mod attributes;
 mod call;
+mod certificate;
 mod delivery_policy;
 mod envelope;
 mod error;
@@ -23,6 +24,8 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 use kit::BoxFuture;
 use pipes::Pipes;
@@ -30,11 +33,12 @@ use pipes::topic::Topics;
 
 use crate::face::{Arrived, Face, Hints, Refusal, Reply};
 use crate::form::Params;
+use crate::gate::RequestView;
 use crate::request_id::RequestId;
 use call::{Answer, Call, Seen};
 use error::{Code, SnsError};
 
-pub use envelope::{Envelopes, Signer};
+pub use envelope::{Digest, Envelopes, Signatures, Signer};
 
 const NAMESPACE: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 const XML: HeaderValue = HeaderValue::from_static("text/xml");
@@ -43,12 +47,18 @@ const XML: HeaderValue = HeaderValue::from_static("text/xml");
 pub struct Sns {
     topics: Topics,
     pipes: Pipes,
+    signer: Option<Arc<dyn Signer>>,
 }
 
 impl Sns {
     /// The face over these topics, and the queues that can be subscribed to them.
     pub fn new(topics: Topics, pipes: Pipes) -> Self {
-        Self { topics, pipes }
+        Self { topics, pipes, signer: None }
+    }
+
+    /// Serves the certificates of whoever signs what subscribers are told.
+    pub fn signed_by(self, signer: Arc<dyn Signer>) -> Self {
+        Self { signer: Some(signer), ..self }
     }
 }
 
@@ -130,6 +140,10 @@ impl Face for Sns {
             let outcome = (action.run)(&call).await;
             call.reply(outcome)
         })
+    }
+
+    fn open(&self, request: &RequestView<'_>) -> Option<Reply> {
+        certificate::serve(self.signer.as_deref()?, request)
     }
 
     fn refuse(&self, hints: &Hints<'_>, refusal: &Refusal, id: &RequestId) -> Reply {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipes::topic::{Endpoint, Subscribe, Subscription, SubscriptionId, SubscriptionSettings, Topic};
+use pipes::topic::{Endpoint, State, Subscribe, Subscription, SubscriptionId, SubscriptionSettings, Topic};
 
 use super::call::{Answer, Call};
 use super::error::SnsError;
@@ -102,10 +102,18 @@ pub(super) async fn confirm_subscription(call: &Call<'_>) -> Result<Answer, SnsE
 }
 
 pub(super) async fn unsubscribe(call: &Call<'_>) -> Result<Answer, SnsError> {
-    let (topic, id) = parse_subscription_arn(call.required("SubscriptionArn")?)?;
-    let there = call.topics.topic(&topic);
-    call.may(&topic, there.as_ref().and_then(|topic| topic.settings().policy.as_deref()))?;
-    if call.topics.subscription(id).is_some_and(|there| there.topic == topic) {
+    let (name, id) = parse_subscription_arn(call.required("SubscriptionArn")?)?;
+    let there = call.topics.subscription(id).filter(|there| there.topic == name);
+    // Whoever was asked may go by the address that every message gives them, unless they said otherwise.
+    let open = there.as_ref().is_some_and(|there| there.state == State::Confirmed { authenticated: false });
+    if open {
+        call.saw_topic(&name);
+    } else {
+        let topic = call.topics.topic(&name);
+        let policy = topic.as_ref().and_then(|topic| topic.settings().policy.as_deref());
+        call.may(&name, policy)?;
+    }
+    if there.is_some() {
         call.topics.unsubscribe(id).await?;
     }
     Ok(Answer::Done)

@@ -14,10 +14,13 @@ use super::names::topic_arn;
 use super::xml::Xml;
 use crate::names::ACCOUNT;
 
-/// Attributes that are kept and told, and not acted upon.
+/// How what is told of a topic's messages is signed.
+pub(super) const SIGNATURE_VERSION: &str = "SignatureVersion";
+
+/// Attributes that are kept and told. None is acted upon but the first.
 const KEPT: [&str; 20] = [
+    SIGNATURE_VERSION,
     "KmsMasterKeyId",
-    "SignatureVersion",
     "TracingConfig",
     "ArchivePolicy",
     "BeginningArchiveTime",
@@ -97,7 +100,7 @@ pub(super) fn apply(
                 _ => return Err(SnsError::parameter(&format!("{prefix}FifoThroughputScope"))),
             };
         }
-        ("SignatureVersion", _) if !matches!(value, "1" | "2") => {
+        (SIGNATURE_VERSION, _) if !matches!(value, "1" | "2") => {
             return Err(SnsError::parameter(&format!("{prefix}SignatureVersion")));
         }
         (name, _) if KEPT.contains(&name) => {

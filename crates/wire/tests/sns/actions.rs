@@ -262,6 +262,12 @@ async fn batches_fail_in_part() {
     world.end().await;
 }
 
+/// Goes to an address of the face, as anybody does.
+async fn visit(world: &World, url: &Value) -> String {
+    let path = url.as_str().unwrap().strip_prefix(&format!("http://{}", world.address)).unwrap();
+    world.raw(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
+}
+
 #[tokio::test]
 async fn an_address_confirms_and_is_told() {
     let mut world = World::start().await;
@@ -275,9 +281,7 @@ async fn an_address_confirms_and_is_told() {
     let listed = world.sns.list_subscriptions_by_topic().topic_arn(&topic).send().await.unwrap();
     assert_eq!(listed.subscriptions()[0].subscription_arn(), Some("PendingConfirmation"));
     // As an endpoint does it: it visits the address.
-    let url = question["SubscribeURL"].as_str().unwrap();
-    let path = url.strip_prefix(&format!("http://{}", world.address)).unwrap();
-    let answer = world.raw(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+    let answer = visit(&world, &question["SubscribeURL"]).await;
     assert!(
         answer.starts_with("HTTP/1.1 200") && answer.contains("<ConfirmSubscriptionResult><SubscriptionArn>"),
         "{answer}"
@@ -301,10 +305,18 @@ async fn an_address_confirms_and_is_told() {
     );
     let told: Value = serde_json::from_slice(&push.body).unwrap();
     assert_eq!((&told["Message"], &told["MessageId"]), (&"hello".into(), &push.message_id.into()));
-    world.sns.unsubscribe().subscription_arn(&arn).send().await.unwrap();
+    // By the address that the message gives, without a signature.
+    assert!(visit(&world, &told["UnsubscribeURL"]).await.starts_with("HTTP/1.1 200"));
     let gone = world.sns.get_subscription_attributes().subscription_arn(&arn).send().await;
     assert_eq!(refused(gone), ("NotFound".to_owned(), "Subscription does not exist".to_owned()));
     assert!(world.sns.list_subscriptions().send().await.unwrap().subscriptions().is_empty());
+    // The address is told, and can have it back.
+    let farewell: Value = serde_json::from_slice(&world.pushed().await.body).unwrap();
+    assert_eq!(farewell["Type"], "UnsubscribeConfirmation");
+    assert!(farewell["Message"].as_str().unwrap().contains(&arn), "{farewell}");
+    assert!(visit(&world, &farewell["SubscribeURL"]).await.starts_with("HTTP/1.1 200"));
+    let listed = world.sns.list_subscriptions().send().await.unwrap();
+    assert_eq!(listed.subscriptions()[0].subscription_arn(), Some(&*arn));
     world.end().await;
 }
 

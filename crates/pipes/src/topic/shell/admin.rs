@@ -14,6 +14,7 @@ use crate::topic::record::subscription_key;
 use crate::topic::retry::Retry;
 use crate::topic::settings::TopicSettings;
 use crate::topic::spaces::{SEQUENCE, SUB, TOPIC};
+use crate::topic::subscription::Subscription;
 
 /// What became of making a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,30 +91,40 @@ impl Topics {
         let inner = &self.inner;
         let _changing = inner.change.lock().await;
         let Some(topic) = self.topic(name) else { return Ok(()) };
-        // Nothing is published from here on, whatever comes of the rest.
-        inner.write().topics.remove(name);
-        if let Err(error) = self.delete_parts(&topic).await {
+        let subscriptions: Vec<Arc<Subscription>> = {
+            let mut state = inner.write();
+            // Nothing is published from here on, whatever comes of the rest.
+            state.topics.remove(name);
+            let ended = state.ended.values().filter(|there| there.topic == *name);
+            topic.subscriptions.iter().chain(ended).cloned().collect()
+        };
+        if let Err(error) = self.delete_parts(&topic, &subscriptions).await {
             // What is left of it is still there, or the store has stopped.
             inner.write().topics.insert(name.clone(), Arc::clone(&topic));
-            for subscription in topic.subscriptions.iter().filter(|there| there.endpoint.url().is_some()) {
+            for subscription in subscriptions.iter().filter(|there| there.endpoint.url().is_some()) {
                 let _ = inner.open_outbox(subscription.id).await;
             }
             return Err(error);
         }
         let mut state = inner.write();
-        for subscription in &topic.subscriptions {
+        for subscription in &subscriptions {
             state.subscriptions.remove(&subscription.id);
+            state.ended.remove(&subscription.id);
         }
         Ok(())
     }
 
     /// Queues, then subscriptions, then the topic: a crash between them leaves a topic with less, and never a part of
     /// nothing.
-    async fn delete_parts(&self, topic: &Topic) -> Result<(), TopicError> {
-        for subscription in &topic.subscriptions {
+    async fn delete_parts(
+        &self,
+        topic: &Topic,
+        subscriptions: &[Arc<Subscription>],
+    ) -> Result<(), TopicError> {
+        for subscription in subscriptions {
             self.inner.remove_outbox(subscription).await?;
         }
-        for some in topic.subscriptions.chunks(REMOVED_AT_ONCE) {
+        for some in subscriptions.chunks(REMOVED_AT_ONCE) {
             let remove = |txn: Txn, id| txn.delete(SUB, subscription_key(&topic.name, id));
             self.inner
                 .commit(some.iter().fold(Txn::new(), |txn, subscription| remove(txn, subscription.id)))

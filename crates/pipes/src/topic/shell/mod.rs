@@ -66,11 +66,13 @@ pub struct TopicLimits {
     pub filters: usize,
     /// Identities that are remembered for deduplication, over all topics.
     pub identities: usize,
+    /// Subscriptions that have ended and can be had back, over all topics.
+    pub ended: usize,
 }
 
 impl Default for TopicLimits {
     fn default() -> Self {
-        Self { topics: 100_000, subscriptions: 10_000, filters: 200, identities: 4_000_000 }
+        Self { topics: 100_000, subscriptions: 10_000, filters: 200, identities: 4_000_000, ended: 1000 }
     }
 }
 
@@ -101,6 +103,8 @@ pub(crate) struct Inner {
 struct State {
     topics: BTreeMap<TopicName, Arc<Topic>>,
     subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
+    /// Those that have ended and can be had back: in no topic, and told to nobody but their address.
+    ended: BTreeMap<SubscriptionId, Arc<Subscription>>,
     /// Deliveries to an address go on for as long as this is here.
     couriers: BTreeMap<SubscriptionId, watch::Sender<()>>,
 }
@@ -237,10 +241,10 @@ impl Inner {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of a subscription right now.
+    /// What is known of a subscription right now, be it that it has ended.
     pub(crate) fn subscription(&self, id: SubscriptionId) -> Option<(Arc<Subscription>, Arc<Topic>)> {
         let state = self.read();
-        let subscription = state.subscriptions.get(&id)?;
+        let subscription = state.subscriptions.get(&id).or_else(|| state.ended.get(&id))?;
         Some((Arc::clone(subscription), Arc::clone(state.topics.get(&subscription.topic)?)))
     }
 

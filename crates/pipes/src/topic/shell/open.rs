@@ -13,6 +13,7 @@ use super::{Inner, OpenTopicsError, State, Topic, Topics, TopicsOptions};
 use crate::topic::dedup::{First, Window, bucket};
 use crate::topic::record::{TopicRecord, decode_subscription};
 use crate::topic::spaces::{DEDUP, META, SEQUENCE, SUB, TOPIC};
+use crate::topic::subscription::State as Lasts;
 
 /// Keys that are read at once.
 const PAGE: usize = 1000;
@@ -70,7 +71,10 @@ impl Inner {
     /// Every subscription with an address has its queue: it is made after the subscription was kept, and there may have
     /// been a crash between the two.
     async fn open_outboxes(self: &Arc<Self>) -> Result<(), OpenTopicsError> {
-        let all: Vec<_> = self.read().subscriptions.values().cloned().collect();
+        let all: Vec<_> = {
+            let state = self.read();
+            state.subscriptions.values().chain(state.ended.values()).cloned().collect()
+        };
         for subscription in all.iter().filter(|subscription| subscription.endpoint.url().is_some()) {
             let id = subscription.id;
             self.open_outbox(id)
@@ -130,6 +134,10 @@ async fn read_topics(snapshot: &dyn Snapshot) -> Result<State, OpenTopicsError> 
         let damaged = || OpenTopicsError::Record { what: "a subscription".to_owned() };
         let subscription = Arc::new(decode_subscription(key, value).ok_or_else(damaged)?);
         let topic = topics.get_mut(&subscription.topic).ok_or_else(damaged)?;
+        if matches!(subscription.state, Lasts::Ended { .. }) {
+            state.ended.insert(subscription.id, subscription);
+            return Ok(());
+        }
         topic.subscriptions.push(Arc::clone(&subscription));
         state.subscriptions.insert(subscription.id, subscription);
         Ok(())

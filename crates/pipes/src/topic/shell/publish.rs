@@ -232,8 +232,10 @@ impl Inner {
         remember: &mut Remember,
     ) -> Result<BTreeSet<usize>, TopicError> {
         let now = self.clock.now();
-        let (mut parcels, impossible) =
-            plan(&topic.name, &topic.settings, &topic.subscriptions, messages, &*self.envelope, now);
+        let plan = plan(&topic.name, &topic.settings, &topic.subscriptions, messages, now);
+        let sealed =
+            if plan.notices.is_empty() { Vec::new() } else { self.envelope.seal(&plan.notices).await };
+        let (mut parcels, impossible) = plan.parcels(&sealed, &*self.envelope);
         parcels.extend(
             impossible.into_iter().filter_map(|parcel| diverted(parcel, "it has too many attributes")),
         );

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use store::Txn;
+use store::{Op, Txn};
 use tokio::sync::watch;
 
 use super::token::Token;
@@ -13,7 +12,7 @@ use crate::error::{CreateError, PipeError};
 use crate::name::{QueueName, TopicName};
 use crate::queue::message::Outgoing;
 use crate::shell::Declared;
-use crate::topic::fanout::{OWN_ID, OWN_QUESTION, own};
+use crate::topic::fanout::{OWN_FAREWELL, OWN_ID, OWN_QUESTION, Question, QuestionKind, own};
 use crate::topic::id::{MessageId, SubscriptionId};
 use crate::topic::outbox;
 use crate::topic::record::{encode_subscription, subscription_key};
@@ -54,7 +53,7 @@ impl Topics {
                 return Err(SubscribeError::Differs);
             }
             if !there.is_confirmed() {
-                inner.ask(&topic, there.id).await?;
+                inner.begin(&topic, there.id).await?;
             }
             return Ok(Subscribed { subscription: Arc::clone(there), existed: true });
         }
@@ -62,6 +61,10 @@ impl Topics {
             return Err(SubscribeError::TooMany(inner.limits.subscriptions));
         }
         let asks = endpoint.url().is_some();
+        // What has ended is over for good once it is begun anew: an address is subscribed once.
+        for ended in inner.ended_at(name, &endpoint) {
+            inner.end(ended).await?;
+        }
         let subscription = Arc::new(Subscription {
             id: SubscriptionId::random(),
             topic: name.clone(),
@@ -77,12 +80,12 @@ impl Topics {
                 .open_outbox(subscription.id)
                 .await
                 .map_err(|error| TopicError::Stopped(error.to_string().into()))?;
-            inner.ask(&topic, subscription.id).await?;
+            inner.begin(&topic, subscription.id).await?;
         }
         Ok(Subscribed { subscription, existed: false })
     }
 
-    /// Takes the answer of an endpoint that was asked. `authenticated`: only the owner may end the subscription.
+    /// Takes the answer of an endpoint that was asked, or has its subscription back. `authenticated`: only the owner may end the subscription.
     pub async fn confirm(
         &self,
         name: &TopicName,
@@ -96,14 +99,17 @@ impl Topics {
             Some(Token::Expired) => return Err(ConfirmError::Expired),
             Some(Token::Of(id)) => id,
         };
-        let there = self.subscription(id).filter(|there| there.topic == *name).ok_or(ConfirmError::Token)?;
+        let there = inner.subscription(id).map(|(there, _)| there);
+        let there = there.filter(|there| there.topic == *name).ok_or(ConfirmError::Token)?;
         if there.is_confirmed() {
             return Ok(there);
         }
         let confirmed =
             Subscription { state: State::Confirmed { authenticated }, ..Subscription::clone(&there) };
         let confirmed = Arc::new(confirmed);
+        // Had back, it may be one more than a topic may have: those that can be are few.
         inner.put(&confirmed).await?;
+        inner.write().ended.remove(&id);
         Ok(confirmed)
     }
 
@@ -124,10 +130,19 @@ impl Topics {
         Ok(())
     }
 
-    /// Ends a subscription; one that is not there is no error. What waits to be delivered to an address is dropped.
+    /// Ends a subscription; one that is not there is no error. What waits to be delivered to an address is dropped; it is
+    /// told of the end, and can have the subscription back for two days.
     pub async fn unsubscribe(&self, id: SubscriptionId) -> Result<(), TopicError> {
-        let _changing = self.inner.change.lock().await;
-        self.inner.end(id).await
+        let inner = &self.inner;
+        let _changing = inner.change.lock().await;
+        let Some(there) = self.subscription(id) else { return Ok(()) };
+        let listens = there.is_confirmed() && there.endpoint.url().is_some();
+        match self.topic(&there.topic).filter(|_| listens) {
+            Some(topic) if inner.read().ended.len() < inner.limits.ended => {
+                inner.retire(&topic, &there).await
+            }
+            _ => inner.end(id).await,
+        }
     }
 }
 
@@ -173,15 +188,20 @@ impl Inner {
         Ok(())
     }
 
-    /// Ends a subscription; the caller holds [`Inner::change`]. The queue goes before the record, so that a crash
+    /// Ends a subscription for good; the caller holds [`Inner::change`]. The queue goes before the record, so that a crash
     /// between the two leaves a subscription with an empty queue, and never a queue of nobody.
     pub(super) async fn end(self: &Arc<Self>, id: SubscriptionId) -> Result<(), TopicError> {
         let Some((there, _)) = self.subscription(id) else { return Ok(()) };
         let txn = Txn::new().delete(SUB, subscription_key(&there.topic, id));
         let admission = self.store.admit(txn.bytes())?;
+        let had_ended = self.write().ended.remove(&id).is_some();
         self.forget(&there);
         if let Err(error) = self.remove_outbox(&there).await {
-            self.remember(&there);
+            if had_ended {
+                self.write().ended.insert(id, there);
+            } else {
+                self.remember(&there);
+            }
             return Err(error);
         }
         self.store.commit(admission, txn).await.map(|_| ()).map_err(|error| TopicError::from_commit(&error))
@@ -210,14 +230,58 @@ impl Inner {
         }
     }
 
-    /// Puts the question into the outbox, before everything else that will be there.
-    async fn ask(&self, topic: &Topic, id: SubscriptionId) -> Result<(), TopicError> {
-        let now = self.clock.now();
+    /// Subscriptions of an address that have ended.
+    fn ended_at(&self, topic: &TopicName, endpoint: &Endpoint) -> Vec<SubscriptionId> {
+        let state = self.read();
+        let same = state.ended.values().filter(|there| there.topic == *topic && there.endpoint == *endpoint);
+        same.map(|there| there.id).collect()
+    }
+
+    /// Ends a subscription whose address is told so: that, and that it has ended, are one transaction.
+    async fn retire(&self, topic: &Topic, there: &Arc<Subscription>) -> Result<(), TopicError> {
+        let id = there.id;
+        let farewell = self.question(topic, id, QuestionKind::Restore).await;
+        let state = State::Ended { at: self.clock.now() };
+        let ended = Arc::new(Subscription { state, ..Subscription::clone(there) });
+        let record = encode_subscription(&ended);
+        let put = Op::Put(SUB, subscription_key(&there.topic, id), record.into());
+        let bytes = Txn { ops: vec![put.clone()], ..Txn::new() }.bytes();
+        // First here: whoever delivers looks what it is that waits.
+        self.forget(there);
+        self.write().ended.insert(id, ended);
+        let whole = |taken: &[Vec<bool>]| {
+            if taken.iter().flatten().all(|taken| *taken) { vec![put] } else { Vec::new() }
+        };
+        let sent = self.pipes.send_all_with(vec![(outbox_name(id), vec![farewell])], bytes, whole).await;
+        let failed = match sent {
+            Ok(sent) if sent.iter().flatten().all(Result::is_ok) => return Ok(()),
+            Ok(_) => TopicError::Busy,
+            Err(error) => error.into(),
+        };
+        self.write().ended.remove(&id);
+        self.remember(there);
+        Err(failed)
+    }
+
+    /// What is put into an outbox to ask an address something.
+    async fn question(&self, topic: &Topic, id: SubscriptionId, kind: QuestionKind) -> Outgoing {
+        let at = self.clock.now();
         let message = MessageId::random();
-        let token = self.secret.token(id, now);
-        let body: Bytes = self.envelope.question(&topic.name, &topic.settings, &token, message, now);
-        let attributes = vec![own(OWN_ID, &message.to_string()), own(OWN_QUESTION, "")];
-        let outgoing = Outgoing { body, attributes, ..Outgoing::default() };
+        let token = self.secret.token(id, at);
+        let (topic, settings) = (&topic.name, &topic.settings);
+        let question = Question { kind, topic, settings, subscription: id, token: &token, id: message, at };
+        let body = self.envelope.question(&question).await;
+        let mark = match kind {
+            QuestionKind::Begin => OWN_QUESTION,
+            QuestionKind::Restore => OWN_FAREWELL,
+        };
+        let attributes = vec![own(OWN_ID, &message.to_string()), own(mark, "")];
+        Outgoing { body, attributes, ..Outgoing::default() }
+    }
+
+    /// Puts the question into the outbox, before everything else that will be there.
+    async fn begin(&self, topic: &Topic, id: SubscriptionId) -> Result<(), TopicError> {
+        let outgoing = self.question(topic, id, QuestionKind::Begin).await;
         let sent = self.pipes.send_all(vec![(outbox_name(id), vec![outgoing])]).await?;
         match sent.into_iter().flatten().next() {
             Some(Ok(_)) => Ok(()),

@@ -1,15 +1,17 @@
-//! What time takes away: identities after five minutes, questions that nobody answered after two days.
+//! What time takes away: identities after five minutes, questions that nobody answered after two
+//! days, those at the end of a subscription too.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kit::OnError;
+use kit::{OnError, Timestamp};
 
 use super::Inner;
 use super::token::GOOD_FOR;
 use crate::topic::dedup::bucket;
 use crate::topic::spaces::DEDUP;
+use crate::topic::subscription::{State, Subscription};
 
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -41,18 +43,29 @@ impl Inner {
             }
             *oldest += 1;
         }
-        let all: Vec<_> = self.read().subscriptions.values().cloned().collect();
-        for unanswered in
-            all.iter().filter(|there| !there.is_confirmed() && now.since(there.created_at) > GOOD_FOR)
-        {
+        let all: Vec<_> = {
+            let state = self.read();
+            state.subscriptions.values().chain(state.ended.values()).cloned().collect()
+        };
+        for over in all.iter().filter(|there| is_over(there, now)) {
             let _changing = self.change.lock().await;
             // It may have been answered meanwhile.
-            if self.subscription(unanswered.id).is_none_or(|(there, _)| there.is_confirmed()) {
+            if self.subscription(over.id).is_none_or(|(there, _)| !is_over(&there, now)) {
                 continue;
             }
-            if let Err(error) = self.end(unanswered.id).await {
-                tracing::warn!(subscription = %unanswered.id, "cannot end a subscription nobody confirmed: {error}");
+            if let Err(error) = self.end(over.id).await {
+                tracing::warn!(subscription = %over.id, "cannot remove a subscription nobody confirmed: {error}");
             }
         }
     }
+}
+
+/// Whether nobody can answer any more what was asked.
+fn is_over(subscription: &Subscription, now: Timestamp) -> bool {
+    let asked_at = match subscription.state {
+        State::Pending => subscription.created_at,
+        State::Ended { at } => at,
+        State::Confirmed { .. } => return false,
+    };
+    now.since(asked_at) > GOOD_FOR
 }

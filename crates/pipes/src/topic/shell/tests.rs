@@ -12,7 +12,7 @@ use super::*;
 use crate::queue::message::{Attribute, AttributeValue, Delivery};
 use crate::shell::{Limits, Options, Receive};
 use crate::topic::{
-    Endpoint, FifoTopic, Filter, MessageId, Notice, Publication, Push, PushKind, Retry, Scope,
+    Endpoint, FifoTopic, Filter, Notice, Publication, Push, PushKind, Question, Retry, Scope,
     SubscriptionSettings, Undelivered,
 };
 use crate::{Fifo, QueueName, Settings};
@@ -24,16 +24,19 @@ mod crash;
 struct Plain;
 
 impl Envelope for Plain {
-    fn seal(&self, notice: &Notice<'_>) -> String {
-        format!("{} {:?} {}", notice.topic, notice.sequence, String::from_utf8_lossy(notice.body))
+    fn seal<'a>(&'a self, notices: &'a [Notice<'a>]) -> BoxFuture<'a, Vec<String>> {
+        let told = |notice: &Notice<'_>| {
+            format!("{} {:?} {}", notice.topic, notice.sequence, String::from_utf8_lossy(notice.body))
+        };
+        Box::pin(async move { notices.iter().map(told).collect() })
     }
 
     fn address(&self, sealed: &str, _: &TopicName, _: SubscriptionId) -> Bytes {
         sealed.to_owned().into()
     }
 
-    fn question(&self, _: &TopicName, _: &TopicSettings, token: &str, _: MessageId, _: Timestamp) -> Bytes {
-        token.to_owned().into()
+    fn question<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Bytes> {
+        Box::pin(async move { question.token.to_owned().into() })
     }
 }
 
@@ -264,10 +267,76 @@ async fn an_address_is_asked_first_and_then_delivered_to() {
     let push = world.pushed(Ok(())).await;
     assert_eq!((push.kind, push.tries, push.raw), (PushKind::Notification, 1, false));
     assert_eq!((&push.body[..], push.message_id), (&b"orders None hello"[..], published.id.to_string()));
-    world.topics.unsubscribe(there.id).await.unwrap();
+}
+
+/// An address that has answered.
+async fn confirmed(world: &mut World, topic: &TopicName) -> SubscriptionId {
+    let there = world.subscribe(topic, Endpoint::Http("http://x/".into()), raw()).await;
+    let token = loop {
+        let (push, answer) = soon(world.pushes.recv()).await.unwrap();
+        let _ = answer.send(Ok(())); // nobody waits for that of what came twice while time was made to pass
+        if (push.kind, push.subscription) == (PushKind::Question, there.id) {
+            break push.body;
+        }
+    };
+    world.topics.confirm(topic, std::str::from_utf8(&token).unwrap(), false).await.unwrap();
+    there.id
+}
+
+#[tokio::test]
+async fn an_address_is_told_of_the_end_and_can_have_the_subscription_back() {
+    let mut world = World::new().await;
+    let topic = world.topic("orders").await;
+    let id = confirmed(&mut world, &topic).await;
+    // One that waits for its next try when the end comes.
+    world.publish(&topic, message("waits")).await;
+    world.pushed(Err(Undelivered::Again("busy".to_owned()))).await;
+    world.topics.unsubscribe(id).await.unwrap();
     assert!(world.topics.topic(&topic).unwrap().subscriptions().is_empty());
-    assert!(world.pipes.queue(&crate::topic::subscription::outbox_name(there.id)).is_none());
+    assert!(world.topics.subscription(id).is_none() && world.topics.subscriptions(None, 9).is_empty());
     world.publish(&topic, message("nobody")).await;
+    // It is told, whatever is killed meanwhile, and of nothing else.
+    let mut world = world.reopened().await;
+    assert!(world.topics.subscription(id).is_none());
+    world.clock.advance(Duration::from_secs(121)); // the one that was killed may have had it in hand
+    let farewell = world.pushed(Ok(())).await;
+    assert_eq!((farewell.kind, farewell.subscription), (PushKind::Farewell, id));
+    let token = String::from_utf8(farewell.body.to_vec()).unwrap();
+    let back = world.topics.confirm(&topic, &token, false).await.unwrap();
+    assert!(back.id == id && back.is_confirmed());
+    world.publish(&topic, message("again")).await;
+    assert_eq!(&world.pushed(Ok(())).await.body[..], b"again");
+    let world = world.reopened().await;
+    assert!(world.topics.subscription(id).is_some_and(|there| there.is_confirmed()));
+}
+
+#[tokio::test]
+async fn what_has_ended_is_forgotten_after_two_days_or_with_a_new_subscription_or_its_topic() {
+    let mut world = World::new().await;
+    let topic = world.topic("orders").await;
+    let outbox = |world: &World, id| world.pipes.queue(&crate::topic::subscription::outbox_name(id));
+    let first = confirmed(&mut world, &topic).await;
+    world.topics.unsubscribe(first).await.unwrap();
+    let token = world.pushed(Ok(())).await.body;
+    let second = confirmed(&mut world, &topic).await;
+    assert!(second != first && outbox(&world, first).is_none());
+    let token = std::str::from_utf8(&token).unwrap();
+    assert_eq!(world.topics.confirm(&topic, token, false).await, Err(ConfirmError::Token));
+    world.topics.unsubscribe(second).await.unwrap();
+    world.pushed(Ok(())).await;
+    soon(async {
+        while outbox(&world, second).is_some() {
+            world.clock.advance(Duration::from_secs(3600));
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let third = confirmed(&mut world, &topic).await;
+    world.topics.unsubscribe(third).await.unwrap();
+    world.topics.delete(&topic).await.unwrap();
+    assert!(outbox(&world, third).is_none());
+    let world = world.reopened().await;
+    assert!(world.topics.topics(None, 9).is_empty() && outbox(&world, third).is_none());
 }
 
 #[tokio::test]
