@@ -171,10 +171,17 @@ const STORM: Duration = Duration::from_secs(6);
 const CUSTOMERS: u64 = 3;
 
 /// Random numbers of a seed (xorshift).
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn throw(&mut self, sides: u64) -> u64 {
+    /// Those of `ATOLL_SEED`, else of now; and their seed.
+    pub(crate) fn of_this_run() -> (Self, u64) {
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
+        let seed = std::env::var("ATOLL_SEED").map_or_else(|_| now(), |seed| seed.parse().unwrap());
+        (Self(seed), seed)
+    }
+
+    pub(crate) fn throw(&mut self, sides: u64) -> u64 {
         for shift in [13_i32, -7, 17] {
             self.0 ^= if shift > 0 { self.0 << shift } else { self.0 >> -shift };
         }
@@ -185,10 +192,7 @@ impl Dice {
 #[test]
 fn every_accepted_order_is_settled_once_whoever_is_killed() {
     let Some(shop) = Shop::open() else { return };
-    let seed = std::env::var("ATOLL_SEED").ok().map_or_else(
-        || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64 | 1,
-        |seed| seed.parse().unwrap(),
-    );
+    let (mut dice, seed) = Dice::of_this_run();
     println!("ATOLL_SEED={seed} kills in the same order");
     let (over, began) = (AtomicBool::new(false), Instant::now());
     let step = |what: &str| println!("{what} after {:.1} s", began.elapsed().as_secs_f64());
@@ -200,7 +204,7 @@ fn every_accepted_order_is_settled_once_whoever_is_killed() {
                 scope.spawn(move || buy(shop, customer, Dice(seed ^ (customer + 1) << 32), over))
             })
             .collect();
-        killed = storm(&shop, &mut Dice(seed));
+        killed = storm(&shop, &mut dice);
         over.store(true, Ordering::Relaxed);
         customers.into_iter().flat_map(|customer| customer.join().unwrap()).collect()
     });

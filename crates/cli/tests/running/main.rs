@@ -20,6 +20,7 @@ mod slo;
 mod telemetry;
 mod tls;
 mod topics;
+mod topics_killed;
 mod traces;
 mod upgrade;
 mod world;
