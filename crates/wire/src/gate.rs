@@ -84,8 +84,10 @@ pub trait Gatekeeper: Send + Sync + 'static {
     /// Whether they may do `action` (`sqs:SendMessage`) to `resource`.
     fn may(&self, caller: &Caller, action: &str, resource: &Resource<'_>) -> Result<(), Denied>;
 
-    /// What a request gets that asks for credentials, as SDKs do of containers; `None`: it asks for something else.
-    fn lend(&self, _: &RequestView<'_>) -> Option<Lent> {
+    /// What a request gets that asks for credentials, as SDKs do of containers; `None`: it asks for something else. `near`:
+    /// it comes from this machine.
+    fn lend(&self, _: &RequestView<'_>, near: bool) -> Option<Lent> {
+        let _ = near;
         None
     }
 }
@@ -93,10 +95,15 @@ pub trait Gatekeeper: Send + Sync + 'static {
 /// What becomes of a request for credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lent {
-    /// They are in this document.
-    Document(String),
-    /// Nobody is known by what it shows.
-    Refused,
+    /// They are in a document.
+    Document {
+        /// Whose they are.
+        to: Arc<str>,
+        /// The document.
+        document: String,
+    },
+    /// They are not lent, for this reason.
+    Refused(&'static str),
 }
 
 /// Lets everybody in as one caller, and do everything: for tests.

@@ -1,7 +1,10 @@
 //! Access keys, tried with the client of AWS.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sdk_sqs::Client;
@@ -34,10 +37,14 @@ fn key(world: &World, arguments: &[&str]) -> (api::CreatedKey, Client) {
 }
 
 fn client(endpoint: &str, id: &str, secret: &str) -> Client {
+    client_with(endpoint, Credentials::new(id, secret, None, None, "test"))
+}
+
+fn client_with(endpoint: &str, credentials: Credentials) -> Client {
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new(id, secret, None, None, "test"))
+        .credentials_provider(credentials)
         .endpoint_url(endpoint)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
@@ -148,4 +155,54 @@ fn what_is_printed_a_shell_takes_and_a_damaged_file_harms_nothing_else() {
     world.ok(&["queue", "send", "jobs", "goes on"]);
     world.ok(&["down"]);
     assert_eq!(fs::read(&file).unwrap(), whole[..whole.len() / 2]);
+}
+
+/// What the address of short-lived credentials answers to a token.
+fn lent(address: &str, token: &str) -> (u16, serde_json::Value) {
+    let (host, path) = address.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "GET /{path} HTTP/1.1\r\nhost: {host}\r\nauthorization: {token}\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let answer = crate::world::answer(&bytes).unwrap();
+    assert!(answer.head.to_lowercase().contains("cache-control: no-store"), "{}", answer.head);
+    (answer.status, serde_json::from_str(&answer.body).unwrap())
+}
+
+#[test]
+fn short_lived_credentials_are_lent_to_a_service_and_it_is_told() {
+    let world = World::new(
+        "pipes: { listen: \"127.0.0.1:0\", access: enforce, credentials: short }\n\
+         services: { web: { command: [ECHO], queues: [jobs] }, other: { command: [ECHO], queues: [theirs] } }\n",
+    );
+    world.ok(&["up", "-d", "--wait"]);
+    let variable = |instance: &str, name: &str| crate::telemetry::variable(&world, instance, name);
+    let address = variable("web-1", "AWS_CONTAINER_CREDENTIALS_FULL_URI");
+    let token = variable("web-1", "AWS_CONTAINER_AUTHORIZATION_TOKEN");
+    assert_ne!(token, variable("other-1", "AWS_CONTAINER_AUTHORIZATION_TOKEN"));
+    let (status, document) = lent(&address, &token);
+    assert_eq!(status, 200, "{document}");
+    let text = |name: &str| document[name].as_str().unwrap().to_owned();
+    let session = |token: &str| {
+        let expires = SystemTime::now() + Duration::from_secs(3600);
+        let (id, secret) = (text("AccessKeyId"), text("SecretAccessKey"));
+        let credentials = Credentials::new(id, secret, Some(token.to_owned()), Some(expires), "lent");
+        client_with(&variable("web-1", "AWS_ENDPOINT_URL"), credentials)
+    };
+    let own = session(&text("Token"));
+    assert_eq!(send(&world, &own, "jobs"), "ok");
+    assert_eq!(send(&world, &own, "theirs"), "AccessDenied");
+    assert_ne!(send(&world, &session("x"), "jobs"), "ok");
+    let (status, refused) = lent(&address, &token[1..]);
+    assert_eq!((status, &refused["code"]), (403, &"AccessDenied".into()));
+    let metrics = world.metrics("text/plain");
+    assert!(metrics.contains("atoll_credentials_lent_total{service=\"web\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("atoll_credentials_refused_total 1\n"), "{metrics}");
+    let log = fs::read_to_string(world.state_dir().join("node.log")).unwrap();
+    assert!(log.contains("credentials were refused"), "{log}");
+    world.ok(&["down"]);
 }

@@ -38,6 +38,8 @@ async fn written(admin: &Admin, format: Format) -> String {
     guards::instances(&mut text, &admin.registry.observed(), Moment::now());
     if let Some(pipes) = admin.applier.broker.pipes() {
         queues::write(&mut text, &pipes, admin.applier.broker.now());
+        let (lent, refused) = admin.applier.broker.told().lending();
+        queues::credentials(&mut text, &lent, refused);
     }
     if let Some(store) = admin.applier.broker.store() {
         queues::store(&mut text, &store.stats());

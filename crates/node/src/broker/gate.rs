@@ -198,15 +198,23 @@ impl Gatekeeper for Gate {
         Ok(Caller { name: ANYBODY.into(), key: "".into() })
     }
 
-    fn lend(&self, request: &RequestView<'_>) -> Option<Lent> {
+    fn lend(&self, request: &RequestView<'_>, near: bool) -> Option<Lent> {
         if request.method != "GET" || request.path != LENDING_PATH {
             return None;
         }
+        // What is lent acts for a service, and services run here.
+        if !near {
+            return Some(Lent::Refused("credentials are lent to processes of this machine alone"));
+        }
         let token = request.headers.get(http::header::AUTHORIZATION).and_then(|token| token.to_str().ok());
-        let credentials = token.and_then(|token| self.book.lent_to(token)).and_then(|principal| {
-            self.book.session(&principal, self.clock.now(), LENT_FOR).ok() // else the machine has no randomness
-        });
-        Some(credentials.as_ref().and_then(container_document).map_or(Lent::Refused, Lent::Document))
+        let Some(principal) = token.and_then(|token| self.book.lent_to(token)) else {
+            return Some(Lent::Refused("the authorization token is nobody's"));
+        };
+        let session = self.book.session(&principal, self.clock.now(), LENT_FOR).ok();
+        Some(match session.as_ref().and_then(container_document) {
+            Some(document) => Lent::Document { to: principal.name().into(), document },
+            None => Lent::Refused("the machine gives no random bytes"),
+        })
     }
 
     fn may(&self, caller: &Caller, action: &str, resource: &Resource<'_>) -> Result<(), Denied> {
@@ -346,6 +354,27 @@ mod tests {
         assert!(!may("sns", "sns:Publish", "ours-1"), "it names queues");
         assert!(gate.book.revoke_key("ops"));
         assert!(!may("sqs", "sqs:SendMessage", "settle"));
+    }
+
+    #[test]
+    fn credentials_are_lent_to_a_service_on_this_machine_and_to_nobody_else() {
+        let gate = gate(Access::Enforce);
+        let orders = Principal::Service("orders".into());
+        gate.book.declare(&orders);
+        let mut headers = http::HeaderMap::new();
+        let lent = |headers: &http::HeaderMap, path, near| {
+            gate.lend(&RequestView { method: "GET", path, query: "", headers, body: b"" }, near)
+        };
+        assert!(matches!(lent(&headers, LENDING_PATH, true), Some(Lent::Refused(_))), "without a token");
+        let token = gate.book.lending_token(&orders);
+        headers.insert(http::header::AUTHORIZATION, token.parse().unwrap());
+        assert!(
+            matches!(lent(&headers, LENDING_PATH, true), Some(Lent::Document { to, .. }) if &*to == "orders")
+        );
+        assert!(
+            matches!(lent(&headers, LENDING_PATH, false), Some(Lent::Refused(why)) if why.contains("machine"))
+        );
+        assert_eq!(lent(&headers, "/", true), None);
     }
 
     #[test]

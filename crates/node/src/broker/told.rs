@@ -1,5 +1,8 @@
 //! What is done to messages, as spans of the node ([`crate::spans`]).
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kit::trace::{Context, Trace};
@@ -18,7 +21,21 @@ pub(crate) const SNS: &str = "aws_sns";
 pub(crate) struct Told {
     spans: Spans,
     clock: SystemClock,
+    lending: Arc<Lending>,
 }
+
+/// What became of requests for credentials.
+#[derive(Default)]
+struct Lending {
+    /// By the name of whoever got them: services, of which there are few.
+    lent: Mutex<BTreeMap<Box<str>, u64>>,
+    refused: AtomicU64,
+    /// When a refusal was logged last, in microseconds.
+    logged: AtomicU64,
+}
+
+/// Between two lines of the log about credentials that were refused: they may come as fast as somebody guesses.
+const REFUSALS_APART: Duration = Duration::from_secs(60);
 
 /// An operation that has begun.
 pub(crate) struct Begun {
@@ -44,7 +61,30 @@ pub(crate) struct About<'a> {
 
 impl Told {
     pub(crate) fn new(spans: Spans, clock: SystemClock) -> Self {
-        Self { spans, clock }
+        Self { spans, clock, lending: Arc::default() }
+    }
+
+    /// How often credentials were lent to each, and how often refused.
+    pub(crate) fn lending(&self) -> (BTreeMap<Box<str>, u64>, u64) {
+        let lent = self.lending.lent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (lent, self.lending.refused.load(Ordering::Relaxed))
+    }
+
+    /// Counts and logs what became of a request for credentials.
+    fn lent(&self, exchange: &wire::Exchange<'_>) {
+        let Lending { lent, refused, logged } = &*self.lending;
+        if exchange.error.is_none() {
+            let mut lent = lent.lock().unwrap_or_else(PoisonError::into_inner);
+            *lent.entry(exchange.caller.into()).or_default() += 1;
+            tracing::info!("credentials were lent to `{}`", exchange.caller);
+            return;
+        }
+        let count = refused.fetch_add(1, Ordering::Relaxed) + 1;
+        let (now, last) = (self.clock.now().as_micros(), logged.load(Ordering::Relaxed));
+        let due = last == 0 || now.saturating_sub(last) >= micros(REFUSALS_APART);
+        if due && logged.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!("credentials were refused to somebody, {count} times since the node began");
+        }
     }
 
     /// The node itself begins to do something to messages that stand there in traces. It follows an only one, and is
@@ -88,6 +128,9 @@ fn only<'a>(messages: &[&'a str]) -> Option<&'a str> {
 
 impl wire::Witness for Told {
     fn saw(&self, exchange: &wire::Exchange<'_>) {
+        if exchange.face == wire::server::LENDING {
+            return self.lent(exchange);
+        }
         let Some(what) = what(exchange.action) else { return };
         // Whoever asked and got nothing has received nothing: a worker that waits is no news.
         if what == What::Receive && exchange.messages == 0 && exchange.error.is_none() {

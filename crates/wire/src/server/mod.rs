@@ -11,6 +11,7 @@ mod limits;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -140,12 +141,16 @@ struct Connection {
     inner: Arc<Inner>,
     /// Our own address: what a client that names no host is told in URLs.
     local: String,
+    /// The client is on this machine.
+    near: bool,
     stop: CancellationToken,
 }
 
 async fn connection(inner: Arc<Inner>, stream: TcpStream, stop: CancellationToken) {
     let limits = inner.options.limits.clone();
-    let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let own = stream.local_addr();
+    let near = matches!((stream.peer_addr(), &own), (Ok(peer), Ok(own)) if is_near(peer.ip(), own.ip()));
+    let local = own.map(|address| address.to_string()).unwrap_or_default();
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -159,10 +164,10 @@ async fn connection(inner: Arc<Inner>, stream: TcpStream, stop: CancellationToke
         .max_concurrent_streams(limits.streams)
         .keep_alive_interval(limits.head_wait / 2)
         .keep_alive_timeout(limits.head_wait / 2);
-    let shared = Arc::new(Connection { inner, local, stop: stop.clone() });
+    let shared = Arc::new(Connection { inner, local, near, stop: stop.clone() });
     let service = service_fn(|request| {
         let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(shared.inner.answer(request, &shared.local, &shared.stop).await) }
+        async move { Ok::<_, Infallible>(shared.inner.answer(request, &shared).await) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -179,12 +184,7 @@ async fn connection(inner: Arc<Inner>, stream: TcpStream, stop: CancellationToke
 }
 
 impl Inner {
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        local: &str,
-        stop: &CancellationToken,
-    ) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<Bytes>> {
         let began = Instant::now();
         let id = self.ids.next();
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
@@ -228,11 +228,18 @@ impl Inner {
             headers: &parts.headers,
             body: body.as_ref().unwrap_or(&no_body),
         };
-        if let Some(lent) = body.is_ok().then(|| self.options.gate.lend(&view)).flatten() {
-            return lending(lent, &id);
+        let came = trace::came(&parts.headers);
+        if let Some(lent) = body.is_ok().then(|| self.options.gate.lend(&view, connection.near)).flatten() {
+            if matches!(lent, Lent::Refused(_)) {
+                self.counters.denied.fetch_add(1, Ordering::Relaxed);
+            }
+            let (caller, reply) = lending(lent);
+            self.tell(LENDING, &caller, &reply, came.as_ref(), began);
+            let mut response = response(reply, &id);
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return response;
         }
         let hints = Hints::of(&view);
-        let came = trace::came(&parts.headers);
         let opened = || self.options.faces.iter().find_map(|face| Some((&**face, face.open(&view)?)));
         if let Some((face, reply)) = body.is_ok().then(opened).flatten() {
             self.tell(face.name(), "", &reply, came.as_ref(), began);
@@ -250,8 +257,10 @@ impl Inner {
         });
         let reply = match outcome {
             Ok(caller) => {
-                let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(local);
+                let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+                let host = host.unwrap_or(&connection.local);
                 let gate = &*self.options.gate;
+                let stop = &connection.stop;
                 let arrived = Arrived { view, hints, host, caller, gate, id: &id, came, stop };
                 face.serve(arrived).await
             }
@@ -297,13 +306,16 @@ impl Inner {
     }
 }
 
-/// Credentials, in the words of the address that SDKs ask in containers.
-fn lending(lent: Lent, id: &RequestId) -> Response<Full<Bytes>> {
-    let (status, document) = match lent {
-        Lent::Document(document) => (StatusCode::OK, document),
-        Lent::Refused => {
-            let message = r#"{"code":"AccessDenied","message":"the authorization token is nobody's"}"#;
-            (StatusCode::FORBIDDEN, message.to_owned())
+/// What a request for credentials is called where requests are told of, in place of a face and of its action.
+pub const LENDING: &str = "credentials";
+
+/// Who gets credentials, and the answer: in the words of the address that SDKs ask in containers.
+fn lending(lent: Lent) -> (Arc<str>, Reply) {
+    let (to, status, document, error) = match lent {
+        Lent::Document { to, document } => (to, StatusCode::OK, document, None),
+        Lent::Refused(why) => {
+            let message = serde_json::json!({ "code": "AccessDenied", "message": why }).to_string();
+            ("".into(), StatusCode::FORBIDDEN, message, Some("AccessDenied"))
         }
     };
     let reply = Reply {
@@ -311,11 +323,16 @@ fn lending(lent: Lent, id: &RequestId) -> Response<Full<Bytes>> {
         content_type: Some(HeaderValue::from_static("application/json")),
         query_error: None,
         body: document.into(),
-        told: Told::default(),
+        told: Told { action: LENDING, error, ..Told::default() },
     };
-    let mut response = response(reply, id);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    (to, reply)
+}
+
+/// Whether a client is on this machine: by the loopback, or from the very address that it has reached, which nobody else
+/// can have.
+fn is_near(peer: IpAddr, own: IpAddr) -> bool {
+    let (peer, own) = (peer.to_canonical(), own.to_canonical());
+    peer.is_loopback() || peer == own
 }
 
 fn response(reply: Reply, id: &RequestId) -> Response<Full<Bytes>> {
@@ -361,5 +378,20 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         && error.is_panic()
     {
         tracing::error!("a connection ended in a panic: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_this_machine_alone_can_have_is_near() {
+        let near = |peer: &str, own: &str| is_near(peer.parse().unwrap(), own.parse().unwrap());
+        assert!(near("127.0.0.1", "127.0.0.1") && near("::1", "::1") && near("127.0.0.2", "127.0.0.1"));
+        assert!(near("::ffff:127.0.0.1", "::ffff:127.0.0.1"), "a listener of both kinds");
+        assert!(near("192.168.1.5", "192.168.1.5") && near("::ffff:192.168.1.5", "192.168.1.5"));
+        assert!(!near("192.168.1.6", "192.168.1.5") && !near("fe80::1", "fe80::2"));
+        assert!(!near("::ffff:10.0.0.1", "::ffff:10.0.0.2"));
     }
 }

@@ -1,5 +1,7 @@
 //! What waits in queues, and how the store under them is.
 
+use std::collections::BTreeMap;
+
 use kit::Timestamp;
 use pipes::{Counts, Pipes};
 
@@ -40,6 +42,17 @@ pub(super) fn write(text: &mut Text, pipes: &Pipes, now: Timestamp) {
             family.sample(&[("queue", queue)], of(counts) as f64);
         }
     }
+}
+
+/// Short-lived credentials: how often they were lent to each, and refused.
+pub(super) fn credentials(text: &mut Text, lent: &BTreeMap<Box<str>, u64>, refused: u64) {
+    let help = "Short-lived credentials lent to a service.";
+    let mut family = text.family("atoll_credentials_lent", Type::Counter, help);
+    for (service, count) in lent {
+        family.sample(&[("service", service)], *count as f64);
+    }
+    let help = "Requests for short-lived credentials that were refused.";
+    text.family("atoll_credentials_refused", Type::Counter, help).sample(&[], refused as f64);
 }
 
 pub(super) fn store(text: &mut Text, stats: &store::Stats) {
