@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
@@ -64,7 +66,9 @@ pub(crate) fn run(args: VerifyArgs) -> Result<u8, Failure> {
     let directory = durability::place(&dir)?;
     let program = std::env::current_exe()
         .map_err(|source| CliError::Machine { what: "tell where this program is", source })?;
+    let stop = stops()?;
     let wanted = Wanted {
+        stop: Arc::clone(&stop),
         directory: directory.clone(),
         engine: match engine {
             Engine::Fjall => EngineKind::Fjall,
@@ -78,7 +82,7 @@ pub(crate) fn run(args: VerifyArgs) -> Result<u8, Failure> {
     let found = durability::verify(&wanted, |kills, outcome| {
         if live {
             // A line of progress that the next one overwrites.
-            eprint!("\r{kills} kills, {} sends and {} deletes acknowledged ", outcome.sent, outcome.deleted);
+            eprint!("\r{kills} kills, {} messages sent and {} deleted ", outcome.sent, outcome.deleted);
         }
     });
     if live {
@@ -98,10 +102,43 @@ pub(crate) fn run(args: VerifyArgs) -> Result<u8, Failure> {
         print(&table(&report))?;
     }
     if report.outcome.is_whole() {
-        return Ok(0);
+        return Ok(if stop.load(Ordering::Relaxed) { INTERRUPTED } else { 0 });
     }
     let Outcome { lost, came_back, doubled, out_of_order, made_up, .. } = &report.outcome;
     Err(CliError::NotDurable { faults: lost + came_back + doubled + out_of_order + made_up }.into())
+}
+
+/// The status of a command that somebody ended with Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Set by the first Ctrl-C or SIGTERM, after which what was found so far is told and nothing is left; the second one ends
+/// everything at once.
+fn stops() -> Result<Arc<AtomicBool>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let cannot = |source| CliError::Machine { what: "hear signals", source };
+    let stop = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let (mut interrupt, mut term) = {
+        let _on = runtime.enter();
+        (signal(SignalKind::interrupt()).map_err(cannot)?, signal(SignalKind::terminate()).map_err(cannot)?)
+    };
+    let hear = move || {
+        runtime.block_on(async {
+            for seen in 0_u8.. {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = term.recv() => {}
+                }
+                if seen > 0 {
+                    std::process::exit(INTERRUPTED.into());
+                }
+                set.store(true, Ordering::Relaxed);
+            }
+        });
+    };
+    std::thread::Builder::new().name("atoll-signals".into()).spawn(hear).map_err(cannot)?;
+    Ok(stop)
 }
 
 fn table(report: &Report) -> String {

@@ -43,7 +43,7 @@ pub(super) type Found = BTreeMap<Tried, Vec<u64>>;
 /// What was acknowledged, and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Sends that were acknowledged.
+    /// Messages whose send was acknowledged; one that was sent twice under one identity is one.
     pub sent: u64,
     /// Those whose message is gone although nobody asked for it.
     pub lost: u64,
@@ -75,13 +75,31 @@ enum Fate {
     Sent,
     /// It was sent, and may be there or not.
     Deleting,
+    /// It is gone. Only until the next look: what is not remembered is gone.
     Deleted,
+}
+
+/// A message that is remembered.
+#[derive(Clone, Copy)]
+struct Message {
+    fate: Fate,
+    /// Its send was acknowledged, and counted.
+    acknowledged: bool,
+}
+
+/// The messages of a queue. After a look only those that are there are remembered, so that a run may be as long as it likes.
+#[derive(Default)]
+struct Messages {
+    remembered: BTreeMap<u64, Message>,
+    /// Nobody has sent this one or a later one.
+    next: u64,
+    /// What it was at the last look: those before it that are not remembered are gone.
+    settled: u64,
 }
 
 #[derive(Default)]
 pub(super) struct Ledger {
-    fates: BTreeMap<(Tried, u64), Fate>,
-    next: u64,
+    queues: BTreeMap<Tried, Messages>,
     outcome: Outcome,
     /// What was told of already: each fault counts once, however often it is looked at.
     told: BTreeSet<(Tried, u64, &'static str)>,
@@ -90,7 +108,7 @@ pub(super) struct Ledger {
 impl Ledger {
     /// The number of the first message that the next worker is to send.
     pub(super) fn next(&self) -> u64 {
-        self.next
+        self.queues.values().map(|messages| messages.next).max().unwrap_or_default()
     }
 
     pub(super) fn outcome(&self) -> &Outcome {
@@ -104,11 +122,17 @@ impl Ledger {
             return;
         };
         let (Some(queue), Ok(number)) = (Tried::parse(queue), number.parse::<u64>()) else { return };
-        self.next = self.next.max(number + 1);
-        let fate = self.fates.entry((queue, number)).or_insert(Fate::Sending);
+        let Messages { remembered, next, settled } = self.queues.entry(queue).or_default();
+        if number < *settled && !remembered.contains_key(&number) {
+            return; // it is gone: that it is there nevertheless the next look tells
+        }
+        *next = (*next).max(number.saturating_add(1));
+        let new = Message { fate: Fate::Sending, acknowledged: false };
+        let Message { fate, acknowledged } = remembered.entry(number).or_insert(new);
         match word {
             "sent" => {
-                self.outcome.sent += 1;
+                self.outcome.sent += u64::from(!*acknowledged);
+                *acknowledged = true;
                 // It may have been received, and deleted, before its sender was told.
                 if *fate == Fate::Sending {
                     *fate = Fate::Sent;
@@ -129,39 +153,37 @@ impl Ledger {
         let nothing = Vec::new();
         for queue in Tried::ALL {
             let there = found.get(&queue).unwrap_or(&nothing);
+            let Messages { remembered, next, settled } = self.queues.entry(queue).or_default();
+            *settled = *next;
+            let mut faults = Vec::new();
             let mut seen = BTreeSet::new();
             let mut last = BTreeMap::new();
             for number in there {
                 if !seen.insert(*number) {
-                    self.tell(queue, *number, "is there twice");
+                    faults.push((*number, "is there twice"));
                 }
-                match self.fates.get(&(queue, *number)) {
-                    None => self.tell(queue, *number, "was never sent"),
-                    Some(Fate::Deleted) => self.tell(queue, *number, "came back after its delete"),
+                match remembered.get(number).map(|message| message.fate) {
+                    None if number >= next => faults.push((*number, "was never sent")),
+                    None | Some(Fate::Deleted) => faults.push((*number, "came back after its delete")),
                     Some(_) => {}
                 }
                 let before = last.insert(number % GROUPS, *number);
                 if queue == Tried::Ordered && before.is_some_and(|before| before > *number) {
-                    self.tell(queue, *number, "comes after one that was sent later");
+                    faults.push((*number, "comes after one that was sent later"));
                 }
             }
-            let mine: Vec<(u64, Fate)> =
-                self.fates.range((queue, 0)..=(queue, u64::MAX)).map(|((_, n), fate)| (*n, *fate)).collect();
-            for (number, fate) in mine {
-                let settled = match (fate, seen.contains(&number)) {
-                    (Fate::Sent, false) => {
-                        self.tell(queue, number, "is gone");
-                        None
-                    }
-                    (Fate::Sending | Fate::Deleting, true) => Some(Fate::Sent),
-                    // Whether it never came or has gone: it may not come back.
-                    (Fate::Sending | Fate::Deleting, false) => None,
-                    (Fate::Sent, true) | (Fate::Deleted, _) => continue,
-                };
-                match settled {
-                    Some(fate) => self.fates.insert((queue, number), fate),
-                    None => self.fates.insert((queue, number), Fate::Deleted),
-                };
+            remembered.retain(|number, message| {
+                let is_there = seen.contains(number);
+                if message.fate == Fate::Sent && !is_there {
+                    faults.push((*number, "is gone"));
+                }
+                // What was under way and is there has to stay; what is not never came or has gone, and may not come back.
+                let stays = is_there && message.fate != Fate::Deleted;
+                message.fate = Fate::Sent;
+                stays
+            });
+            for (number, what) in faults {
+                self.tell(queue, number, what);
             }
         }
     }
@@ -198,6 +220,42 @@ mod tests {
         [(Tried::Plain, plain.to_vec()), (Tried::Ordered, ordered.to_vec())].into()
     }
 
+    fn remembered(ledger: &Ledger) -> usize {
+        ledger.queues.values().map(|messages| messages.remembered.len()).sum()
+    }
+
+    #[test]
+    fn a_message_that_is_sent_twice_or_deleted_before_its_sender_knows_is_one() {
+        let twice = [
+            "sending ordered.fifo 4",
+            "sent ordered.fifo 4",
+            "sending ordered.fifo 4",
+            "sent ordered.fifo 4",
+        ];
+        let early = ["sending plain 5", "deleting plain 5", "deleted plain 5", "sent plain 5"];
+        let mut ledger = ledger(&[twice, early].concat());
+        assert_eq!((ledger.outcome().sent, ledger.outcome().deleted), (2, 1));
+        ledger.compare(&found(&[], &[4]));
+        assert!(ledger.outcome().is_whole(), "{:?}", ledger.outcome());
+    }
+
+    #[test]
+    fn what_is_gone_takes_no_room_however_long_it_goes_on() {
+        let mut ledger = Ledger::default();
+        for life in 0..50 {
+            for number in life * 100..life * 100 + 100 {
+                for word in ["sending", "sent", "deleting", "deleted"] {
+                    ledger.hear(&format!("{word} plain {number}"));
+                }
+            }
+            ledger.compare(&found(&[], &[]));
+            assert_eq!(remembered(&ledger), 0);
+        }
+        assert_eq!((ledger.outcome().sent, ledger.next()), (5000, 5000));
+        ledger.compare(&found(&[7, 5000], &[]));
+        assert_eq!((ledger.outcome().came_back, ledger.outcome().made_up), (1, 1));
+    }
+
     #[test]
     fn what_was_acknowledged_is_certain_and_what_was_under_way_is_not() {
         let lines = [
@@ -213,6 +271,7 @@ mod tests {
             ledger.compare(&there);
             assert!(ledger.outcome().is_whole(), "{there:?}: {:?}", ledger.outcome());
             assert_eq!((ledger.outcome().sent, ledger.outcome().deleted, ledger.next()), (1, 0, 2));
+            assert_eq!(remembered(&ledger), there[&Tried::Plain].len(), "no more than is there");
             // What turned out to be there has to stay.
             ledger.compare(&found(&[], &[]));
             assert_eq!(ledger.outcome().lost as usize, there[&Tried::Plain].len());

@@ -11,8 +11,11 @@ mod worker;
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -47,6 +50,8 @@ pub struct Wanted {
     pub worker: Vec<OsString>,
     /// Workers acknowledge what they have not done yet: to see that it would be found.
     pub lie: bool,
+    /// Once this is set, it ends with the kill that is next, however long it was to take.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// What was found.
@@ -126,7 +131,7 @@ pub fn verify(wanted: &Wanted, mut told: impl FnMut(u32, &Outcome)) -> Result<Re
     let mut ledger = Ledger::default();
     let end = Instant::now() + wanted.time;
     let mut kills = 0;
-    while kills == 0 || Instant::now() < end {
+    while !wanted.stop.load(Ordering::Relaxed) && (kills == 0 || Instant::now() < end) {
         for line in one_life(wanted, &ledger)? {
             ledger.hear(&line);
         }
@@ -151,7 +156,9 @@ fn one_life(wanted: &Wanted, ledger: &Ledger) -> Result<Vec<String>, DurabilityE
     if wanted.lie {
         command.arg("lie");
     }
+    // Ctrl-C in a terminal is for us alone.
     let mut child = command
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -198,13 +205,39 @@ fn listen(child: &mut Child) -> Receiver<String> {
     heard
 }
 
-/// An empty directory of this run's own under `parent`.
+/// Directories of runs that have left theirs, and whose process had the same id, at most.
+const MOST_LEFT: u32 = 100;
+
+/// An empty directory of this run's own under `parent`, which must be there.
 ///
 /// # Errors
 /// When it cannot be made.
 pub fn place(parent: &Path) -> Result<PathBuf, DurabilityError> {
-    let path = parent.join(format!(".atoll-verify-{}", std::process::id()));
-    std::fs::create_dir_all(&path)
-        .map_err(|source| DurabilityError::Directory { path: path.clone(), source })?;
-    Ok(path)
+    let own = format!(".atoll-verify-{}", std::process::id());
+    let mut left = 0;
+    loop {
+        let name = if left == 0 { own.clone() } else { format!("{own}-{left}") };
+        let path = parent.join(name);
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            // What a run has left is somebody's to look at: what is in it is not of this run.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && left < MOST_LEFT => left += 1,
+            Err(source) => return Err(DurabilityError::Directory { path, source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_run_has_a_directory_of_its_own_where_there_is_one_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = place(dir.path()).unwrap();
+        assert!(first != place(dir.path()).unwrap());
+        let missing = dir.path().join("tpyo");
+        assert!(matches!(place(&missing), Err(DurabilityError::Directory { .. })));
+        assert!(!missing.exists());
+    }
 }
