@@ -38,6 +38,14 @@ fn every_operation_on_topics_is_there() {
     let mut expected = OPERATIONS;
     expected.sort_unstable();
     assert_eq!(names, expected);
+    // The page tells each of them, and each attribute that can be set.
+    let page = include_str!("../../../../docs/sns.md");
+    for name in OPERATIONS {
+        assert!(page.lines().any(|line| line.starts_with('|') && line.contains(name)), "{name}");
+    }
+    for name in super::topic_attributes::KEPT.iter().filter(|name| !name.contains("Feedback")) {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
 }
 
 /// Texts that are close to what is expected, and texts that are not.

@@ -18,7 +18,7 @@ use crate::names::ACCOUNT;
 pub(super) const SIGNATURE_VERSION: &str = "SignatureVersion";
 
 /// Attributes that are kept and told. None is acted upon but the first.
-const KEPT: [&str; 20] = [
+pub(super) const KEPT: [&str; 20] = [
     SIGNATURE_VERSION,
     "KmsMasterKeyId",
     "TracingConfig",

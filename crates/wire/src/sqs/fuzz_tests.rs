@@ -209,3 +209,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_page_tells_every_operation() {
+    let page = include_str!("../../../../docs/sqs.md");
+    for action in ACTIONS {
+        assert!(
+            page.lines().any(|line| line.starts_with('|') && line.contains(action.name)),
+            "{}",
+            action.name
+        );
+    }
+}
