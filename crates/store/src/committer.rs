@@ -1,5 +1,6 @@
 //! The committer: one thread that takes what has come meanwhile, writes it as one batch with one sync, and then answers. The
-//! sync of one batch is the time in which the next one gathers: there is no timer.
+//! sync of one batch is the time in which the next one gathers. Only after a batch that several shared does it wait for
+//! those who were answered to come again ([`gathers_on`]): whoever is alone waits for nobody.
 //!
 //! It stops for ever at the first error of a write or a sync. A sync is never tried again: the system may have dropped the
 //! very pages that failed, and would call the second one a success.
@@ -9,6 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use kit::Clock;
 use tokio::sync::oneshot;
@@ -29,6 +31,14 @@ use crate::watch::Watchers;
 const BATCH_TXNS: usize = 1024;
 /// Bytes in one batch, more or less one transaction.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// So many transactions in the last batch are several clients at once, who are about to come again.
+const SEVERAL: usize = 4;
+/// So many share a sync well: it costs the processor as much as a dozen of them.
+const ENOUGH: usize = 64;
+/// A pause between two looks at who has come. Nobody in one of them: nobody is on the way.
+const LOOK: Duration = Duration::from_micros(50);
+/// The longest that a batch waits for more.
+const GATHERING: Duration = Duration::from_millis(1);
 /// Keys that one step of removing a bucket removes: other commits go between.
 const REMOVED_AT_ONCE: usize = 1024;
 /// Identities of transactions that a batch forgets beside what it does.
@@ -175,12 +185,19 @@ impl Shared {
         self.watchers.close();
     }
 
-    /// Takes the next jobs; `false`: there will be no more.
-    fn next(&self, jobs: &mut VecDeque<Job>) -> bool {
+    /// Takes the next jobs; `false`: there will be no more. `last` is how many the last batch had.
+    fn next(&self, jobs: &mut VecDeque<Job>, last: usize) -> bool {
         let mut queue = self.queue();
         while queue.jobs.is_empty() && !queue.closed {
             queue.waiting = true;
             queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (began, mut before) = (Instant::now(), 0);
+        while !queue.closed && gathers_on(last, before, queue.jobs.len(), began.elapsed()) {
+            before = queue.jobs.len();
+            drop(queue);
+            thread::sleep(LOOK);
+            queue = self.queue();
         }
         let mut bytes = 0;
         let fits = |job: &Job| {
@@ -199,6 +216,13 @@ impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a batch had better wait for another look: the last one had `last` transactions, `now` are there, `before` were at
+/// the last look. Where many clients are served by few cores, their requests come one after the other, each soon after
+/// the one before; without this each sync would be shared by the few that came during the sync before it.
+fn gathers_on(last: usize, before: usize, now: usize, since: Duration) -> bool {
+    last >= SEVERAL && now < ENOUGH && now > before && since < GATHERING
 }
 
 struct Committer {
@@ -232,7 +256,9 @@ impl Committer {
     }
 
     fn run(mut self) {
-        while self.shared.next(&mut self.jobs) {
+        let mut last = 0;
+        while self.shared.next(&mut self.jobs, last) {
+            last = self.jobs.len();
             // A panic of an engine is as bad as an error: nobody knows what it has done.
             let done = std::panic::catch_unwind(AssertUnwindSafe(|| self.batch()));
             let failed = match done {
@@ -317,4 +343,20 @@ fn hold(answers: &mut Vec<Answer>, answer: Answer) -> &mut Answer {
     answers.push(answer);
     let last = answers.len() - 1;
     &mut answers[last]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_waits_for_those_on_the_way_and_for_nobody_else() {
+        let moment = Duration::from_micros(60);
+        assert!(gathers_on(4, 0, 1, Duration::ZERO), "several were answered: they are on the way");
+        assert!(gathers_on(40, 1, 2, moment), "and they come");
+        assert!(!gathers_on(40, 2, 2, moment), "nobody came since the last look");
+        assert!(!gathers_on(3, 0, 1, Duration::ZERO), "nobody is waited for where hardly anybody was");
+        assert!(!gathers_on(40, 10, ENOUGH, moment), "enough have come");
+        assert!(!gathers_on(40, 10, 20, GATHERING), "nobody waits for ever");
+    }
 }

@@ -143,6 +143,10 @@ fn delay_seconds(delay: Option<i64>, settings: &Settings) -> Result<Option<u32>,
 /// Whether a text has only characters that a message may have: those of XML 1.0.
 fn may_be_sent(text: &str) -> bool {
     let bytes = text.as_bytes();
+    // Without a branch for each byte, which is a few bytes at once; nearly every text ends here.
+    if !bytes.iter().fold(false, |odd, byte| odd | (*byte < 0x20) | (*byte == 0xef)) {
+        return true;
+    }
     // U+FFFE and U+FFFF are EF BF BE and EF BF BF; surrogates cannot stand in a `str`.
     bytes.iter().all(|byte| *byte >= 0x20 || matches!(byte, b'\t' | b'\n' | b'\r'))
         && !text.contains('\u{fffe}')
