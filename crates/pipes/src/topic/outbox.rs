@@ -26,9 +26,11 @@ use crate::shell::{Queue, Receive};
 pub const IN_FLIGHT: usize = 16;
 /// For how long one delivery may take.
 pub const DEADLINE: Duration = Duration::from_secs(15);
-/// For how long a message is held while it is delivered: its turn under a throttle, and the deadline, with room to
-/// spare.
-const HELD_SECONDS: u32 = 120;
+/// For how long a message is held while it is delivered: the deadline, with room to spare. After a crash, what was under way
+/// is delivered again once this is over.
+const HELD_SECONDS: u32 = 30;
+/// The same where a throttle has messages wait for their turn.
+const HELD_IN_LINE_SECONDS: u32 = 120;
 /// How long a receive waits.
 const WAIT: Duration = Duration::from_secs(20);
 /// After a refusal for too much load.
@@ -172,8 +174,8 @@ impl Courier {
                 under_way.next().await;
                 continue;
             }
-            let want =
-                Receive { max: room, visibility_seconds: Some(HELD_SECONDS), wait: WAIT, attempt: None };
+            let held = if self.retry().per_second.is_some() { HELD_IN_LINE_SECONDS } else { HELD_SECONDS };
+            let want = Receive { max: room, visibility_seconds: Some(held), wait: WAIT, attempt: None };
             let began = self.inner.clock.now();
             let mut receiving = std::pin::pin!(self.queue.receive(want));
             let received = loop {
