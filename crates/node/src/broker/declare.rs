@@ -65,7 +65,11 @@ async fn topic(topics: &Topics, wanted: &spec::Topic) -> Result<(), BrokerError>
         .fifo
         .map(|fifo| FifoTopic { content_dedup: fifo.content_dedup, dedup_by_group: fifo.by_group });
     let Some(there) = topics.topic(&name) else {
-        let settings = TopicSettings { fifo, ..TopicSettings::default() };
+        // Cheaper, and better, than what the service has for topics that say nothing; an SDK may set it back. Where order is
+        // kept nothing is signed.
+        let signature = (wire::sns::SIGNATURE_VERSION.to_owned(), "2".to_owned());
+        let kept = if fifo.is_some() { BTreeMap::new() } else { [signature].into() };
+        let settings = TopicSettings { fifo, kept, ..TopicSettings::default() };
         let made = topics.create(name.clone(), settings, BTreeMap::new(), Declared::InFile).await;
         return made.map(|_| ()).map_err(|error| failed("topic", &name, &error));
     };

@@ -39,6 +39,7 @@ use call::{Answer, Call, Seen};
 use error::{Code, SnsError};
 
 pub use envelope::{Digest, Envelopes, Signatures, Signer};
+pub use topic_attributes::SIGNATURE_VERSION;
 
 const NAMESPACE: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 const XML: HeaderValue = HeaderValue::from_static("text/xml");

@@ -14,8 +14,8 @@ use super::names::topic_arn;
 use super::xml::Xml;
 use crate::names::ACCOUNT;
 
-/// How what is told of a topic's messages is signed.
-pub(super) const SIGNATURE_VERSION: &str = "SignatureVersion";
+/// The attribute that says how what is told of a topic's messages is signed.
+pub const SIGNATURE_VERSION: &str = "SignatureVersion";
 
 /// Attributes that are kept and told. None is acted upon but the first.
 pub(super) const KEPT: [&str; 20] = [
