@@ -139,3 +139,31 @@ async fn a_publish_that_keeps_order_is_one_commit_with_what_is_remembered_of_it(
         assert_eq!(everything(&world, &shop.red[1]).await, [1, 2], "{fault:?}");
     }
 }
+
+#[tokio::test]
+async fn the_end_of_a_subscription_is_one_commit_with_what_its_address_is_told() {
+    for fault in FAULTS {
+        let mut world = World::new().await;
+        let topic = world.topic("orders").await;
+        let id = confirmed(&mut world, &topic).await;
+        let outbox = world.pipes.queue(&crate::topic::subscription::outbox_name(id)).unwrap();
+        soon(async {
+            while outbox.counts().visible + outbox.counts().in_flight > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        world.topic("other").await; // on disk, and with it that the question is gone
+        drop(outbox);
+        world.disk.fail_after(0, fault);
+        let outcome = world.topics.unsubscribe(id).await;
+        assert!(matches!(outcome, Err(TopicError::Stopped(_))), "{fault:?}: {outcome:?}");
+        assert!(world.topics.subscription(id).is_some(), "{fault:?}: nobody was told that it ended");
+        let mut world = killed(world).await;
+        let ended = fault == Fault::Sync { kept: true };
+        assert_eq!(world.topics.subscription(id).is_none(), ended, "{fault:?}");
+        world.publish(&topic, message("after")).await;
+        let expected = if ended { PushKind::Farewell } else { PushKind::Notification };
+        assert_eq!(world.pushed(Ok(())).await.kind, expected, "{fault:?}");
+    }
+}
