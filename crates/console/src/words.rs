@@ -158,7 +158,7 @@ pub(crate) fn clip(text: &str, most: usize) -> String {
 /// Control characters, and those that change the direction of text.
 fn is_unseen(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A command to be pasted: a terminal acts upon control characters before any shell has seen the quotes around them.
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_not_hidden_and_never_pasted() {
-        assert_eq!(clip("a\x1b[31mb\u{202e}c\td", 20), "a\u{fffd}[31mb\u{fffd}c\td");
+        assert_eq!(clip("a\x1b[31mb\u{202e}\u{61c}c\td", 20), "a\u{fffd}[31mb\u{fffd}\u{fffd}c\td");
         assert_eq!(clip(&"x".repeat(30), 5), "xxxx…");
         assert_eq!(pasted("curl 'a\x1b[201~\x03\nrm b'"), "curl 'a[201~rm b'");
     }

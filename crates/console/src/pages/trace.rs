@@ -18,7 +18,7 @@ use crate::words::{self, clip};
 
 /// Rows of a waterfall at most.
 const MOST_SPANS: usize = 400;
-/// Lines below one span at most, and below all of them.
+/// Lines below one span at most, and lines of no span.
 const MOST_HERE: usize = 8;
 const MOST_LOGS: usize = 200;
 /// Colours of services.

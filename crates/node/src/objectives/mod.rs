@@ -260,14 +260,17 @@ impl Objectives {
 
     /// How all stands, in the order of the file's services.
     pub(crate) fn shown(&self) -> Vec<Shown> {
-        let (table, now) = (self.0.table.load(), self.0.clock.now());
-        let book = self.book();
+        let (table, minute) = (self.0.table.load(), minute_of(self.0.clock.now()));
         let shown = |promise: &Promise| {
-            let (history, minute) = (book.history(&promise.name), minute_of(now));
-            let standing = promise.objective.standing(history, minute);
-            let down = promise.objective.burn_down(history, minute, POINTS);
+            // A copy of one at a time: whoever counts does not wait while dozens of sums are made of it.
+            let (history, firing) = {
+                let book = self.book();
+                (book.history(&promise.name).clone(), book.firing(&promise.name))
+            };
+            let standing = promise.objective.standing(&history, minute);
+            let down = promise.objective.burn_down(&history, minute, POINTS);
             let burn_down = down.into_iter().map(|(minute, left)| (moment_of(minute * 60), left)).collect();
-            let firing = book.firing(&promise.name).map(|(urgency, since)| (urgency, moment_of(since)));
+            let firing = firing.map(|(urgency, since)| (urgency, moment_of(since)));
             Shown { promise: promise.clone(), standing, firing, burn_down }
         };
         table.promises.iter().map(shown).collect()

@@ -173,8 +173,10 @@ pub(super) fn ask(question: &Expr, query: &Query, now: Timestamp, stop: &Cancell
     let limits = Limits { time: TIME, ..Limits::default() };
     let at = Asked::once(i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX));
     let end = Instant::now() + TIME;
-    let may_go_on = || Instant::now() < end && !stop.is_cancelled();
-    Ok(match promql::evaluate(question, at, &Kept(query), &limits, &may_go_on)? {
+    let stop = stop.clone();
+    let may_go_on = move || Instant::now() < end && !stop.is_cancelled();
+    let query = query.as_long_as(may_go_on.clone());
+    Ok(match promql::evaluate(question, at, &Kept(&query), &limits, &may_go_on)? {
         Value::Vector(rows) => {
             rows.into_iter().filter_map(|row| Some((row.labels, row.cells.first().copied()??))).collect()
         }

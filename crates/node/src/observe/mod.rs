@@ -16,6 +16,7 @@ mod sampler;
 mod seen;
 mod serving;
 pub(crate) mod shown;
+mod stalled;
 mod taker;
 mod thrown;
 

@@ -14,6 +14,8 @@ use telemetry::thrown::{Stacks, in_record};
 const FAILURES: usize = 1_024;
 /// Outputs that are read for stacks at most.
 const OUTPUTS: usize = 4_096;
+/// After so long without a line an output is forgotten: its instance may have ended.
+const IDLE: Duration = Duration::from_secs(60);
 /// Errors that wait for the request that led to them, at most; more go without.
 const WAITING: usize = 256;
 /// After so long without a line a stack is whole.
@@ -91,8 +93,8 @@ impl Thrown {
     /// Takes a line: as it was printed, and as the record that it became.
     pub(super) fn line(&mut self, record: &LogRecord, text: &str, error: bool, read_ns: u64) {
         let output = (record.instance.clone(), error);
-        if !self.outputs.contains_key(&output) && self.outputs.len() >= OUTPUTS {
-            self.outputs.clear();
+        if !self.outputs.contains_key(&output) {
+            self.make_room(Instant::now());
         }
         let (stacks, last) =
             self.outputs.entry(output).or_insert_with(|| (Stacks::default(), Instant::now()));
@@ -103,6 +105,17 @@ impl Thrown {
         };
         if let Some(thrown) = thrown {
             self.take(thrown.into_event(record.service.clone(), record.instance.clone()));
+        }
+    }
+
+    /// Forgets outputs that have ended, or the one that has said nothing for longest.
+    fn make_room(&mut self, now: Instant) {
+        let since = |last: &Instant| now.saturating_duration_since(*last);
+        self.outputs.retain(|_, (stacks, last)| stacks.is_open() || since(last) < IDLE);
+        while self.outputs.len() >= OUTPUTS {
+            let oldest = self.outputs.iter().min_by_key(|(_, (_, last))| *last);
+            let Some(oldest) = oldest.map(|(output, _)| output.clone()) else { return };
+            self.outputs.remove(&oldest);
         }
     }
 
@@ -194,6 +207,38 @@ mod tests {
         assert_eq!(failures.during("pay-1", 4_999), None);
         failures.add(failure("pay-1", 2, 2 * LATE_NS, 1));
         assert!(failures.during("pay-1", 2 * LATE_NS).is_some());
+    }
+
+    #[test]
+    fn outputs_of_instances_that_have_ended_are_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(kit::SystemClock::new());
+        let telemetry =
+            telemetry::Telemetry::open(directory.path(), telemetry::Options::default(), clock).unwrap();
+        let mut thrown = Thrown::new(Failures::default(), telemetry.intake());
+        let say = |thrown: &mut Thrown, instance: &str, text: &str| {
+            let record = LogRecord {
+                time_ns: 1,
+                service: "pay".into(),
+                instance: instance.into(),
+                severity: telemetry::model::Severity::Info,
+                body: text.into(),
+                attributes: Vec::new(),
+                trace: None,
+                span: None,
+            };
+            thrown.line(&record, text, true, 1);
+        };
+        say(&mut thrown, "pay-open", "Traceback (most recent call last):");
+        assert!(thrown.waits());
+        for n in 0..OUTPUTS + 10 {
+            say(&mut thrown, &format!("pay-{n}"), "fine");
+        }
+        assert_eq!(thrown.outputs.len(), OUTPUTS);
+        say(&mut thrown, "pay-open", "Traceback (most recent call last):");
+        thrown.make_room(Instant::now() + IDLE);
+        assert_eq!(thrown.outputs.len(), 1, "what is being read stays");
+        telemetry.close();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::ast::{Binary, Many, Sign};
 use super::eval::Eval;
 use super::matcher::value_of;
-use super::rows::{Merged, Row, Value, grouped, set, shown, unique, unnamed};
+use super::rows::{Merged, Row, Value, grouped, set, shown, taken_together, unnamed};
 use super::{Labels, NAME, PromError};
 
 pub(super) fn evaluate(eval: &Eval<'_>, binary: &Binary) -> Result<Value, PromError> {
@@ -83,7 +83,7 @@ fn with_scalar(
         }
     }
     rows.retain(|row| !row.is_empty());
-    unique(rows)
+    taken_together(rows)
 }
 
 fn of_sets(eval: &Eval<'_>, binary: &Binary, left: Vec<Row>, right: Vec<Row>) -> Result<Vec<Row>, PromError> {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::ast::{At, Expr, Node, Selector, Shift, Subquery};
 use super::functions::{Function, absent_labels, label_join, label_replace};
 use super::matcher::value_of;
-use super::rows::{Row, Value, unique, unnamed};
+use super::rows::{Row, Value, taken_together, unique, unnamed};
 use super::windows::{self, Windows};
 use super::{
     LOOK_BACK_MS, Labels, Limits, Matcher, PromError, Sampled, Source, aggregate, binary, histogram,
@@ -267,7 +267,7 @@ impl Eval<'_> {
                         rows
                     }
                 };
-                unique(without_names(rows))?
+                taken_together(without_names(rows))?
             }
             F::Absent => {
                 let rows = self.vector(argument(0))?;
@@ -296,7 +296,7 @@ impl Eval<'_> {
                 let to = texts().first().copied().unwrap_or_default();
                 let bytes: usize = rows.iter().map(|row| value_of(&row.labels, to).len()).sum();
                 self.room_of(bytes / size_of::<Option<f64>>())?;
-                unique(rows)?
+                taken_together(rows)?
             }
             F::Sort | F::SortDesc => {
                 let mut rows = self.vector(argument(0))?;
@@ -344,7 +344,7 @@ impl Eval<'_> {
                 *cell = cell.and_then(|value| function.of_value(value, [a[step], b[step]]));
             }
         }
-        unique(without_names(rows))
+        taken_together(without_names(rows))
     }
 
     fn over_time(&self, function: Function, arguments: &[Node]) -> Result<Vec<Row>, PromError> {

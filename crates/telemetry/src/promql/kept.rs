@@ -38,14 +38,16 @@ impl Source for Kept<'_> {
         until_ms: i64,
         limits: &Limits,
     ) -> Result<Vec<Sampled>, PromError> {
-        let tracks = self
-            .0
-            .tracks(range(from_ms, until_ms), Points::All, limits.samples, |named| may_be(named, matchers))
-            .map_err(|TooMany| PromError::TooMuch { what: "samples", limit: limits.samples })?;
+        let range = range(from_ms, until_ms);
+        let tracks = self.tracks(range, Points::All, limits, |named| may_be(named, matchers))?;
         let mut found: BTreeMap<Labels, Vec<(i64, f64)>> = BTreeMap::new();
         let mut samples = 0;
         for track in &tracks {
-            for series in series_of(track) {
+            let is_meant = |name: &str| {
+                matchers.iter().filter(|matcher| matcher.label == NAME).all(|matcher| matcher.is_met_by(name))
+            };
+            let room = limits.samples.saturating_sub(samples);
+            for series in series_of(track, is_meant, room).ok_or_else(|| too_many(limits))? {
                 if matchers.iter().all(|matcher| matcher.is_met(&series.labels)) {
                     samples += series.samples.len();
                     found.entry(series.labels).or_default().extend(series.samples);
@@ -55,7 +57,7 @@ impl Source for Kept<'_> {
                 return Err(PromError::TooMuch { what: "series", limit: limits.series });
             }
             if samples > limits.samples {
-                return Err(PromError::TooMuch { what: "samples", limit: limits.samples });
+                return Err(too_many(limits));
             }
         }
         let in_order = |(labels, mut samples): (Labels, Vec<(i64, f64)>)| {
@@ -71,6 +73,18 @@ impl Source for Kept<'_> {
 }
 
 impl Kept<'_> {
+    fn tracks(
+        &self,
+        range: TimeRange,
+        which: Points,
+        limits: &Limits,
+        wanted: impl FnMut(&Named) -> bool,
+    ) -> Result<Vec<Track>, PromError> {
+        let tracks =
+            self.0.tracks(range, which, limits.samples, wanted).map_err(|TooMany| too_many(limits))?;
+        if self.0.has_given_up() { Err(PromError::TooLong(limits.time)) } else { Ok(tracks) }
+    }
+
     /// The series that any of these sets of matchers means; without sets, all.
     pub fn series(
         &self,
@@ -80,16 +94,14 @@ impl Kept<'_> {
         limits: &Limits,
     ) -> Result<BTreeSet<Labels>, PromError> {
         let may_be = |named: &Named| sets.is_empty() || sets.iter().any(|matchers| may_be(named, matchers));
-        let tracks = self
-            .0
-            .tracks(range(from_ms, until_ms), Points::Some, limits.samples, may_be)
-            .map_err(|TooMany| PromError::TooMuch { what: "samples", limit: limits.samples })?;
+        let tracks = self.tracks(range(from_ms, until_ms), Points::Some, limits, may_be)?;
         let is_meant = |labels: &Labels| {
             sets.is_empty() || sets.iter().any(|set| set.iter().all(|matcher| matcher.is_met(labels)))
         };
         let mut found = BTreeSet::new();
         for track in &tracks {
-            found.extend(series_of(track).into_iter().map(|series| series.labels).filter(is_meant));
+            let series = series_of(track, |_| true, limits.samples).ok_or_else(|| too_many(limits))?;
+            found.extend(series.into_iter().map(|series| series.labels).filter(is_meant));
             if found.len() > limits.series {
                 return Err(PromError::TooMuch { what: "series", limit: limits.series });
             }
@@ -99,10 +111,7 @@ impl Kept<'_> {
 
     /// The metrics that there are.
     pub fn metadata(&self, limits: &Limits) -> Result<BTreeMap<String, Metadata>, PromError> {
-        let tracks = self
-            .0
-            .tracks(TimeRange::ALL, Points::Some, limits.samples, |_| true)
-            .map_err(|TooMany| PromError::TooMuch { what: "samples", limit: limits.samples })?;
+        let tracks = self.tracks(TimeRange::ALL, Points::Some, limits, |_| true)?;
         let mut found = BTreeMap::new();
         for track in &tracks {
             let Some((_, value)) = track.points.last() else { continue };
@@ -117,6 +126,10 @@ impl Kept<'_> {
         }
         Ok(found)
     }
+}
+
+const fn too_many(limits: &Limits) -> PromError {
+    PromError::TooMuch { what: "samples", limit: limits.samples }
 }
 
 fn range(from_ms: i64, until_ms: i64) -> TimeRange {
@@ -247,14 +260,17 @@ fn labels_of(labels: &[(Text, Text)]) -> Labels {
     translated.into_iter().collect()
 }
 
-/// The series that one becomes.
-fn series_of(track: &Track) -> Vec<Sampled> {
+/// The series that one becomes, of those whose names are meant. None if they would have more samples than `most`.
+fn series_of(track: &Track, is_meant: impl Fn(&str) -> bool, most: usize) -> Option<Vec<Sampled>> {
     let (name, unit, labels) = &track.named;
     let labels = labels_of(labels);
-    let Some((_, last)) = track.points.last() else { return Vec::new() };
+    let Some((_, last)) = track.points.last() else { return Some(Vec::new()) };
     let name = name_of(name, unit, last.kind());
     if last.kind() == MetricKind::Histogram {
-        return buckets_of(&name, &labels, track);
+        return buckets_of(&name, &labels, track, is_meant, most);
+    }
+    if !is_meant(&name) {
+        return Some(Vec::new());
     }
     let mut total = 0.0;
     let sample = |(at, value): &(u64, MetricValue)| {
@@ -268,7 +284,8 @@ fn series_of(track: &Track) -> Vec<Sampled> {
         };
         Some((ms(*at), value))
     };
-    vec![Sampled { samples: track.points.iter().filter_map(sample).collect(), labels: named(&labels, &name) }]
+    let samples = track.points.iter().filter_map(sample).collect();
+    Some(vec![Sampled { samples, labels: named(&labels, &name) }])
 }
 
 fn ms(ns: u64) -> i64 {
@@ -282,14 +299,28 @@ fn named(labels: &Labels, name: &str) -> Labels {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts")]
-fn buckets_of(name: &str, labels: &Labels, track: &Track) -> Vec<Sampled> {
+fn buckets_of(
+    name: &str,
+    labels: &Labels,
+    track: &Track,
+    is_meant: impl Fn(&str) -> bool,
+    most: usize,
+) -> Option<Vec<Sampled>> {
     let histograms = || {
         track.points.iter().filter_map(|(at, value)| match value {
             MetricValue::Histogram(histogram) => Some((ms(*at), &**histogram)),
             _ => None,
         })
     };
-    let shape = Shape::of(&histograms().map(|(_, histogram)| histogram).collect::<Vec<_>>());
+    let [of_buckets, of_sums, of_counts] = ["_bucket", "_sum", "_count"].map(|end| format!("{name}{end}"));
+    let [with_buckets, with_sums, with_counts] =
+        [&of_buckets, &of_sums, &of_counts].map(|name| is_meant(name));
+    let all: Vec<_> = histograms().map(|(_, histogram)| histogram).collect();
+    let shape = Shape::of(&all);
+    // A hundred buckets and more, of each of them: looked at before they are made.
+    if with_buckets && all.iter().map(|one| shape.len(one)).sum::<usize>() > most {
+        return None;
+    }
     let mut bounds: BTreeMap<Bound, Vec<(i64, f64)>> = BTreeMap::new();
     let (mut sums, mut counts) = (Vec::new(), Vec::new());
     let (mut sum, mut count, mut up_to) = (0.0, 0.0, HashMap::<u64, f64>::new());
@@ -300,11 +331,13 @@ fn buckets_of(name: &str, labels: &Labels, track: &Track) -> Vec<Sampled> {
             *total = if grows { *total + value } else { value };
             *total
         };
-        for (bound, value) in shape.buckets(histogram) {
-            bounds.entry(Bound(bound)).or_default().push((at, running(bound, value)));
+        if with_buckets {
+            for (bound, value) in shape.buckets(histogram) {
+                bounds.entry(Bound(bound)).or_default().push((at, running(bound, value)));
+            }
+            let all = running(f64::INFINITY, histogram.count as f64);
+            bounds.entry(Bound(f64::INFINITY)).or_default().push((at, all));
         }
-        let all = running(f64::INFINITY, histogram.count as f64);
-        bounds.entry(Bound(f64::INFINITY)).or_default().push((at, all));
         (sum, count) = if grows {
             (sum + histogram.sum, count + histogram.count as f64)
         } else {
@@ -314,14 +347,18 @@ fn buckets_of(name: &str, labels: &Labels, track: &Track) -> Vec<Sampled> {
         counts.push((at, count));
     }
     let bucket = |(Bound(bound), samples): (Bound, Vec<(i64, f64)>)| {
-        let mut labels = named(labels, &format!("{name}_bucket"));
+        let mut labels = named(labels, &of_buckets);
         set(&mut labels, BOUND, &super::aggregate::number(bound));
         Sampled { labels, samples }
     };
     let mut series: Vec<Sampled> = bounds.into_iter().map(bucket).collect();
-    series.push(Sampled { labels: named(labels, &format!("{name}_sum")), samples: sums });
-    series.push(Sampled { labels: named(labels, &format!("{name}_count")), samples: counts });
-    series
+    if with_sums {
+        series.push(Sampled { labels: named(labels, &of_sums), samples: sums });
+    }
+    if with_counts {
+        series.push(Sampled { labels: named(labels, &of_counts), samples: counts });
+    }
+    Some(series)
 }
 
 /// A bound, in order.
@@ -383,6 +420,14 @@ impl Shape {
         }
     }
 
+    /// How many buckets a histogram has in it, the one of all values included.
+    fn len(&self, histogram: &Histogram) -> usize {
+        match &histogram.buckets {
+            Buckets::Explicit { bounds, .. } => bounds.len() + 1,
+            Buckets::Exponential { .. } => usize::try_from(self.end - self.first).unwrap_or(usize::MAX) + 2,
+        }
+    }
+
     /// Upper bounds, and how many values are at most so large.
     #[expect(clippy::cast_precision_loss, reason = "counts and indices")]
     fn buckets(&self, histogram: &Histogram) -> Vec<(f64, f64)> {
@@ -397,8 +442,9 @@ impl Shape {
                 bounds.iter().zip(counts).filter(finite).map(up_to).collect()
             }
             Buckets::Exponential { scale, zero, positive, negative } => {
-                let below: u64 = negative.counts.iter().sum();
-                let mut total = (zero + below) as f64;
+                // Counts are whatever somebody has sent: as numbers with a point they have no end that they could run over.
+                let below: f64 = negative.counts.iter().map(|count| *count as f64).sum();
+                let mut total = *zero as f64 + below;
                 let mut up_to = vec![(0.0, total)];
                 let (from, _) = indices(positive);
                 let mut counts = (from..).zip(&positive.counts).peekable();

@@ -66,7 +66,7 @@ pub trait Source {
 /// How much a question may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Moments of an answer. Prometheus has the same one.
+    /// Moments of an answer. Prometheus has the same one: eleven thousand steps behind the first.
     pub steps: usize,
     /// Samples that are read for one selector.
     pub samples: usize,
@@ -83,7 +83,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            steps: 11_000,
+            steps: 11_001,
             samples: 5_000_000,
             series: 20_000,
             cells: 4_000_000,

@@ -71,7 +71,34 @@ pub(super) fn unique(rows: Vec<Row>) -> Result<Vec<Row>, PromError> {
     if rows.iter().all(|row| seen.insert(&row.labels)) {
         return Ok(rows);
     }
-    Err(PromError::NoAnswer("vector cannot contain metrics with the same labelset".into()))
+    Err(same_labels())
+}
+
+/// Series with the same labels become one: an instance that ended and one that came after it. If they are there at the same moment,
+/// they are no answer.
+pub(super) fn taken_together(rows: Vec<Row>) -> Result<Vec<Row>, PromError> {
+    let mut places: HashMap<Labels, usize> = HashMap::with_capacity(rows.len());
+    let mut together: Vec<Row> = Vec::with_capacity(rows.len());
+    for row in rows {
+        match places.get(&row.labels).and_then(|place| together.get_mut(*place)) {
+            None => {
+                places.insert(row.labels.clone(), together.len());
+                together.push(row);
+            }
+            Some(other) => {
+                for (there, cell) in other.cells.iter_mut().zip(row.cells) {
+                    if cell.is_some() && std::mem::replace(there, cell).is_some() {
+                        return Err(same_labels());
+                    }
+                }
+            }
+        }
+    }
+    Ok(together)
+}
+
+fn same_labels() -> PromError {
+    PromError::NoAnswer("vector cannot contain metrics with the same labelset".into())
 }
 
 /// Series in the making, each with labels of its own.

@@ -285,3 +285,57 @@ fn labels_and_patterns_do_not_grow_without_end() {
     assert!(parse(&patterns(20)).is_ok());
     assert!(matches!(parse(&patterns(21)), Err(PromError::Syntax { .. })));
 }
+
+#[test]
+fn series_that_do_not_overlap_become_one_where_their_labels_do() {
+    let at =
+        |instance: &str, ago| point("x", "", &[("instance", instance)], ago, MetricValue::Gauge(ago as f64));
+    let (_directory, telemetry) = telemetry(vec![at("a", 3_000), at("b", 30), at("c", 2_000), at("c", 20)]);
+    let query = telemetry.query();
+    let now = NOW_S as i64 * 1000;
+    let asked = Asked { start_ms: now - 3_000_000, end_ms: now, step_ms: 10_000 };
+    let rows = |text: &str| match evaluate(
+        &parse(text).unwrap(),
+        asked,
+        &Kept(&query),
+        &Limits::default(),
+        &|| true,
+    ) {
+        Ok(Value::Vector(rows)) => Ok(rows.len()),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string()),
+    };
+    let one = r#"label_replace(x{instance=~"a|b"}, "instance", "", "", "")"#;
+    assert_eq!(rows(one), Ok(1), "an instance that ended, and one after it");
+    assert_eq!(rows(r#"label_join(x{instance=~"a|b"}, "instance", "")"#), Ok(1));
+    for joined in [format!("abs({one})"), format!("{one} * 2"), format!("timestamp({one})")] {
+        assert_eq!(rows(&joined), Ok(1), "{joined}");
+    }
+    let both = r#"label_replace(x{instance=~"b|c"}, "instance", "", "", "")"#;
+    assert!(rows(both).unwrap_err().contains("same labelset"), "where both are there it is nobody's");
+}
+
+#[test]
+fn buckets_are_counted_before_they_are_made_and_only_those_that_are_wanted() {
+    let histogram = |ago: u64| {
+        let positive = ExponentialBuckets { offset: 0, counts: vec![1; 150] };
+        let negative = ExponentialBuckets { offset: 0, counts: vec![u64::MAX, u64::MAX] };
+        let buckets = Buckets::Exponential { scale: 0, zero: u64::MAX, positive, negative };
+        MetricValue::Histogram(Box::new(Histogram { cumulative: true, count: ago, sum: 1.0, buckets }))
+    };
+    let points = (1..=100).map(|ago| point("took", "", &[], ago, histogram(ago)));
+    let (_directory, telemetry) = telemetry(points.collect());
+    let query = telemetry.query();
+    let ask = |text: &str, samples| {
+        let asked =
+            Asked { start_ms: (NOW_S as i64 - 60) * 1000, end_ms: NOW_S as i64 * 1000, step_ms: 1000 };
+        let limits = Limits { samples, ..Limits::default() };
+        evaluate(&parse(text).unwrap(), asked, &Kept(&query), &limits, &|| true)
+    };
+    // 155 numbers each are read; with its buckets each is 152 samples.
+    let enough = 100 * 155;
+    assert!(ask("took_count", enough).is_ok());
+    let too_many = Err(PromError::TooMuch { what: "samples", limit: enough - 400 });
+    assert_eq!(ask("took_bucket", enough - 400), too_many);
+    assert!(ask("took_bucket", 2 * enough).is_ok(), "whatever counts somebody has sent");
+}

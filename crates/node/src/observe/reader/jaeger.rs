@@ -20,6 +20,8 @@ const MOST: usize = 1_500;
 const MOST_IDS: usize = 20;
 /// Spans of an answer, about: further traces are left out.
 const MOST_SPANS: usize = 20_000;
+/// How long a question may take.
+const TIME: Duration = Duration::from_secs(20);
 /// How far back is looked where nobody says.
 const LOOK_BACK: Duration = Duration::from_secs(3600);
 
@@ -65,6 +67,15 @@ pub(super) fn answer(
     waits: &Waits,
 ) -> Answer {
     let now_us = u64::try_from(now_ms).unwrap_or(0).saturating_mul(1000);
+    let query = &query.as_long_as(waits.within(TIME));
+    let answer = found_out(asked, parameters, query, now_us);
+    if query.has_given_up() {
+        return failed(StatusCode::SERVICE_UNAVAILABLE, "the question took too long: ask about less time");
+    }
+    answer
+}
+
+fn found_out(asked: &Asked, parameters: &Parameters, query: &Query, now_us: u64) -> Answer {
     let names = |names: Vec<Text>| list(names.iter().map(|name| Json::from(name.as_str())).collect());
     match asked {
         Asked::Services => names(query.services()),
@@ -75,7 +86,7 @@ pub(super) fn answer(
             list(operations.iter().map(shown).collect())
         }
         Asked::Trace(id) => one(id, query),
-        Asked::Traces => match found(parameters, query, now_us, waits) {
+        Asked::Traces => match found(parameters, query, now_us) {
             Ok(traces) => list(traces),
             Err(why) => failed(StatusCode::BAD_REQUEST, &why),
         },
@@ -123,7 +134,7 @@ fn one(id: &str, query: &Query) -> Answer {
     }
 }
 
-fn found(parameters: &Parameters, query: &Query, now_us: u64, waits: &Waits) -> Result<Vec<Json>, String> {
+fn found(parameters: &Parameters, query: &Query, now_us: u64) -> Result<Vec<Json>, String> {
     let ids: BTreeSet<TraceId> = parameters.all("traceID").filter_map(id_of).collect();
     if ids.len() > MOST_IDS {
         return Err(format!("parameter 'traceID' is there more than {MOST_IDS} times"));
@@ -131,7 +142,7 @@ fn found(parameters: &Parameters, query: &Query, now_us: u64, waits: &Waits) -> 
     if !ids.is_empty() || parameters.all("traceID").next().is_some() {
         let (mut traces, mut spans) = (Vec::new(), 0);
         for id in ids {
-            if waits.has_ended() || spans > MOST_SPANS {
+            if query.has_given_up() || spans > MOST_SPANS {
                 break;
             }
             let Some(trace) = query.trace(id) else { continue };

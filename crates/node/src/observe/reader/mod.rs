@@ -23,7 +23,7 @@ use hyper::body::Incoming;
 use kit::{Clock, SystemClock};
 use sha2::{Digest, Sha256};
 use telemetry::Query;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::serving::{Answers, Body, PATIENCE, Room};
 use parameters::Parameters;
@@ -37,10 +37,10 @@ const WAIT: Duration = Duration::from_secs(20);
 const MAX_BODY: usize = 64 << 10;
 /// Bytes of an answer.
 const MAX_ANSWER: usize = 32 << 20;
-/// Bytes of an answer that needs no place among those that are on their way.
-const SMALL_ANSWER: usize = 64 << 10;
-/// KiB of larger answers that are on their way at once: whoever does not read his holds up others, and no memory beyond this.
-const SENDING_KIB: usize = 128 << 10;
+/// KiB of answers that are in the making or on their way at once: whoever does not read his holds up others until his connection is
+/// given up, and no memory beyond this. Each question has room for the largest answer before it is worked on.
+const ROOM_KIB: u32 = 4 * ANSWER_KIB;
+const ANSWER_KIB: u32 = (MAX_ANSWER >> 10) as u32 + 1;
 
 /// Answers questions.
 pub(super) struct Reader {
@@ -55,10 +55,10 @@ pub(super) fn room() -> Room {
 }
 
 pub(super) fn answers(reader: Reader, room: Room) -> Answers {
-    let (reader, sending) = (Arc::new(reader), Arc::new(Semaphore::new(SENDING_KIB)));
+    let (reader, bytes) = (Arc::new(reader), Arc::new(Semaphore::new(ROOM_KIB as usize)));
     Arc::new(move |request| {
-        let (reader, room, sending) = (Arc::clone(&reader), room.clone(), Arc::clone(&sending));
-        Box::pin(async move { answer(request, reader, &room, sending).await })
+        let (reader, room, bytes) = (Arc::clone(&reader), room.clone(), Arc::clone(&bytes));
+        Box::pin(async move { answer(request, reader, &room, bytes).await })
     })
 }
 
@@ -83,16 +83,16 @@ impl Waits {
     }
 
     /// Whether work may go on: somebody waits, and it is not later than so long from now.
-    fn within(&self, time: Duration) -> impl Fn() -> bool {
+    fn within(&self, time: Duration) -> impl Fn() -> bool + Clone + Send + Sync + use<> {
         let (waits, end) = (self.clone(), Instant::now() + time);
         move || !waits.has_ended() && Instant::now() < end
     }
 }
 
-/// An answer that holds its place among those that are on their way until it has been sent.
+/// An answer that holds the room that it takes until it has been sent.
 struct Sent {
     bytes: Bytes,
-    _place: OwnedSemaphorePermit,
+    _room: OwnedSemaphorePermit,
 }
 
 impl AsRef<[u8]> for Sent {
@@ -128,7 +128,7 @@ async fn answer(
     request: Request<Incoming>,
     reader: Arc<Reader>,
     room: &Room,
-    sending: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     if let Some(refused) = reader.refusal(&head) {
@@ -159,8 +159,12 @@ async fn answer(
         Bytes::new()
     };
     let parameters = Parameters::read(head.uri.query().unwrap_or_default().as_bytes(), &form);
-    let place = tokio::time::timeout(WAIT, Arc::clone(&room.requests).acquire_owned()).await;
-    let Ok(Ok(place)) = place else {
+    // Room before a place: whoever waits for answers that nobody reads keeps no other question from being worked on.
+    let places = async {
+        let bytes = bytes.acquire_many_owned(ANSWER_KIB).await?;
+        Ok::<_, AcquireError>((bytes, Arc::clone(&room.requests).acquire_owned().await?))
+    };
+    let Ok(Ok((mut bytes, place))) = tokio::time::timeout(WAIT, places).await else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many questions at once\n");
     };
     let waits = Waits::default();
@@ -174,26 +178,23 @@ async fn answer(
                 prometheus::answer(&asked, &parameters, &reader.query, now_ms, &waits)
             }
         };
-        (answer, place) // held while it is worked on, and until the answer has a place among those that are sent
+        drop(place); // held for as long as it is worked on, also where nobody waits any more
+        answer
     });
-    let Ok((Answer(status, bytes), place)) = worked.await else {
+    let Ok(Answer(status, body)) = worked.await else {
         return text(StatusCode::INTERNAL_SERVER_ERROR, "the question could not be worked on\n");
     };
-    if bytes.len() > MAX_ANSWER {
+    if body.len() > MAX_ANSWER {
         let why =
             "the answer would be longer than 32 MiB: ask for less time, fewer series or a larger step\n";
         return text(StatusCode::UNPROCESSABLE_ENTITY, why);
     }
-    if bytes.len() <= SMALL_ANSWER {
-        return full(status, "application/json", bytes);
-    }
-    let kib = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX);
-    match tokio::time::timeout(WAIT, sending.acquire_many_owned(kib)).await {
-        Ok(Ok(sent)) => {
-            drop(place);
-            full(status, "application/json", Bytes::from_owner(Sent { bytes, _place: sent }))
-        }
-        _ => text(StatusCode::SERVICE_UNAVAILABLE, "too many answers that nobody reads\n"),
+    // What the answer does not need, others may have.
+    let sent = bytes.split(body.len() / 1024 + 1);
+    drop(bytes);
+    match sent {
+        Some(sent) => full(status, "application/json", Bytes::from_owner(Sent { bytes: body, _room: sent })),
+        None => text(StatusCode::INTERNAL_SERVER_ERROR, "the answer is longer than it may be\n"),
     }
 }
 

@@ -11,7 +11,7 @@ use telemetry::promql::kept::Kept;
 use telemetry::promql::{self, Labels, Limits, Matcher, PromError, Row, Sampled, Value};
 
 use super::parameters::Parameters;
-use super::{Answer, Waits};
+use super::{Answer, MAX_ANSWER, Waits};
 
 /// Whose language is spoken: what clients choose their questions by.
 const VERSION: &str = "2.42.0";
@@ -85,20 +85,25 @@ pub(super) fn answer(
     now_ms: i64,
     waits: &Waits,
 ) -> Answer {
-    let kept = Kept(query);
-    let data = match asked {
-        Asked::Once => once(parameters, &kept, now_ms, waits),
-        Asked::OverTime => over_time(parameters, &kept, waits),
-        Asked::Labels => labels(parameters, &kept).map(|names| list(&names)),
-        Asked::ValuesOf(name) => values(name, parameters, &kept).map(|values| list(&values)),
-        Asked::Series => series(parameters, &kept),
-        Asked::Metadata => metadata(parameters, &kept),
-        Asked::Build => Ok(format!(
-            r#"{{"version":"{VERSION}","revision":"atoll","branch":"","buildUser":"","buildDate":"","goVersion":""}}"#
-        )),
-        Asked::Empty(json) => Ok((*json).to_owned()),
+    let data = || {
+        let limits = limits(parameters)?;
+        let may_go_on = waits.within(limits.time);
+        let query = query.as_long_as(may_go_on.clone());
+        let kept = Kept(&query);
+        match asked {
+            Asked::Once => once(parameters, &kept, now_ms, &limits, &may_go_on),
+            Asked::OverTime => over_time(parameters, &kept, &limits, &may_go_on),
+            Asked::Labels => labels(parameters, &kept, &limits).map(|names| list(&names)),
+            Asked::ValuesOf(name) => values(name, parameters, &kept, &limits).map(|values| list(&values)),
+            Asked::Series => series(parameters, &kept, &limits),
+            Asked::Metadata => metadata(parameters, &kept, &limits),
+            Asked::Build => Ok(format!(
+                r#"{{"version":"{VERSION}","revision":"atoll","branch":"","buildUser":"","buildDate":"","goVersion":""}}"#
+            )),
+            Asked::Empty(json) => Ok((*json).to_owned()),
+        }
     };
-    match data {
+    match data() {
         Ok(data) => Answer(StatusCode::OK, format!(r#"{{"status":"success","data":{data}}}"#).into()),
         Err(Fault { status, kind, text }) => {
             let json = serde_json::json!({ "status": "error", "errorType": kind, "error": text });
@@ -125,12 +130,16 @@ fn limits(parameters: &Parameters) -> Result<Limits, Fault> {
     Ok(limits)
 }
 
-fn once(parameters: &Parameters, kept: &Kept<'_>, now_ms: i64, waits: &Waits) -> Result<String, Fault> {
-    let limits = limits(parameters)?;
+fn once(
+    parameters: &Parameters,
+    kept: &Kept<'_>,
+    now_ms: i64,
+    limits: &Limits,
+    may_go_on: &dyn Fn() -> bool,
+) -> Result<String, Fault> {
     let at = moment(parameters, "time")?.unwrap_or(now_ms);
-    let may_go_on = waits.within(limits.time);
-    let expr = question(parameters, &limits)?;
-    let answer = promql::evaluate(&expr, promql::Asked::once(at), kept, &limits, &may_go_on);
+    let expr = question(parameters, limits)?;
+    let answer = promql::evaluate(&expr, promql::Asked::once(at), kept, limits, may_go_on);
     let answer = answer.map_err(|error| Fault::of("query", &error))?;
     let mut json = String::new();
     match answer {
@@ -160,8 +169,12 @@ fn once(parameters: &Parameters, kept: &Kept<'_>, now_ms: i64, waits: &Waits) ->
     Ok(json)
 }
 
-fn over_time(parameters: &Parameters, kept: &Kept<'_>, waits: &Waits) -> Result<String, Fault> {
-    let limits = limits(parameters)?;
+fn over_time(
+    parameters: &Parameters,
+    kept: &Kept<'_>,
+    limits: &Limits,
+    may_go_on: &dyn Fn() -> bool,
+) -> Result<String, Fault> {
     let needed = |name: &'static str| {
         moment(parameters, name)?.ok_or_else(|| {
             Fault::bad(format!("invalid parameter {name:?}: cannot parse \"\" to a valid timestamp"))
@@ -185,9 +198,8 @@ fn over_time(parameters: &Parameters, kept: &Kept<'_>, waits: &Waits) -> Result<
              Try decreasing the query resolution (?step=XX)",
         ));
     }
-    let may_go_on = waits.within(limits.time);
-    let expr = question(parameters, &limits)?;
-    let answer = promql::evaluate(&expr, asked, kept, &limits, &may_go_on);
+    let expr = question(parameters, limits)?;
+    let answer = promql::evaluate(&expr, asked, kept, limits, may_go_on);
     let rows = match answer.map_err(|error| Fault::of("query", &error))? {
         Value::Vector(mut rows) => {
             rows.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -217,8 +229,7 @@ fn over_time(parameters: &Parameters, kept: &Kept<'_>, waits: &Waits) -> Result<
 }
 
 /// The series that `match[]` means, from `start` to `end`.
-fn meant(parameters: &Parameters, kept: &Kept<'_>) -> Result<BTreeSet<Labels>, Fault> {
-    let limits = Limits::default();
+fn meant(parameters: &Parameters, kept: &Kept<'_>, limits: &Limits) -> Result<BTreeSet<Labels>, Fault> {
     let asked: Vec<&str> = parameters.all("match[]").collect();
     if asked.len() > MOST_SELECTORS {
         return Err(Fault::bad(format!("invalid parameter \"match[]\": more than {MOST_SELECTORS} of them")));
@@ -237,32 +248,37 @@ fn meant(parameters: &Parameters, kept: &Kept<'_>) -> Result<BTreeSet<Labels>, F
         .collect::<Result<_, _>>()?;
     let start = moment(parameters, "start")?.unwrap_or(0);
     let end = moment(parameters, "end")?.unwrap_or(i64::MAX / 2_000_000);
-    kept.series(&sets, start, end, &limits).map_err(|error| Fault::of("match[]", &error))
+    kept.series(&sets, start, end, limits).map_err(|error| Fault::of("match[]", &error))
 }
 
-fn labels(parameters: &Parameters, kept: &Kept<'_>) -> Result<BTreeSet<String>, Fault> {
-    let series = meant(parameters, kept)?;
+fn labels(parameters: &Parameters, kept: &Kept<'_>, limits: &Limits) -> Result<BTreeSet<String>, Fault> {
+    let series = meant(parameters, kept, limits)?;
     Ok(series.iter().flatten().map(|(name, _)| name.to_string()).collect())
 }
 
-fn values(name: &str, parameters: &Parameters, kept: &Kept<'_>) -> Result<BTreeSet<String>, Fault> {
-    let series = meant(parameters, kept)?;
+fn values(
+    name: &str,
+    parameters: &Parameters,
+    kept: &Kept<'_>,
+    limits: &Limits,
+) -> Result<BTreeSet<String>, Fault> {
+    let series = meant(parameters, kept, limits)?;
     let of_name = series.iter().flatten().filter(|(label, _)| *label == name);
     Ok(of_name.map(|(_, value)| value.to_string()).collect())
 }
 
-fn series(parameters: &Parameters, kept: &Kept<'_>) -> Result<String, Fault> {
+fn series(parameters: &Parameters, kept: &Kept<'_>, limits: &Limits) -> Result<String, Fault> {
     if parameters.all("match[]").next().is_none() {
         return Err(Fault::bad("no match[] parameter provided"));
     }
-    let series = meant(parameters, kept)?;
+    let series = meant(parameters, kept, limits)?;
     let mut json = String::new();
     each(&mut json, &series, |json, labels: &Labels| object(json, labels));
     Ok(json)
 }
 
-fn metadata(parameters: &Parameters, kept: &Kept<'_>) -> Result<String, Fault> {
-    let mut found = kept.metadata(&Limits::default()).map_err(|error| Fault::of("metric", &error))?;
+fn metadata(parameters: &Parameters, kept: &Kept<'_>, limits: &Limits) -> Result<String, Fault> {
+    let mut found = kept.metadata(limits).map_err(|error| Fault::of("metric", &error))?;
     if let Some(metric) = parameters.get("metric") {
         found.retain(|name, _| name == metric);
     }
@@ -321,9 +337,13 @@ fn result(json: &mut String, kind: &str, put: impl FnOnce(&mut String)) {
     json.push('}');
 }
 
+/// Stops where the answer is longer already than any may be: whoever is to send it will say so.
 fn each<T>(json: &mut String, items: impl IntoIterator<Item = T>, mut put: impl FnMut(&mut String, T)) {
     json.push('[');
     for (place, item) in items.into_iter().enumerate() {
+        if json.len() > MAX_ANSWER {
+            break;
+        }
         if place > 0 {
             json.push(',');
         }
@@ -383,6 +403,13 @@ mod tests {
             json,
             "[1700000000,\"1000000000000000000000\"][1.5,\"NaN\"][0.001,\"-Inf\"][0,\"0.30000000000000004\"]"
         );
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_not_written_to_its_end() {
+        let mut json = String::new();
+        each(&mut json, 0..u64::MAX, |json, _| json.push_str(&"x".repeat(1 << 20)));
+        assert!((MAX_ANSWER..MAX_ANSWER + (2 << 20)).contains(&json.len()));
     }
 
     #[test]
