@@ -231,8 +231,11 @@ pub struct Metric {
 pub struct Series {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// When and how much: of counters and histograms the rate per second.
+    /// When and how much: of counters and histograms the rate per second, which one value alone does not tell.
     pub points: Vec<(Timestamp, f64)>,
+    /// What a counter stands at, or how many values a histogram has counted; of what is no total, nothing.
+    #[serde(default)]
+    pub total: Option<f64>,
 }
 
 /// Which latencies.

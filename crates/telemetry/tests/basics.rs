@@ -147,8 +147,14 @@ fn a_counter_is_told_as_a_rate() {
     let series = telemetry.query().series(&filter);
     assert_eq!(series.len(), 1);
     assert_eq!(series[0].points.iter().map(|(_, rate)| *rate).collect::<Vec<_>>(), [2.0, 0.0, 1.0]);
-    let none = MetricFilter { labels: vec![("service".into(), "bank".into())], ..filter };
+    assert_eq!(series[0].total, Some(10.0));
+    let none = MetricFilter { labels: vec![("service".into(), "bank".into())], ..filter.clone() };
     assert_eq!(telemetry.query().series(&none), []);
+    // One point tells no rate, but that it is there, and what it stands at.
+    let once = |ns| MetricFilter { range: TimeRange { from_ns: ns, until_ns: ns }, ..filter.clone() };
+    let first = telemetry.query().series(&once(NOW_NS - 100_000_000_000));
+    assert_eq!((first[0].points.len(), first[0].total), (0, Some(5.0)));
+    assert_eq!(telemetry.query().series(&once(NOW_NS - 99_000_000_000)), [], "only what is within counts");
     assert_eq!(telemetry.query().metrics()[0].series, 1);
 }
 

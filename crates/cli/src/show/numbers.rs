@@ -40,25 +40,32 @@ pub(crate) fn series(series: &[Series], columns: Option<usize>, paint: Paint) ->
     if series.is_empty() {
         return "there is no such metric in this time\n".into();
     }
-    let mut table = Table::new(&[
-        ("LABELS", Side::Left),
-        ("LAST", Side::Right),
-        ("LEAST", Side::Right),
-        ("MOST", Side::Right),
-        ("OVER TIME", Side::Left),
-    ]);
+    // A counter stands at something, and what is shown of it is how fast it grows.
+    let counts = series.iter().any(|one| one.total.is_some());
+    let mut heads = vec![("LABELS", Side::Left)];
+    if counts {
+        heads.extend([("TOTAL", Side::Right), ("PER SECOND", Side::Right)]);
+    } else {
+        heads.push(("LAST", Side::Right));
+    }
+    heads.extend([("LEAST", Side::Right), ("MOST", Side::Right), ("OVER TIME", Side::Left)]);
+    let mut table = Table::new(&heads);
     for one in series {
         let values: Vec<f64> =
             one.points.iter().map(|(_, value)| *value).filter(|value| value.is_finite()).collect();
         let least = values.iter().copied().reduce(f64::min);
         let most = values.iter().copied().reduce(f64::max);
-        table.row(vec![
-            Cell::new(labels(&one.labels)),
+        let mut row = vec![Cell::new(labels(&one.labels))];
+        if counts {
+            row.push(Cell::maybe(one.total.map(number)));
+        }
+        row.extend([
             Cell::maybe(values.last().copied().map(number)),
             Cell::maybe(least.map(number)),
             Cell::maybe(most.map(number)),
             Cell::new(chart(&values)),
         ]);
+        table.row(row);
     }
     table.text(columns, paint)
 }
@@ -151,6 +158,25 @@ mod tests {
     fn numbers_have_three_figures_that_count() {
         let shown = [0.0, 0.001, 0.5, 12.34, 123.4, 1234.5].map(number);
         assert_eq!(shown, ["0.00", "1.00e-3", "0.50", "12.3", "123.4", "1234"]);
+    }
+
+    #[test]
+    fn a_counter_that_was_seen_once_is_shown_as_it_stands() {
+        let one = |service: &str, points: &[f64], total| Series {
+            labels: [("service".to_owned(), service.to_owned())].into(),
+            points: points.iter().map(|value| (kit::Timestamp::from_micros(1), *value)).collect(),
+            total,
+        };
+        let counters = [one("a", &[], Some(3.0)), one("b", &[1.0, 2.0], Some(40.0))];
+        insta::assert_snapshot!(series(&counters, None, Paint::new(false)), @r"
+        LABELS     TOTAL  PER SECOND  LEAST  MOST  OVER TIME
+        service=a   3.00           –      –     –
+        service=b   40.0        2.00   1.00  2.00  ▁█
+        ");
+        insta::assert_snapshot!(series(&[one("a", &[1.0], None)], None, Paint::new(false)), @r"
+        LABELS     LAST  LEAST  MOST  OVER TIME
+        service=a  1.00   1.00  1.00  ▁
+        ");
     }
 
     #[test]

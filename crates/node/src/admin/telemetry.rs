@@ -196,6 +196,7 @@ pub(crate) async fn series(State(admin): Shared, wish: Wish<api::MetricQuery>) -
         let series = |found: telemetry::Series| api::Series {
             labels: found.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             points: found.points.iter().map(|(at, value)| (shown::at(*at), *value)).collect(),
+            total: found.total.filter(|total| total.is_finite()),
         };
         query.series(&filter).into_iter().map(series).collect()
     })

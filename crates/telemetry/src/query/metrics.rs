@@ -24,6 +24,8 @@ pub struct Series {
     /// The beginning of each step with a value, in nanoseconds since the Unix epoch, and the value: of a gauge the last, of
     /// a counter how fast it grew, per second, of a histogram how many values came, per second.
     pub points: Vec<(u64, f64)>,
+    /// What a counter stands at, or how many values a histogram that adds them up has. Of one point alone this is all that can be said.
+    pub total: Option<f64>,
 }
 
 impl Query {
@@ -71,7 +73,7 @@ fn one_series(
     let least = last.saturating_sub(first) / MOST_STEPS + 1;
     let step = u64::try_from(filter.step.as_nanos()).unwrap_or(u64::MAX).max(least);
     let mut steps: BTreeMap<u64, f64> = BTreeMap::new();
-    let mut before: Option<f64> = None;
+    let (mut before, mut stands): (Option<f64>, Option<f64>) = (None, None);
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     for point in &points {
         let within = filter.range.has(point.time_ns);
@@ -89,6 +91,9 @@ fn one_series(
         };
         let grown = if cumulative {
             let last = before.replace(total);
+            if within {
+                stands = Some(total);
+            }
             // A sum that is smaller than before began anew: all of it is growth.
             last.map(|last| if total < last { total } else { total - last })
         } else {
@@ -98,5 +103,6 @@ fn one_series(
             *steps.entry(at).or_default() += grown / (step as f64 / 1e9);
         }
     }
-    (!steps.is_empty()).then(|| Series { labels, kind, points: steps.into_iter().collect() })
+    let is_there = !steps.is_empty() || stands.is_some();
+    is_there.then(|| Series { labels, kind, points: steps.into_iter().collect(), total: stands })
 }
