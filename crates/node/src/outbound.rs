@@ -3,23 +3,27 @@
 //! bytes of the answer.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
 use kit::{OnError, Tasks};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 /// Bytes of an answer that are read; and of one over HTTP/1.1, whose status is all that counts, for how long: so that whoever sends it
 /// can end well.
 const MOST: usize = 64 << 10;
 const LISTENS: Duration = Duration::from_secs(1);
+/// How long what this machine trusts is believed to be as it was read.
+const TRUSTED_FOR: Duration = Duration::from_secs(3600);
 
 /// What came back.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// What gRPC says at the end.
     pub(crate) trailers: HeaderMap,
+    /// Empty where it was too long, or did not end soon.
+    pub(crate) body: Bytes,
 }
 
 /// Why nothing came back.
@@ -66,7 +72,11 @@ pub(crate) async fn send(
     let tls = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
     let to = format!("{host}:{port}");
-    let sent = exchange(request, version, &host, port, tls, tasks);
+    // Nothing of it stays behind, however the other side behaves.
+    let gone = CancellationToken::new();
+    let _gone = gone.clone().drop_guard();
+    let connections = Connections { tasks: tasks.clone(), gone };
+    let sent = exchange(request, version, &host, port, tls, &connections);
     match tokio::time::timeout(within, sent).await {
         Ok(answer) => answer,
         Err(_) => Err(SendError::Late { to, after: within }),
@@ -79,7 +89,7 @@ async fn exchange(
     host: &str,
     port: u16,
     tls: bool,
-    tasks: &Tasks,
+    connections: &Connections,
 ) -> Result<Answer, SendError> {
     let to = format!("{host}:{port}");
     let connect = |source| SendError::Connect { to: to.clone(), source };
@@ -87,32 +97,55 @@ async fn exchange(
     let _ = stream.set_nodelay(true); // it is only slower without
     let answer = if tls {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| SendError::Address(host.to_owned()))?;
-        let connector = tokio_rustls::TlsConnector::from(trust(version).map_err(connect)?);
+        let connector = tokio_rustls::TlsConnector::from(trust(version).await.map_err(connect)?);
         let stream = connector.connect(name, stream).await.map_err(connect)?;
-        spoken(stream, request, version, tasks).await
+        spoken(stream, request, version, connections).await
     } else {
-        spoken(stream, request, version, tasks).await
+        spoken(stream, request, version, connections).await
     };
     let (head, body) = answer.map_err(|source| SendError::Broken { to: to.clone(), source })?.into_parts();
     let read = Limited::new(body, MOST).collect();
-    let trailers = match version {
-        Version::One => {
-            let _ = tokio::time::timeout(LISTENS, read).await;
-            HeaderMap::new()
-        }
+    let (trailers, body) = match version {
+        Version::One => match tokio::time::timeout(LISTENS, read).await {
+            Ok(Ok(read)) => (HeaderMap::new(), read.to_bytes()),
+            _ => (HeaderMap::new(), Bytes::new()),
+        },
         Version::Two => {
             let read = read.await.map_err(|_| SendError::Answer(to))?;
-            read.trailers().cloned().unwrap_or_default()
+            (read.trailers().cloned().unwrap_or_default(), read.to_bytes())
         }
     };
-    Ok(Answer { status: head.status, headers: head.headers, trailers })
+    Ok(Answer { status: head.status, headers: head.headers, trailers, body })
+}
+
+/// What carries a request: tasks that end with it.
+#[derive(Clone)]
+struct Connections {
+    tasks: Tasks,
+    gone: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Connections
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, connection: F) {
+        let gone = self.gone.clone();
+        self.tasks.spawn("node.outbound", OnError::Log, |_| async move {
+            tokio::select! {
+                _ = connection => {}
+                () = gone.cancelled() => {}
+            }
+            Ok::<_, std::convert::Infallible>(()) // how it ended is told to who sent
+        });
+    }
 }
 
 async fn spoken(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     mut request: Request<Full<Bytes>>,
     version: Version,
-    tasks: &Tasks,
+    connections: &Connections,
 ) -> Result<http::Response<Incoming>, hyper::Error> {
     let stream = TokioIo::new(stream);
     match version {
@@ -124,13 +157,13 @@ async fn spoken(
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             *request.uri_mut() = path.parse().unwrap_or_default();
             let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
-            tasks.spawn("node.outbound", OnError::Log, |_| connection);
+            connections.execute(connection);
             sender.send_request(request).await
         }
         Version::Two => {
-            let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+            let handshake = hyper::client::conn::http2::handshake(connections.clone(), stream);
             let (mut sender, connection) = handshake.await?;
-            tasks.spawn("node.outbound", OnError::Log, |_| connection);
+            connections.execute(connection);
             sender.send_request(request).await
         }
     }
@@ -142,27 +175,41 @@ fn host_of(uri: &Uri) -> Option<String> {
     Some(uri.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
-/// What this machine trusts, read once.
-fn trust(version: Version) -> io::Result<Arc<rustls::ClientConfig>> {
-    static ROOTS: OnceLock<Arc<rustls::RootCertStore>> = OnceLock::new();
-    let roots = ROOTS.get_or_init(|| {
-        let mut roots = rustls::RootCertStore::empty();
-        let (_, unread) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if unread > 0 {
-            tracing::debug!("{unread} certificates that this machine trusts cannot be read");
+/// What this machine trusts.
+async fn trust(version: Version) -> io::Result<Arc<rustls::ClientConfig>> {
+    static ROOTS: Mutex<Option<(Instant, Arc<rustls::RootCertStore>)>> = Mutex::new(None);
+    let known = || ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let fresh = known().clone().filter(|(read, _)| read.elapsed() < TRUSTED_FOR);
+    let roots = match fresh {
+        Some((_, roots)) => roots,
+        None => {
+            let roots = tokio::task::spawn_blocking(read_roots).await.map_err(io::Error::other)??;
+            *known() = Some((Instant::now(), Arc::clone(&roots)));
+            roots
         }
-        Arc::new(roots)
-    });
+    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
-    let mut config = config.with_root_certificates(Arc::clone(roots)).with_no_client_auth();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = match version {
         Version::One => vec![b"http/1.1".to_vec()],
         Version::Two => vec![b"h2".to_vec()],
     };
     Ok(Arc::new(config))
+}
+
+fn read_roots() -> io::Result<Arc<rustls::RootCertStore>> {
+    let mut roots = rustls::RootCertStore::empty();
+    let (_, unread) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if unread > 0 {
+        tracing::debug!("{unread} certificates that this machine trusts cannot be read");
+    }
+    if roots.is_empty() {
+        return Err(io::Error::other("this machine trusts nobody: it has no certificates of authorities"));
+    }
+    Ok(Arc::new(roots))
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl Catalog {
 }
 
 /// Names a series: the metric and its labels.
-fn series_of(point: &MetricPoint) -> u64 {
+pub(crate) fn series_of(point: &MetricPoint) -> u64 {
     let mut hash = Xxh3::new();
     let mut add = |text: &str| {
         hash.update(&(text.len() as u64).to_le_bytes());

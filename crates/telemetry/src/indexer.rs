@@ -9,8 +9,9 @@ use kit::Clock;
 use crate::catalog::Catalog;
 use crate::counters::Reason;
 use crate::disk::Disk;
+use crate::lane::Record;
 use crate::model::{ErrorEvent, LogRecord, MetricPoint, Span, TakenError, Text};
-use crate::onward::{Onward, Signals};
+use crate::onward::{Giver, Givers};
 use crate::options::Options;
 use crate::rollup::Rollup;
 use crate::sampling::Sampler;
@@ -111,19 +112,14 @@ impl Indexer {
 
     fn keep_spans(&mut self, spans: Vec<Span>) {
         self.shared.counters.dropped(Reason::Sampled, self.sampler.take_dropped());
-        self.give(|signals| signals.traces, || Onward::Spans(spans.clone()));
+        self.give(|givers| &givers.spans, &spans);
         self.disk.put_spans(&self.shared, spans);
     }
 
     /// Hands on what is kept, if somebody sends it elsewhere.
-    fn give(&self, wanted: impl FnOnce(&Signals) -> bool, batch: impl FnOnce() -> Onward) {
-        if let Some(giver) = &*self.shared.onward()
-            && wanted(&giver.signals)
-        {
-            let batch = batch();
-            if !batch.is_empty() {
-                self.shared.counters.dropped(Reason::Onward, giver.give(batch));
-            }
+    fn give<R: Record>(&self, giver: impl FnOnce(&Givers) -> &Option<Giver<R>>, records: &[R]) {
+        if let Some(giver) = giver(&self.shared.onward()) {
+            self.shared.counters.dropped(Reason::Onward, giver.give(records));
         }
     }
 
@@ -133,7 +129,7 @@ impl Indexer {
             self.named(&mut catalog, &mut record.service);
         }
         drop(catalog);
-        self.give(|signals| signals.logs, || Onward::Logs(records.clone()));
+        self.give(|givers| &givers.logs, &records);
         self.disk.put_logs(&self.shared, records);
     }
 
@@ -145,7 +141,7 @@ impl Indexer {
         points.retain(|point| catalog.point(point, limits));
         drop(catalog);
         self.shared.counters.dropped(Reason::TooManySeries, before - points.len());
-        self.give(|signals| signals.metrics, || Onward::Points(points.clone()));
+        self.give(|givers| &givers.points, &points);
         self.disk.put_points(&self.shared, points);
     }
 

@@ -44,7 +44,7 @@ pub use catalog::MetricInfo;
 pub use counters::Reason;
 pub use filter::{ErrorFilter, LatencyFilter, LogFilter, MetricFilter, TimeRange, TraceFilter};
 pub use intake::{Intake, Offered};
-pub use onward::{Onward, OnwardReader, Signals};
+pub use onward::OnwardReader;
 pub use options::{Limits, Options, Sampling, Slow};
 pub use query::{Edge, ErrorDetail, Latency, Query, Series, Stats, Trace, TraceSummary};
 pub use rollup::{CALLER, PEER_SERVICE};

@@ -1,68 +1,30 @@
-//! What is kept, handed on to whoever sends it elsewhere. Bounded: what is not taken in time is dropped and counted.
+//! What is kept, handed on to whoever sends it elsewhere, each kind of record by itself: one that nobody takes holds up no
+//! other. Bounded: what is not taken in time is dropped and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
+use crate::lane::Record;
 use crate::model::{LogRecord, MetricPoint, Span};
 
-/// Records that wait to be taken at most, their bytes in memory, and batches of them.
+/// Records of a kind that wait to be taken at most, their bytes in memory, and batches of them.
 const MOST: usize = 50_000;
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: usize = 24 << 20;
 const BATCHES: usize = 1024;
 
-/// Records that were kept together.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Onward {
-    /// Spans.
-    Spans(Vec<Span>),
-    /// Log records.
-    Logs(Vec<LogRecord>),
-    /// Points of metrics.
-    Points(Vec<MetricPoint>),
-}
-
-impl Onward {
-    /// How many.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Spans(spans) => spans.len(),
-            Self::Logs(records) => records.len(),
-            Self::Points(points) => points.len(),
-        }
-    }
-
-    /// Bytes that they take in memory, about.
-    pub fn size(&self) -> usize {
-        match self {
-            Self::Spans(spans) => spans.iter().map(Span::size).sum(),
-            Self::Logs(records) => records.iter().map(LogRecord::size).sum(),
-            Self::Points(points) => points.iter().map(MetricPoint::size).sum(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Which kinds are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signals {
-    /// Spans.
-    pub traces: bool,
-    /// Log records.
-    pub logs: bool,
-    /// Points.
-    pub metrics: bool,
+/// The ends where records are put in, of the kinds that somebody wants.
+#[derive(Default)]
+pub(crate) struct Givers {
+    pub(crate) spans: Option<Giver<Span>>,
+    pub(crate) logs: Option<Giver<LogRecord>>,
+    pub(crate) points: Option<Giver<MetricPoint>>,
 }
 
 /// The end where it is put in.
-pub(crate) struct Giver {
-    pub(crate) signals: Signals,
-    to: mpsc::Sender<(Onward, usize)>,
+pub(crate) struct Giver<R> {
+    to: mpsc::Sender<(Vec<R>, usize)>,
     waiting: Arc<Waiting>,
 }
 
@@ -91,26 +53,29 @@ impl Waiting {
 }
 
 /// The end where it is taken.
-pub struct OnwardReader {
-    from: mpsc::Receiver<(Onward, usize)>,
+pub struct OnwardReader<R> {
+    from: mpsc::Receiver<(Vec<R>, usize)>,
     waiting: Arc<Waiting>,
 }
 
-pub(crate) fn channel(signals: Signals) -> (Giver, OnwardReader) {
+pub(crate) fn channel<R>() -> (Giver<R>, OnwardReader<R>) {
     let (to, from) = mpsc::channel(BATCHES);
     let waiting = Arc::new(Waiting::default());
-    (Giver { signals, to, waiting: Arc::clone(&waiting) }, OnwardReader { from, waiting })
+    (Giver { to, waiting: Arc::clone(&waiting) }, OnwardReader { from, waiting })
 }
 
-impl Giver {
-    /// How many were not taken.
-    pub(crate) fn give(&self, batch: Onward) -> usize {
-        let (count, size) = (batch.len(), batch.size());
+impl<R: Record> Giver<R> {
+    /// Hands copies on. Tells how many there was no room for: those are not copied either.
+    pub(crate) fn give(&self, records: &[R]) -> usize {
+        if records.is_empty() || self.to.is_closed() {
+            return 0;
+        }
+        let (count, size) = (records.len(), records.iter().map(Record::memory).sum());
         if !self.waiting.has_room(count, size) {
             return count;
         }
         self.waiting.add(count, size);
-        if self.to.try_send((batch, size)).is_err() {
+        if self.to.try_send((records.to_vec(), size)).is_err() {
             self.waiting.take(count, size);
             return count;
         }
@@ -118,12 +83,22 @@ impl Giver {
     }
 }
 
-impl OnwardReader {
-    /// The next batch; none once telemetry is closed.
-    pub async fn next(&mut self) -> Option<Onward> {
-        let (batch, size) = self.from.recv().await?;
+impl<R> OnwardReader<R> {
+    /// The next batch; none once telemetry is closed, or somebody else reads.
+    pub async fn next(&mut self) -> Option<Vec<R>> {
+        let batch = self.from.recv().await?;
+        Some(self.taken(batch))
+    }
+
+    /// The next batch, if there is one by now.
+    pub fn waiting(&mut self) -> Option<Vec<R>> {
+        let batch = self.from.try_recv().ok()?;
+        Some(self.taken(batch))
+    }
+
+    fn taken(&self, (batch, size): (Vec<R>, usize)) -> Vec<R> {
         self.waiting.take(batch.len(), size);
-        Some(batch)
+        batch
     }
 }
 
@@ -131,35 +106,43 @@ impl OnwardReader {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn what_is_not_taken_in_time_is_dropped() {
-        let (giver, mut reader) = channel(Signals { traces: true, logs: true, metrics: true });
-        let point = MetricPoint {
+    fn point(label: usize) -> MetricPoint {
+        MetricPoint {
             name: "m".into(),
             unit: "".into(),
-            labels: Vec::new(),
+            labels: vec![("l".into(), "x".repeat(label).as_str().into())],
             time_ns: 1,
             value: crate::model::MetricValue::Gauge(1.0),
-        };
-        let batch = || Onward::Points(vec![point.clone(); MOST / 2]);
-        assert_eq!((giver.give(batch()), giver.give(batch()), giver.give(batch())), (0, 0, MOST / 2));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_taken_in_time_is_dropped() {
+        let (giver, mut reader) = channel();
+        let batch = vec![point(1); MOST / 2];
+        assert_eq!((giver.give(&batch), giver.give(&batch), giver.give(&batch)), (0, 0, MOST / 2));
         assert_eq!(reader.next().await.unwrap().len(), MOST / 2);
-        assert_eq!(giver.give(batch()), 0);
+        assert_eq!(giver.give(&batch), 0);
+        assert_eq!(
+            (reader.waiting().map(|batch| batch.len()), reader.waiting().is_some()),
+            (Some(MOST / 2), true)
+        );
+        assert!(reader.waiting().is_none());
     }
 
     #[tokio::test]
     async fn nor_does_it_take_more_memory_than_that() {
-        let (giver, mut reader) = channel(Signals { traces: true, logs: true, metrics: true });
-        let point = MetricPoint {
-            name: "m".into(),
-            unit: "".into(),
-            labels: vec![("l".into(), "x".repeat(30 << 20).as_str().into())],
-            time_ns: 1,
-            value: crate::model::MetricValue::Gauge(1.0),
-        };
-        let batch = || Onward::Points(vec![point.clone()]);
-        assert_eq!((giver.give(batch()), giver.give(batch()), giver.give(batch())), (0, 0, 1));
+        let (giver, mut reader) = channel();
+        let batch = [point(MOST_BYTES / 5 * 2)];
+        assert_eq!((giver.give(&batch), giver.give(&batch), giver.give(&batch)), (0, 0, 1));
         reader.next().await.unwrap();
-        assert_eq!(giver.give(batch()), 0);
+        assert_eq!(giver.give(&batch), 0);
+    }
+
+    #[test]
+    fn what_nobody_wants_is_not_lost() {
+        let (giver, reader) = channel();
+        drop(reader);
+        assert_eq!(giver.give(&vec![point(1); MOST + 1]), 0);
     }
 }

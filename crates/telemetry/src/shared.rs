@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::groups::Groups;
 use crate::lane::Lane;
 use crate::model::{ErrorEvent, LogRecord, MetricPoint, Span, TakenError};
-use crate::onward::Giver;
+use crate::onward::Givers;
 use crate::options::Options;
 use crate::rollup::Hour;
 use crate::tail::Tails;
@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     kept: RwLock<Holdings>,
     groups: Mutex<Groups>,
     catalog: Mutex<Catalog>,
-    onward: Mutex<Option<Giver>>,
+    onward: Mutex<Givers>,
 }
 
 /// What waits to be indexed.
@@ -111,7 +111,7 @@ impl Shared {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn onward(&self) -> MutexGuard<'_, Option<Giver>> {
+    pub(crate) fn onward(&self) -> MutexGuard<'_, Givers> {
         self.onward.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use kit::{Clock, Explain, Help};
@@ -10,7 +10,8 @@ use kit::{Clock, Explain, Help};
 use crate::counters::Reason;
 use crate::indexer::Indexer;
 use crate::intake::Intake;
-use crate::onward::{self, OnwardReader, Signals};
+use crate::model::{LogRecord, MetricPoint, Span};
+use crate::onward::{Givers, OnwardReader, channel};
 use crate::options::Options;
 use crate::query::Query;
 use crate::shared::{Batch, Shared};
@@ -18,7 +19,8 @@ use crate::shared::{Batch, Shared};
 /// Telemetry, open. Dropping it closes it.
 pub struct Telemetry {
     shared: Arc<Shared>,
-    indexing: Option<JoinHandle<()>>,
+    /// Until it is closed.
+    indexing: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Why telemetry cannot be opened. Damaged files are no reason: they are set aside.
@@ -69,7 +71,7 @@ impl Telemetry {
             .name("atoll-telemetry".to_owned())
             .spawn(move || indexer.run())
             .map_err(|source| OpenError::Thread { source })?;
-        Ok(Self { shared, indexing: Some(indexing) })
+        Ok(Self { shared, indexing: Mutex::new(Some(indexing)) })
     }
 
     /// How records come in.
@@ -82,10 +84,24 @@ impl Telemetry {
         Query::new(Arc::clone(&self.shared))
     }
 
-    /// What is kept from now on, for whoever sends it elsewhere; there is one at a time. Of spans those that are kept after sampling.
-    pub fn onward(&self, signals: Signals) -> OnwardReader {
-        let (giver, reader) = onward::channel(signals);
-        *self.shared.onward() = Some(giver);
+    /// The spans that are kept from now on, after sampling, for whoever sends them elsewhere; there is one reader at a time.
+    pub fn onward_spans(&self) -> OnwardReader<Span> {
+        let (giver, reader) = channel();
+        self.shared.onward().spans = Some(giver);
+        reader
+    }
+
+    /// The same of log records.
+    pub fn onward_logs(&self) -> OnwardReader<LogRecord> {
+        let (giver, reader) = channel();
+        self.shared.onward().logs = Some(giver);
+        reader
+    }
+
+    /// The same of points of metrics.
+    pub fn onward_points(&self) -> OnwardReader<MetricPoint> {
+        let (giver, reader) = channel();
+        self.shared.onward().points = Some(giver);
         reader
     }
 
@@ -107,15 +123,13 @@ impl Telemetry {
         wait.recv().unwrap_or_default(); // the thread is gone, and nothing more will be written
     }
 
-    /// Writes everything and ends the thread. What is asked later is still answered, what is offered is dropped.
-    pub fn close(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
+    /// Writes everything and ends the thread. What is asked later is still answered, what is offered is dropped. Whoever reads
+    /// onward has everything then.
+    pub fn close(&self) {
         self.shared.waiting().closed = true;
         self.shared.more.notify_one();
-        if let Some(indexing) = self.indexing.take()
+        let indexing = self.indexing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(indexing) = indexing
             && indexing.join().is_err()
         {
             tracing::error!(
@@ -123,12 +137,12 @@ impl Telemetry {
             );
         }
         self.shared.tails.close();
-        *self.shared.onward() = None;
+        *self.shared.onward() = Givers::default();
     }
 }
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        self.end();
+        self.close();
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::gateway::parse_listen;
-use crate::spec::{Export, ExportProtocol, Pipes, QueryDoor, Telemetry};
+use crate::spec::{Compression, Export, ExportProtocol, Pipes, QueryDoor, Telemetry};
 use crate::text::File;
 use crate::text::decode::{At, Faults, shown};
 use crate::text::scalar::Word;
@@ -160,9 +160,19 @@ fn export(written: &At<Form<Word, ExportText>>, faults: &mut Faults) -> Option<E
             ExportProtocol::Http
         }
     };
+    let compression = match more.compression.as_ref().map(|at| (at, at.value.0.as_str())) {
+        None | Some((_, "gzip")) => Compression::Gzip,
+        Some((_, "none")) => Compression::None,
+        Some((at, other)) => {
+            let message = format!("`{}` is no way to pack requests", shown(other));
+            fault(at.span, message, "write `gzip` or `none`");
+            Compression::Gzip
+        }
+    };
     let mut export = Export {
         endpoint: endpoint.clone(),
         protocol,
+        compression,
         headers: std::collections::BTreeMap::new(),
         traces: more.signals.is_none(),
         logs: more.signals.is_none(),

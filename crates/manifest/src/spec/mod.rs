@@ -28,7 +28,7 @@ pub use pipes::{
 };
 
 pub use slo::{AlertRule, Alerts, LatencySlo, Measure, Slo};
-pub use telemetry::{Export, ExportProtocol, QueryDoor, Telemetry};
+pub use telemetry::{Compression, Export, ExportProtocol, QueryDoor, Telemetry};
 
 /// An application: what its file asks for once merged, interpolated, selected and checked.
 #[derive(Clone, Debug, PartialEq)]

@@ -52,6 +52,8 @@ pub struct Export {
     pub endpoint: String,
     /// How.
     pub protocol: ExportProtocol,
+    /// How requests are packed.
+    pub compression: Compression,
     /// What every request carries.
     pub headers: BTreeMap<String, String>,
     /// Spans.
@@ -72,6 +74,16 @@ impl Export {
         let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
         here.then(|| uri.port_u16().unwrap_or(usual))
     }
+}
+
+/// How requests are packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// `gzip`: who takes OTLP has to take it.
+    #[default]
+    Gzip,
+    /// `none`.
+    None,
 }
 
 /// How telemetry is sent on; named as OpenTelemetry's variables name it.

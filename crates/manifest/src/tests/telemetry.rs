@@ -5,7 +5,7 @@ use std::time::Duration;
 use kit::units::{Bytes, Share};
 
 use super::{app, one_service, titles};
-use crate::spec::{ExportProtocol, Telemetry};
+use crate::spec::{Compression, ExportProtocol, Telemetry};
 
 fn with(section: &str) -> String {
     format!("{}{section}\n", one_service(""))
@@ -54,6 +54,8 @@ fn what_is_kept_may_go_on() {
         (short.protocol, short.traces, short.logs, short.metrics),
         (ExportProtocol::Http, true, true, true)
     );
+    let packed = |more: &str| export(&format!("{{ endpoint: \"http://a\"{more} }}")).unwrap().compression;
+    assert_eq!((packed(""), packed(", compression: none")), (Compression::Gzip, Compression::None));
     let long = export(
         "{ endpoint: \"http://a:4317\", protocol: grpc, headers: { key: \"x y\" }, signals: [traces] }",
     )
@@ -93,6 +95,7 @@ fn what_cannot_hold_is_a_fault() {
         "export: nowhere",
         "export: { protocol: grpc }",
         "export: { endpoint: \"http://a\", protocol: http/json }",
+        "export: { endpoint: \"http://a\", compression: zstd }",
         "export: { endpoint: \"http://a\", signals: [spans] }",
         "export: \"http://localhost:5000\", http: 5000",
         "export: { endpoint: \"http://[::1]:5000\", protocol: grpc }, grpc: 5000",

@@ -46,6 +46,8 @@ record! {
         endpoint: Word,
         /// `http/protobuf` (default) or `grpc`.
         protocol: Word,
+        /// `gzip` (default) or `none`.
+        compression: Word,
         /// What every request carries.
         headers: Dict<String>,
         /// Which of `traces`, `logs`, `metrics`; left out: all.

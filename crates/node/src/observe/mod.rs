@@ -55,6 +55,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);
 /// How long what is under way may take once everything stops.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long it takes to close, with that, what is sent on last, and the rest.
+const CLOSED_WITHIN: Duration = Duration::from_secs(7);
 
 /// Why telemetry is not as the file wants it.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +110,8 @@ struct Inner {
     /// Requests that failed, for errors that name none.
     failures: Failures,
     measures: watch::Sender<Measures>,
+    /// By this the node knows what it sent on itself.
+    marker: Arc<str>,
 }
 
 /// What should be.
@@ -126,6 +130,8 @@ struct Running {
     wanted: spec::Telemetry,
     telemetry: Arc<Telemetry>,
     tasks: Tasks,
+    /// What goes on, and where to.
+    sending: Option<(spec::Export, Tasks)>,
     taking: serving::Room,
     reading: serving::Room,
     listening: Vec<(SocketAddr, CancellationToken)>,
@@ -145,6 +151,7 @@ impl Observer {
             projects: Arc::default(),
             failures: Failures::default(),
             measures: watch::Sender::default(),
+            marker: marker(),
         }))
     }
 
@@ -174,8 +181,8 @@ impl Observer {
     pub(crate) async fn close(&self) {
         self.wish(Wish::End);
         let closed = self.0.closed.cancelled();
-        if tokio::time::timeout(GRACE + GRACE, closed).await.is_err() {
-            tracing::warn!("telemetry is not closed within {:?}", GRACE + GRACE);
+        if tokio::time::timeout(CLOSED_WITHIN, closed).await.is_err() {
+            tracing::warn!("telemetry is not closed within {CLOSED_WITHIN:?}");
         }
     }
 
@@ -218,8 +225,11 @@ impl Observer {
     /// Gives up opening when another wish comes.
     async fn meet(&self, wish: &Wish, running: &mut Option<Running>, mut others: watch::Receiver<Wish>) {
         let wanted = if let Wish::Keep(wanted, doors) = wish { Some((wanted, *doors)) } else { None };
-        let stays =
-            running.as_ref().is_some_and(|now| wanted.is_some_and(|(wanted, _)| now.wanted == **wanted));
+        // Where it goes on to is no matter of what is kept.
+        let kept = |wanted: &spec::Telemetry| spec::Telemetry { export: None, ..wanted.clone() };
+        let stays = running
+            .as_ref()
+            .is_some_and(|now| wanted.is_some_and(|(wanted, _)| kept(&now.wanted) == kept(wanted)));
         if !stays {
             self.end(running).await;
         }
@@ -239,8 +249,11 @@ impl Observer {
                 }
             }
             if let Some(running) = running {
+                running.wanted.clone_from(wanted);
+                running.send_on(wanted.export.as_ref(), &self.0.marker, &self.0.clock).await;
                 let taking = Taking::new(running.telemetry.intake(), Arc::clone(&self.0.projects));
-                let take = receiver::answers(Arc::new(taking), running.taking.clone());
+                let own = Arc::clone(&self.0.marker);
+                let take = receiver::answers(Arc::new(taking), own, running.taking.clone());
                 let read = running.wanted.query.clone().map(|door| {
                     let reader = reader::Reader {
                         query: running.telemetry.query(),
@@ -288,16 +301,6 @@ impl Observer {
                 lines::take(logs, kept, (intake, thrown), stop).await;
                 Ok::<_, Infallible>(())
             });
-            if let Some(export) = wanted.export.clone() {
-                let signals =
-                    telemetry::Signals { traces: export.traces, logs: export.logs, metrics: export.metrics };
-                let (onward, kept, inner) =
-                    (telemetry.onward(signals), Arc::clone(&telemetry), tasks.clone());
-                tasks.spawn("telemetry.export", OnError::Log, move |stop| async move {
-                    export::run(export, kept, onward, inner, stop).await;
-                    Ok::<_, Infallible>(())
-                });
-            }
             let (measures, measured) = (self.0.measures.subscribe(), Arc::clone(&telemetry));
             tasks.spawn("telemetry.measures", OnError::Log, move |stop| async move {
                 measures::take(measures, measured, stop).await;
@@ -306,7 +309,7 @@ impl Observer {
         }
         let (taking, reading) = (receiver::room(), reader::room());
         let (wanted, runtime, listening) = (wanted.clone(), Some(runtime), Vec::new());
-        Ok(Running { runtime, wanted, telemetry, tasks, taking, reading, listening })
+        Ok(Running { runtime, wanted, telemetry, tasks, sending: None, taking, reading, listening })
     }
 
     /// Opens what is kept, which the node before this one may still be about to let go of.
@@ -343,7 +346,29 @@ fn options(wanted: &spec::Telemetry) -> telemetry::Options {
     }
 }
 
+/// A name that no other node has.
+fn marker() -> Arc<str> {
+    let mut bytes = [0u8; 16];
+    rand::fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
 impl Running {
+    /// Sends on what is wanted to where it is wanted. What the one before has still to send, it does.
+    async fn send_on(&mut self, wanted: Option<&spec::Export>, marker: &Arc<str>, clock: &SystemClock) {
+        if self.sending.as_ref().map(|(now, _)| now) == wanted {
+            return;
+        }
+        let before = self.sending.take();
+        if let Some(wanted) = wanted {
+            let tasks = Tasks::new();
+            let _on = self.runtime.as_ref().map(tokio::runtime::Runtime::enter);
+            export::start(wanted, &self.telemetry, marker, clock, &tasks);
+            self.sending = Some((wanted.clone(), tasks));
+        }
+        end_sending(before).await;
+    }
+
     /// Listens where it is wanted, and nowhere else.
     fn listen(
         &mut self,
@@ -404,6 +429,10 @@ impl Running {
         if let Err(late) = self.tasks.shutdown(GRACE).await {
             tracing::warn!("{late}");
         }
+        // Nothing comes in any more: what came in is worked on to its end, and only then is it known what is still to be sent on.
+        let telemetry = Arc::clone(&self.telemetry);
+        let _ = tokio::task::spawn_blocking(move || telemetry.close()).await;
+        end_sending(self.sending.take()).await;
         // What was taken is written before the lock is let go of; neither is work for a thread that serves others.
         let _ = tokio::task::spawn_blocking(move || {
             if let Some(runtime) = self.runtime.take() {
@@ -411,6 +440,14 @@ impl Running {
             }
         })
         .await;
+    }
+}
+
+async fn end_sending(sending: Option<(spec::Export, Tasks)>) {
+    if let Some((_, tasks)) = sending
+        && let Err(late) = tasks.shutdown(export::LAST + LOOK).await
+    {
+        tracing::warn!("{late}");
     }
 }
 

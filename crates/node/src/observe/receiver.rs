@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::Incoming;
 use telemetry::otlp::{self, Encoding, Signal};
 
+use super::export::MARKER;
 use super::serving::{Answers, Body, PATIENCE, Room};
 
 /// Bytes of one request at most, as sent and as unpacked.
@@ -27,6 +28,10 @@ const MAX_CONNECTIONS: usize = 1024;
 const AT_ONCE: usize = 8;
 /// After so many seconds a client that was sent away may come again.
 const COME_AGAIN_S: u64 = 1;
+
+/// What a node says to itself.
+const ROUND: &str =
+    "this comes from here: `telemetry.export` leads back, by whatever name, and it would go round and round";
 
 /// What became of what was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,14 +95,15 @@ pub(super) fn room() -> Room {
 }
 
 /// Answers what services send; `room` is shared by all listeners.
-pub(super) fn answers(taker: Arc<dyn Taker>, room: Room) -> Answers {
+pub(super) fn answers(taker: Arc<dyn Taker>, own: Arc<str>, room: Room) -> Answers {
     Arc::new(move |request| {
-        let (taker, room) = (Arc::clone(&taker), room.clone());
-        Box::pin(async move { answer(request, &*taker, &room).await })
+        let (taker, own, room) = (Arc::clone(&taker), Arc::clone(&own), room.clone());
+        Box::pin(async move { answer(request, &*taker, &own, &room).await })
     })
 }
 
-async fn answer(request: Request<Incoming>, taker: &dyn Taker, room: &Room) -> Response<Body> {
+/// `own` is what our own requests carry (`telemetry.export`): what they bring came from here.
+async fn answer(request: Request<Incoming>, taker: &dyn Taker, own: &str, room: &Room) -> Response<Body> {
     let (head, body) = request.into_parts();
     let Some(asked) = Asked::of(head.uri.path()) else {
         return plain(
@@ -120,6 +126,9 @@ async fn answer(request: Request<Incoming>, taker: &dyn Taker, room: &Room) -> R
             );
         }
     };
+    if header(&head.headers, MARKER) == own {
+        return not_taken(asked, encoding, &NotTaken::Malformed(ROUND.into()));
+    }
     let Ok(_place) = room.requests.try_acquire() else {
         return not_taken(asked, encoding, &NotTaken::Full);
     };
@@ -376,13 +385,13 @@ mod tests {
         let (taker, stop): (Arc<dyn Taker>, _) = (heard.clone(), CancellationToken::new());
         let (served, stopped) = (tasks.clone(), stop.clone());
         tasks.spawn("serve", OnError::Log, move |_| async move {
-            serve(listener, answers(taker, room()), room(), served, stopped).await;
+            serve(listener, answers(taker, "me".into(), room()), room(), served, stopped).await;
             Ok::<_, Infallible>(())
         });
-        let ask = async |kind: &str, body: &str| {
+        let send = async |kind: &str, more: &str, body: &str| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             let request = format!(
-                "POST /v1/traces HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: {kind}\r\n\
+                "POST /v1/traces HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: {kind}\r\n{more}\
                  content-length: {}\r\n\r\n{body}",
                 body.len()
             );
@@ -391,13 +400,19 @@ mod tests {
             stream.read_to_end(&mut answer).await.unwrap();
             String::from_utf8_lossy(&answer).into_owned()
         };
+        let ask = async |kind: &str, body: &str| send(kind, "", body).await;
         assert!(ask("application/json", "{}").await.starts_with("HTTP/1.1 200"));
+        let own = send("application/json", &format!("{MARKER}: me\r\n"), "{}").await;
+        assert!(own.starts_with("HTTP/1.1 400") && own.contains("round and round"), "{own}");
         assert!(ask("text/csv", "{}").await.starts_with("HTTP/1.1 415"));
         let full = ask("application/json", "full").await;
         assert!(full.starts_with("HTTP/1.1 503") && full.contains("retry-after: 1"), "{full}");
         let bad = ask("application/json; charset=utf-8", "bad").await;
         assert!(bad.starts_with("HTTP/1.1 400") && bad.contains("it is bad") && !bad.contains("retry-after"));
-        assert_eq!(*heard.0.lock().unwrap(), [(Signal::Traces, Encoding::Json, b"{}".to_vec())]);
+        let others = send("application/json", &format!("{MARKER}: other\r\n"), "[]").await;
+        assert!(others.starts_with("HTTP/1.1 200"), "another node's is taken: {others}");
+        let heard: Vec<Vec<u8>> = heard.0.lock().unwrap().iter().map(|(.., body)| body.clone()).collect();
+        assert_eq!(heard, [b"{}".to_vec(), b"[]".to_vec()]);
         stop.cancel();
         tasks.shutdown(Duration::from_secs(5)).await.unwrap();
     }

@@ -1,6 +1,7 @@
 //! What is answered to a request.
 
 use super::Encoding;
+use super::proto::fields;
 use crate::bytes::{put_text, put_varint};
 
 /// What was sent.
@@ -45,5 +46,36 @@ pub fn answer(encoding: Encoding, signal: Signal, rejected: u64, why: &str) -> V
                 .to_string()
                 .into_bytes()
         }
+    }
+}
+
+/// How many records an answer in protobuf says were not taken, and why; none where it says nothing.
+pub fn refused(answer: &[u8]) -> Option<(u64, String)> {
+    let (mut refused, mut why) = (0, String::new());
+    let read = fields(answer, |field, partial| match field {
+        1 => fields(partial.bytes()?, |field, value| {
+            match field {
+                1 => refused = value.number()?,
+                2 => why = value.text()?.to_string(),
+                _ => {}
+            }
+            Ok(())
+        }),
+        _ => Ok(()),
+    });
+    (read.is_ok() && (refused > 0 || !why.is_empty())).then_some((refused, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_taken_is_read_as_it_was_told() {
+        let told = |count, why| refused(&answer(Encoding::Protobuf, Signal::Logs, count, why));
+        assert_eq!(told(0, ""), None);
+        assert_eq!(told(3, "no"), Some((3, "no".into())));
+        assert_eq!(told(0, "be quick"), Some((0, "be quick".into())));
+        assert_eq!(refused(b"\xff\xff\xff"), None);
     }
 }

@@ -1,8 +1,9 @@
 //! Records as OTLP requests, in protobuf: what [`super::traces`] and its like read, written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::bytes::{put_bytes, put_varint, zigzag};
+use crate::catalog::series_of;
 use crate::model::{
     Attributes, Buckets, Histogram, LogRecord, MetricPoint, MetricValue, Severity, Span, SpanKind, Status,
     Text, Value,
@@ -22,14 +23,72 @@ pub fn logs(records: &[LogRecord]) -> Vec<u8> {
 }
 
 /// An `ExportMetricsServiceRequest`.
-pub fn metrics(points: &[MetricPoint]) -> Vec<u8> {
+pub fn metrics(points: &[Started]) -> Vec<u8> {
     let no_service = Text::default();
     by_service(
         points,
-        |point| label(point, "service").unwrap_or(&no_service),
-        |point| label(point, "instance"),
+        |started| label(&started.point, "service").unwrap_or(&no_service),
+        |started| label(&started.point, "instance"),
         metric,
     )
+}
+
+/// A point, and since when what it counts was counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Started {
+    /// The point.
+    pub point: MetricPoint,
+    /// In nanoseconds since the Unix epoch; 0 for what counts nothing.
+    pub since_ns: u64,
+}
+
+/// Series of which it is known how far they were counted; beyond it all begin anew.
+const MOST_SERIES: usize = 100_000;
+
+/// Since when things are counted: for who adds growths up, from the growth before to this; for a total, since it was first seen or
+/// fell.
+#[derive(Debug)]
+pub struct Starts {
+    begun_ns: u64,
+    /// By series.
+    last: HashMap<u64, Last>,
+}
+
+#[derive(Debug)]
+struct Last {
+    at_ns: u64,
+    total: f64,
+    since_ns: u64,
+}
+
+impl Starts {
+    /// What is seen for the first time was counted since then.
+    pub fn new(begun_ns: u64) -> Self {
+        Self { begun_ns, last: HashMap::new() }
+    }
+
+    /// The next point in order.
+    #[expect(clippy::cast_precision_loss, reason = "compared only")]
+    pub fn of(&mut self, point: MetricPoint) -> Started {
+        let (total, cumulative) = match &point.value {
+            MetricValue::Gauge(_) => return Started { point, since_ns: 0 },
+            MetricValue::Counter(total) => (*total, true),
+            MetricValue::Increase(_) => (0.0, false),
+            MetricValue::Histogram(histogram) => (histogram.count as f64, histogram.cumulative),
+        };
+        let series = series_of(&point);
+        if self.last.len() >= MOST_SERIES && !self.last.contains_key(&series) {
+            self.last.clear();
+            self.begun_ns = point.time_ns;
+        }
+        let begun_ns = self.begun_ns.min(point.time_ns);
+        let last = self.last.entry(series).or_insert(Last { at_ns: begun_ns, total, since_ns: begun_ns });
+        if !cumulative || total < last.total {
+            last.since_ns = last.at_ns;
+        }
+        (last.at_ns, last.total) = (last.at_ns.max(point.time_ns), total);
+        Started { since_ns: last.since_ns.min(point.time_ns), point }
+    }
 }
 
 fn label<'p>(point: &'p MetricPoint, name: &str) -> Option<&'p Text> {
@@ -212,7 +271,7 @@ fn record(scope: &mut Message, record: &LogRecord) {
     });
 }
 
-fn metric(scope: &mut Message, point: &MetricPoint) {
+fn metric(scope: &mut Message, Started { point, since_ns }: &Started) {
     let labels: Attributes = point
         .labels
         .iter()
@@ -221,6 +280,7 @@ fn metric(scope: &mut Message, point: &MetricPoint) {
         .collect();
     let number = |of: &mut Message, value: f64| {
         of.message(1, |number| {
+            number.fixed(2, *since_ns);
             number.fixed(3, point.time_ns);
             number.double(4, value);
             number.attributes(7, &labels);
@@ -239,17 +299,25 @@ fn metric(scope: &mut Message, point: &MetricPoint) {
                 );
                 sum.number(3, 1);
             }),
-            MetricValue::Histogram(histogram) => self::histogram(message, histogram, point.time_ns, &labels),
+            MetricValue::Histogram(histogram) => {
+                self::histogram(message, histogram, (*since_ns, point.time_ns), &labels);
+            }
         }
     });
 }
 
-fn histogram(metric: &mut Message, histogram: &Histogram, time_ns: u64, labels: &Attributes) {
+fn histogram(
+    metric: &mut Message,
+    histogram: &Histogram,
+    (since_ns, time_ns): (u64, u64),
+    labels: &Attributes,
+) {
     let temporality = if histogram.cumulative { CUMULATIVE } else { DELTA };
     let packed = |bytes: &mut Vec<u8>, number: u64| bytes.extend_from_slice(&number.to_le_bytes());
     match &histogram.buckets {
         Buckets::Explicit { bounds, counts } => metric.message(9, |of| {
             of.message(1, |message| {
+                message.fixed(2, since_ns);
                 message.fixed(3, time_ns);
                 message.fixed(4, histogram.count);
                 message.double(5, histogram.sum);
@@ -265,6 +333,7 @@ fn histogram(metric: &mut Message, histogram: &Histogram, time_ns: u64, labels: 
         Buckets::Exponential { scale, zero, positive, negative } => metric.message(10, |of| {
             of.message(1, |message| {
                 message.attributes(1, labels);
+                message.fixed(2, since_ns);
                 message.fixed(3, time_ns);
                 message.fixed(4, histogram.count);
                 message.double(5, histogram.sum);
@@ -366,6 +435,43 @@ mod tests {
             histogram(false, exponential),
         ];
         let points: Vec<MetricPoint> = values.map(point).into();
-        assert_eq!(read_metrics(Encoding::Protobuf, &metrics(&points)).unwrap().records, points);
+        let started: Vec<Started> =
+            points.iter().map(|point| Started { point: point.clone(), since_ns: 3 }).collect();
+        assert_eq!(read_metrics(Encoding::Protobuf, &metrics(&started)).unwrap().records, points);
+    }
+
+    #[test]
+    fn what_is_counted_says_since_when() {
+        let mut starts = Starts::new(100);
+        let mut since = |time_ns, value| {
+            let point = MetricPoint { name: "m".into(), unit: "".into(), labels: Vec::new(), time_ns, value };
+            starts.of(point).since_ns
+        };
+        let totals = [(110, 5.0, 100), (120, 7.0, 100), (130, 1.0, 120), (140, 2.0, 120)];
+        for (at, total, expected) in totals {
+            assert_eq!(since(at, MetricValue::Counter(total)), expected, "{at}");
+        }
+        let mut starts = Starts::new(100);
+        let mut since = |time_ns, value| {
+            let point = MetricPoint { name: "m".into(), unit: "".into(), labels: Vec::new(), time_ns, value };
+            starts.of(point).since_ns
+        };
+        for (at, expected) in [(110, 100), (120, 110), (115, 115), (130, 120)] {
+            assert_eq!(since(at, MetricValue::Increase(1.0)), expected, "{at}");
+        }
+        assert_eq!(since(150, MetricValue::Gauge(1.0)), 0);
+        assert_eq!(
+            Starts::new(100)
+                .of(MetricPoint {
+                    name: "m".into(),
+                    unit: "".into(),
+                    labels: Vec::new(),
+                    time_ns: 50,
+                    value: MetricValue::Increase(1.0)
+                })
+                .since_ns,
+            50,
+            "never after itself"
+        );
     }
 }

@@ -7,7 +7,7 @@ mod json;
 mod proto;
 mod resource;
 
-pub use answer::{Signal, answer};
+pub use answer::{Signal, answer, refused};
 
 use crate::model::{LogRecord, MetricPoint, Span};
 

@@ -14,14 +14,14 @@ use crate::model::{
 const MOST_DEPTH: usize = 16;
 
 /// A field of a message.
-enum Field<'b> {
+pub(super) enum Field<'b> {
     Number(u64),
     Fixed(u64),
     Bytes(&'b [u8]),
 }
 
 impl<'b> Field<'b> {
-    fn bytes(&self) -> Result<&'b [u8], BadRequest> {
+    pub(super) fn bytes(&self) -> Result<&'b [u8], BadRequest> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             Self::Number(_) | Self::Fixed(_) => {
@@ -30,14 +30,14 @@ impl<'b> Field<'b> {
         }
     }
 
-    fn text(&self) -> Result<Text, BadRequest> {
+    pub(super) fn text(&self) -> Result<Text, BadRequest> {
         Ok(match String::from_utf8_lossy(self.bytes()?) {
             Cow::Borrowed(text) => text.into(),
             Cow::Owned(text) => text.into(),
         })
     }
 
-    fn number(&self) -> Result<u64, BadRequest> {
+    pub(super) fn number(&self) -> Result<u64, BadRequest> {
         match self {
             Self::Number(number) | Self::Fixed(number) => Ok(*number),
             Self::Bytes(_) => Err(BadRequest::new("a message or text where a number belongs")),
@@ -50,7 +50,7 @@ impl<'b> Field<'b> {
 }
 
 /// Gives each field of a message to `each`.
-fn fields<'b>(
+pub(super) fn fields<'b>(
     message: &'b [u8],
     mut each: impl FnMut(u64, Field<'b>) -> Result<(), BadRequest>,
 ) -> Result<(), BadRequest> {
