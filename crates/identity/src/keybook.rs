@@ -4,7 +4,7 @@
 //!
 //! Sealed and not hashed: to verify a signature the secret itself is needed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +83,14 @@ pub struct KeyBook {
 #[derive(Clone, Default)]
 struct Table {
     keys: HashMap<AccessKey, Known>,
-    declared: HashSet<Principal>,
+    /// Who was let in, and until when if they are on their way out.
+    declared: HashMap<Principal, Option<Timestamp>>,
+}
+
+impl Table {
+    fn lets_in(&self, principal: &Principal, now: Timestamp) -> bool {
+        self.declared.get(principal).is_some_and(|until| until.is_none_or(|until| now < until))
+    }
 }
 
 #[derive(Clone)]
@@ -147,7 +154,7 @@ impl KeyBook {
         self.table.rcu(|table| {
             let mut table = Table::clone(table);
             table.keys.insert(credentials.access_key, known.clone());
-            table.declared.insert(principal.clone());
+            table.declared.insert(principal.clone(), None);
             table
         });
         credentials
@@ -159,6 +166,33 @@ impl KeyBook {
             let mut table = Table::clone(table);
             table.declared.remove(principal);
             table.keys.retain(|_, known| known.principal != *principal);
+            table
+        });
+    }
+
+    /// Of services, those that stay have their credentials for good; all others that were let in keep theirs for a while, in
+    /// which they may come to their end, and sessions are of no use any longer than that.
+    pub fn keep_services(&self, stays: impl Fn(&str) -> bool, now: Timestamp, grace: Duration) {
+        // `None`: it is no service.
+        let end = |principal: &Principal, before: Option<Timestamp>| match principal {
+            Principal::Service(name) if stays(name) => Some(None),
+            // Whoever is on their way out already is not kept longer.
+            Principal::Service(_) => Some(Some(before.unwrap_or(now + grace))),
+            Principal::Function(_) | Principal::Key(_) | Principal::Root => None,
+        };
+        let is_over = |end: Option<Option<Timestamp>>| end.flatten().is_some_and(|end| end <= now);
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            table.declared.retain(|principal, until| {
+                let end = end(principal, *until);
+                *until = end.unwrap_or(*until);
+                !is_over(end)
+            });
+            table.keys.retain(|_, known| {
+                let end = end(&known.principal, known.expires);
+                known.expires = end.unwrap_or(known.expires);
+                !is_over(end)
+            });
             table
         });
     }
@@ -188,7 +222,7 @@ impl KeyBook {
         if lifetime < Duration::from_secs(1) || lifetime > Self::MOST_SESSION {
             return Err(BookError::BadLifetime);
         }
-        if !self.table.load().declared.contains(principal) {
+        if !self.table.load().lets_in(principal, now) {
             return Err(BookError::NotDeclared(principal.clone()));
         }
         let nonce: [u8; NONCE] = self.random()?;
@@ -224,7 +258,7 @@ impl KeyBook {
     }
 
     /// Whose token it is, if they are let in.
-    pub fn lent_to(&self, token: &str) -> Option<Principal> {
+    pub fn lent_to(&self, token: &str, now: Timestamp) -> Option<Principal> {
         let bytes = Some(token)
             .filter(|token| token.len() <= Self::MOST_TOKEN)
             .and_then(from_base64_url)
@@ -232,7 +266,7 @@ impl KeyBook {
         let (payload, mac) = bytes.split_at(bytes.len() - MAC);
         hmac::verify(&self.lending, payload, mac).ok()?;
         let principal = Principal::from_tag(payload[0], std::str::from_utf8(&payload[1..]).ok()?)?;
-        self.table.load().declared.contains(&principal).then_some(principal)
+        self.table.load().lets_in(&principal, now).then_some(principal)
     }
 
     /// What the key of this name may be used for; `None`: nobody has one.
@@ -363,7 +397,7 @@ impl KeyBook {
                 session
             }
         };
-        if !self.table.load().declared.contains(&session.principal) {
+        if !self.table.load().lets_in(&session.principal, now) {
             return Err(KeyError::Unknown);
         }
         if now >= session.expires {

@@ -183,19 +183,54 @@ proptest! {
 fn a_token_to_ask_for_sessions_with_is_of_one_principal_and_this_app() {
     let ours = book(1, "shop");
     let token = ours.lending_token(&orders());
-    assert_eq!(ours.lent_to(&token), None, "nobody let them in");
+    assert_eq!(ours.lent_to(&token, NOW), None, "nobody let them in");
     ours.declare(&orders());
-    assert_eq!(ours.lent_to(&token), Some(orders()));
+    assert_eq!(ours.lent_to(&token, NOW), Some(orders()));
     assert_eq!(book(1, "shop").lending_token(&orders()), token, "the same after every start");
     for other in [book(2, "shop"), book(1, "bank")] {
         other.declare(&orders());
-        assert_eq!(other.lent_to(&token), None);
+        assert_eq!(other.lent_to(&token, NOW), None);
     }
     let session = ours.session(&orders(), NOW, HOUR).unwrap();
-    assert_eq!(ours.lent_to(session.session_token.unwrap().expose()), None, "a session is no such token");
+    assert_eq!(
+        ours.lent_to(session.session_token.unwrap().expose(), NOW),
+        None,
+        "a session is no such token"
+    );
     for bad in ["", "x", &token[1..], &format!("{token}A"), &"A".repeat(2000)] {
-        assert_eq!(ours.lent_to(bad), None, "{bad}");
+        assert_eq!(ours.lent_to(bad, NOW), None, "{bad}");
     }
     ours.withdraw(&orders());
-    assert_eq!(ours.lent_to(&token), None);
+    assert_eq!(ours.lent_to(&token, NOW), None);
+}
+
+#[test]
+fn a_service_that_is_gone_keeps_its_credentials_for_a_while() {
+    let ours = book(1, "shop");
+    let (credentials, payments) = (ours.declare(&orders()), Principal::Service("payments".into()));
+    let stays = ours.declare(&payments);
+    let (_, outside) = ours.create_key("ci", allow(), NOW, None).unwrap();
+    let (session, token) = (ours.session(&orders(), NOW, HOUR).unwrap(), ours.lending_token(&orders()));
+    let grace = Duration::from_secs(600);
+    let (before, end) = (NOW + grace - Duration::from_secs(1), NOW + grace);
+    for later in [0, 60] {
+        let now = NOW + Duration::from_secs(later);
+        ours.keep_services(|name| name == "payments", now, grace);
+    }
+    for good in [&credentials, &session] {
+        assert_eq!(find(&ours, good, before), Ok(orders()), "it may come to its end");
+        assert!(find(&ours, good, end).is_err());
+    }
+    assert_eq!((ours.lent_to(&token, before), ours.lent_to(&token, end)), (Some(orders()), None));
+    assert!(ours.session(&orders(), end, HOUR).is_err());
+    assert_eq!(find(&ours, &stays, end + HOUR), Ok(payments));
+    assert_eq!(find(&ours, &outside, end + HOUR), Ok(Principal::Key("ci".into())));
+    // Back in time, it is there for good; else it is forgotten, and can be let in anew.
+    ours.keep_services(|_| true, before, grace);
+    assert_eq!(find(&ours, &credentials, end + HOUR), Ok(orders()));
+    ours.keep_services(|name| name == "payments", NOW, grace);
+    ours.keep_services(|name| name == "payments", end, grace);
+    assert_eq!(find(&ours, &credentials, before), Err(KeyError::Unknown));
+    ours.declare(&orders());
+    assert_eq!(find(&ours, &credentials, end), Ok(orders()));
 }

@@ -267,7 +267,9 @@ impl Applier {
         let mesh = |service: &ServiceName| {
             addresses.mesh.get(&(service.clone(), service.clone())).map(|port| loopback(*port))
         };
-        self.broker.put(&app.pipes, addresses.pipes_at(app), mesh).await
+        self.broker.put(&app.pipes, addresses.pipes_at(app), mesh).await?;
+        self.broker.keep_services(app);
+        Ok(())
     }
 
     /// Puts a wish in force: certificates and listeners first (they can fail), then routes, then instances.

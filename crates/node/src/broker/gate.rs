@@ -207,7 +207,7 @@ impl Gatekeeper for Gate {
             return Some(Lent::Refused("credentials are lent to processes of this machine alone"));
         }
         let token = request.headers.get(http::header::AUTHORIZATION).and_then(|token| token.to_str().ok());
-        let Some(principal) = token.and_then(|token| self.book.lent_to(token)) else {
+        let Some(principal) = token.and_then(|token| self.book.lent_to(token, self.clock.now())) else {
             return Some(Lent::Refused("the authorization token is nobody's"));
         };
         let session = self.book.session(&principal, self.clock.now(), LENT_FOR).ok();

@@ -68,6 +68,8 @@ const THREADS: usize = 2;
 const GRACE: Duration = Duration::from_secs(5);
 /// How long to wait for the node before this one to close its store.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the credentials of a service are good that the file has no longer: it has to finish what it has begun.
+const LEAVE: Duration = Duration::from_secs(600);
 /// Between two looks whether it has.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -241,6 +243,14 @@ impl Broker {
         let topics = running.topics.clone();
         self.seen.store(Some(Arc::new(Seen { pipes, topics, store })));
         Ok(())
+    }
+
+    /// A file is in force: services that it does not have keep their credentials for as long as they may take to end.
+    pub(crate) fn keep_services(&self, app: &App) {
+        if let Some(door) = self.door.get() {
+            let stays = |name: &str| app.services.keys().any(|service| service.as_str() == name);
+            door.book.keep_services(stays, self.clock.now(), LEAVE);
+        }
     }
 
     /// Ends everything: requests under way are answered, the store is closed.
