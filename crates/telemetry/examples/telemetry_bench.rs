@@ -31,7 +31,7 @@ fn main() {
     let options =
         Options { keep: Duration::from_secs(24 * 3_600), disk_bytes: 64 << 30, ..Options::default() };
     let telemetry = Telemetry::open(directory.path(), options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
-    println!("resident when idle                     {:>9.1} MB   goal ≤ 10", resident_mb());
+    row("resident when idle", resident_mb(), "MB", Goal::AtMost(10.0), "");
 
     let mut made = Maker::default();
     let (cost, wall) = fill(
@@ -51,9 +51,9 @@ fn main() {
         |telemetry, batch| telemetry.intake().offer_logs(batch).taken,
     );
     report("lines", lines, cost, wall, bytes_of(directory.path(), "logs-"), 60.0);
-    println!("resident after that                    {:>9.1} MB   goal ≤ 200", resident_mb());
+    row("resident after that", resident_mb(), "MB", Goal::AtMost(200.0), "");
     let stats = telemetry.query().stats();
-    println!("memory by its own account              {:>9.1} MB", stats.memory_bytes as f64 / 1e6);
+    row("memory by its own account", stats.memory_bytes as f64 / 1e6, "MB", Goal::None, "");
     assert_eq!((stats.spans, stats.logs), (spans, lines), "dropped: {:?}", stats.dropped);
 
     let query = telemetry.query();
@@ -167,8 +167,33 @@ fn main() {
     assert_eq!(again.query().stats().logs, lines + 1);
 }
 
+#[derive(Clone, Copy)]
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+    None,
+}
+
+fn row(what: &str, measured: f64, unit: &str, goal: Goal, more: &str) {
+    let digits = if measured < 1_000.0 { 2 } else { 0 };
+    let (goal, met) = match goal {
+        Goal::AtMost(most) => (format!("≤ {most}"), measured <= most),
+        Goal::AtLeast(least) => (format!("≥ {least}"), measured >= least),
+        Goal::None => (String::new(), true),
+    };
+    let met = match (goal.is_empty(), met) {
+        (true, _) => "",
+        (false, true) => "met",
+        (false, false) => "MISSED",
+    };
+    println!(
+        "{}",
+        format!("{what:<48} {measured:>10.digits$} {unit:<3} {goal:<9} {met:<7} {more}").trim_end()
+    );
+}
+
 fn timed(what: &str, took: Duration) {
-    println!("{what:<44} {:>9.2} ms   goal ≤ 1000", took.as_secs_f64() * 1e3);
+    row(what, took.as_secs_f64() * 1e3, "ms", Goal::AtMost(1_000.0), "");
 }
 
 /// Offers records at the speed at which they are taken. Gives processor seconds without those of making them.
@@ -200,13 +225,10 @@ fn fill<R>(
 
 fn report(what: &str, count: u64, cost: f64, wall: f64, bytes: u64, goal: f64) {
     let rate = count as f64 / cost;
-    println!(
-        "{what} per second of one core             {rate:>9.0}      goal ≥ 500000   ({wall:.1} s in all)"
-    );
-    println!(
-        "bytes on disk for each of {what}          {:>9.1}      goal ≤ {goal}",
-        bytes as f64 / count as f64
-    );
+    let all = format!("{wall:.1} s in all");
+    row(&format!("{what} per second of one core"), rate, "", Goal::AtLeast(500_000.0), &all);
+    let each = bytes as f64 / count as f64;
+    row(&format!("bytes on disk for each of {what}"), each, "B", Goal::AtMost(goal), "");
 }
 
 fn ask(what: &str, goal_ms: f64, mut question: impl FnMut(usize) -> usize) {
@@ -219,7 +241,8 @@ fn ask(what: &str, goal_ms: f64, mut question: impl FnMut(usize) -> usize) {
     }
     let first = times[0];
     times.sort_by(f64::total_cmp);
-    println!("{what:<44} {:>9.2} ms   goal ≤ {goal_ms}   (first {first:.2}, {answers} answers)", times[2]);
+    let more = format!("first {first:.2}, {answers} answers");
+    row(what, times[2], "ms", Goal::AtMost(goal_ms), &more);
 }
 
 /// Processor seconds so far, to the nanosecond: what `/proc` tells of them is as old as the last tick.

@@ -66,6 +66,18 @@ pub fn refused(answer: &[u8]) -> Option<(u64, String)> {
     (read.is_ok() && (refused > 0 || !why.is_empty())).then_some((refused, why))
 }
 
+/// What a refusal in protobuf says (`google.rpc.Status`); none where it says nothing.
+pub fn said(status: &[u8]) -> Option<String> {
+    let mut message = String::new();
+    let read = fields(status, |field, value| {
+        if field == 2 {
+            message = value.text()?.to_string();
+        }
+        Ok(())
+    });
+    (read.is_ok() && !message.is_empty()).then_some(message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

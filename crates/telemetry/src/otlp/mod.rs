@@ -7,7 +7,7 @@ mod json;
 mod proto;
 mod resource;
 
-pub use answer::{Signal, answer, refused};
+pub use answer::{Signal, answer, refused, said};
 
 use crate::model::{LogRecord, MetricPoint, Span};
 

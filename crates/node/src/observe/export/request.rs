@@ -123,24 +123,28 @@ pub(super) fn outcome(protocol: ExportProtocol, answer: &Answer) -> Outcome {
 fn taken(body: &[u8]) -> Outcome {
     match otlp::refused(body) {
         Some((refused, why)) => {
-            let said: String = why.chars().filter(|c| !c.is_control()).take(MOST_SAID).collect();
-            Outcome::InPart { refused, why: format!("it has not taken {refused} records: {said}") }
+            Outcome::InPart { refused, why: format!("it has not taken {refused} records: {}", told(&why)) }
         }
         None => Outcome::Taken,
     }
 }
 
+/// What another backend says, on one line.
+fn told(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MOST_SAID).collect()
+}
+
 /// OTLP/HTTP: 429, 502, 503 and 504 may come again.
 fn of_http(answer: &Answer) -> Outcome {
+    let kind = answer.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_protobuf = kind.starts_with(b"application/x-protobuf");
     if answer.status.is_success() {
-        let kind = answer.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        return if kind.starts_with(b"application/x-protobuf") {
-            taken(&answer.body)
-        } else {
-            Outcome::Taken
-        };
+        return if is_protobuf { taken(&answer.body) } else { Outcome::Taken };
     }
-    let why = format!("it answers {}", answer.status);
+    let why = match otlp::said(&answer.body).filter(|_| is_protobuf) {
+        Some(said) => format!("it answers {}: {}", answer.status, told(&said)),
+        None => format!("it answers {}", answer.status),
+    };
     match answer.status {
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
@@ -169,19 +173,33 @@ fn of_grpc(answer: &Answer) -> Outcome {
             _ => Outcome::Never(why),
         };
     };
-    let why = format!("it answers with the status {status} of gRPC");
-    let says = |word: &str| {
-        said("grpc-message").is_some_and(|text| String::from_utf8_lossy(text.as_bytes()).contains(word))
+    let message = said("grpc-message").map(|text| unescaped(text.as_bytes())).unwrap_or_default();
+    let why = match told(&message) {
+        said if said.is_empty() => format!("it answers with the status {status} of gRPC"),
+        said => format!("it answers with the status {status} of gRPC: {said}"),
     };
     match status {
         0 => taken(answer.body.get(5..).unwrap_or_default()),
-        11 if says("too%20large") || says("too large") => Outcome::TooLarge(why),
+        11 if message.contains("too large") => Outcome::TooLarge(why),
         1 | 4 | 10 | 11 | 14 | 15 => Outcome::Later(None, why),
         8 if said("grpc-status-details-bin").is_some_and(has_retry_info) => Outcome::Later(None, why),
         8 => Outcome::TooLarge(why),
         12 => Outcome::NotPacked(why),
         _ => Outcome::Never(why),
     }
+}
+
+/// A message of gRPC as it was before it was put in a header: some letters are `%20` there.
+fn unescaped(text: &[u8]) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, behind)) = rest.split_first() {
+        let escaped = behind.get(..2).filter(|_| *first == b'%');
+        let byte = escaped.and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { behind.get(2..).unwrap_or_default() } else { behind };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether a `google.rpc.Status` says when to come again.
@@ -251,6 +269,18 @@ mod tests {
         let details = "CAgaKgoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbw==";
         let exhausted = [("grpc-status", "8"), ("grpc-status-details-bin", details)];
         assert!(matches!(grpc(&exhausted), Outcome::Later(..)));
+    }
+
+    #[test]
+    fn why_it_was_not_taken_is_told_as_it_was_said() {
+        let kind = [("content-type", "application/x-protobuf")];
+        let said = of_http(&answer(400, &kind, &[], b"\x08\x03\x12\x06no\nway"));
+        assert_eq!(said, Outcome::Never("it answers 400 Bad Request: noway".into()));
+        let unsaid = of_http(&answer(400, &[], &[], b"\x08\x03\x12\x06no\nway"));
+        assert_eq!(unsaid, Outcome::Never("it answers 400 Bad Request".into()), "no protobuf");
+        let said = [("grpc-status", "3"), ("grpc-message", "100%25 no%20%C3%A9%")];
+        let expected = Outcome::Never("it answers with the status 3 of gRPC: 100% no é%".into());
+        assert_eq!(of_grpc(&answer(200, &[], &said, b"")), expected);
     }
 
     #[test]
