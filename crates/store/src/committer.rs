@@ -104,6 +104,15 @@ enum Answer {
     Remove(oneshot::Sender<Result<Option<Key>, CommitError>>, Option<Key>),
 }
 
+impl Queue {
+    /// How many jobs are there; `None`: no more are to come, or they are a batch already.
+    fn count(&self) -> Option<usize> {
+        let bytes = |job: &Job| if let Job::Commit { bytes, .. } = job { *bytes } else { 0 };
+        let full = || self.jobs.iter().take(ENOUGH).map(bytes).sum::<usize>() >= BATCH_BYTES;
+        (!self.closed && !full()).then_some(self.jobs.len())
+    }
+}
+
 impl Shared {
     pub(crate) fn new(
         engine: Box<dyn Engine>,
@@ -188,12 +197,14 @@ impl Shared {
     /// Takes the next jobs; `false`: there will be no more. `last` is how many the last batch had.
     fn next(&self, jobs: &mut VecDeque<Job>, last: usize) -> bool {
         let mut queue = self.queue();
+        let ended = Instant::now();
+        let expected = last + queue.jobs.len();
         while queue.jobs.is_empty() && !queue.closed {
             queue.waiting = true;
             queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let (began, mut before) = (Instant::now(), 0);
-        while !queue.closed && gathers_on(last, before, queue.jobs.len(), began.elapsed()) {
+        let mut before = 0;
+        while gathers_on(last, expected, &Came { before, now: queue.count(), since: ended.elapsed() }) {
             before = queue.jobs.len();
             drop(queue);
             thread::sleep(LOOK);
@@ -218,11 +229,21 @@ impl Shared {
     }
 }
 
-/// Whether a batch had better wait for another look: the last one had `last` transactions, `now` are there, `before` were at
-/// the last look. Where many clients are served by few cores, their requests come one after the other, each soon after
-/// the one before; without this each sync would be shared by the few that came during the sync before it.
-fn gathers_on(last: usize, before: usize, now: usize, since: Duration) -> bool {
-    last >= SEVERAL && now < ENOUGH && now > before && since < GATHERING
+/// Who has come since the last batch ended.
+struct Came {
+    /// At the last look.
+    before: usize,
+    /// By now; `None`: there is nothing to wait for any more.
+    now: Option<usize>,
+    since: Duration,
+}
+
+/// Whether a batch had better wait for another look. The last one had `last` transactions, and with those that came meanwhile
+/// `expected` clients are known of. Where many are served by few cores, their requests come one after the other, each soon
+/// after the one before; without this each sync would be shared by the few that came during the sync before it.
+fn gathers_on(last: usize, expected: usize, came: &Came) -> bool {
+    let Came { before, now: Some(now), since } = *came else { return false };
+    last >= SEVERAL && now < expected.min(ENOUGH) && now > before && since < GATHERING
 }
 
 struct Committer {
@@ -256,6 +277,8 @@ impl Committer {
     }
 
     fn run(mut self) {
+        // Else the system adds as much again, and more, to a pause of [`LOOK`].
+        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
         let mut last = 0;
         while self.shared.next(&mut self.jobs, last) {
             last = self.jobs.len();
@@ -352,11 +375,16 @@ mod tests {
     #[test]
     fn a_batch_waits_for_those_on_the_way_and_for_nobody_else() {
         let moment = Duration::from_micros(60);
-        assert!(gathers_on(4, 0, 1, Duration::ZERO), "several were answered: they are on the way");
-        assert!(gathers_on(40, 1, 2, moment), "and they come");
-        assert!(!gathers_on(40, 2, 2, moment), "nobody came since the last look");
-        assert!(!gathers_on(3, 0, 1, Duration::ZERO), "nobody is waited for where hardly anybody was");
-        assert!(!gathers_on(40, 10, ENOUGH, moment), "enough have come");
-        assert!(!gathers_on(40, 10, 20, GATHERING), "nobody waits for ever");
+        let gathers = |last, expected, before, now, since| {
+            gathers_on(last, expected, &Came { before, now: Some(now), since })
+        };
+        assert!(gathers(4, 5, 0, 1, Duration::ZERO), "several were answered: they are on the way");
+        assert!(gathers(40, 60, 1, 2, moment), "and they come");
+        assert!(!gathers(40, 60, 2, 2, moment), "nobody came since the last look");
+        assert!(!gathers(3, 60, 0, 1, Duration::ZERO), "nobody is waited for where hardly anybody was");
+        assert!(!gathers(8, 16, 10, 16, moment), "all are there");
+        assert!(!gathers(40, 200, 10, ENOUGH, moment), "enough are there");
+        assert!(!gathers(40, 60, 10, 20, GATHERING), "nobody waits for ever, nor for whoever was here long ago");
+        assert!(!gathers_on(40, 60, &Came { before: 0, now: None, since: moment }), "the batch is full");
     }
 }
