@@ -213,6 +213,14 @@ fn what_was_taken_is_there_after_a_restart() {
     let query = telemetry.query();
     assert_eq!(some_spans(&telemetry, 2_000), expected_spans(2_000));
     assert_eq!(query.logs(&LogFilter { limit: 20_000, ..LogFilter::default() }), logs);
+    // Hundreds of traces at once are looked for in another way than one.
+    let many = query.find_traces(&TraceFilter { limit: 5_000, ..TraceFilter::default() });
+    assert!(many.len() > 500, "{}", many.len());
+    for one in many.iter().step_by(97) {
+        let whole = query.trace(one.id).unwrap().spans;
+        let errors = whole.iter().filter(|span| span.status.failed()).count();
+        assert_eq!((one.spans, one.errors, one.start_ns), (whole.len(), errors, whole[0].start_ns));
+    }
     assert_eq!(logs.len(), 10_000);
     assert_eq!(query.latency(&LatencyFilter::default()), latency);
     assert_eq!(query.graph(TimeRange::ALL), graph);

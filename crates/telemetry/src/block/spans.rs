@@ -132,7 +132,7 @@ pub(crate) fn read_spans(body: &Body<'_>, places: Option<&[usize]>, how: How) ->
     let mut duration = numbers_at(&body.column(DURATION)?, places)?.into_iter();
     let kind = body.column(KIND)?;
     let ids = body.column(SPAN)?;
-    let mut parents = Parents::read(body)?;
+    let mut parents = parents_at(body, places, &ids)?.into_iter();
     let [service, name] = [SERVICE, NAME].map(|name| values(body, name));
     let (mut service, mut name, traces) = (texts(service?), texts(name?), TracesOf::read(body)?);
     let mut more = match how {
@@ -144,7 +144,7 @@ pub(crate) fn read_spans(body: &Body<'_>, places: Option<&[usize]>, how: How) ->
         let mut span = Span {
             trace: traces.get(row)?,
             span: id_at(&ids, row)?,
-            parent: parents.get(row, &ids)?,
+            parent: parents.next()?,
             service: service.get(row)?,
             name: name.get(row)?,
             kind: *KINDS.get(usize::from(code & 15))?,
@@ -242,42 +242,35 @@ fn write_parents(ids: &[u8], parents: &[Option<SpanId>], writer: &mut Writer) {
     writer.column(PARENTS, &others);
 }
 
-/// What [`write_parents`] wrote.
-struct Parents {
-    /// None if no record has one.
-    codes: Option<Vec<u64>>,
-    others: Vec<u8>,
-    /// Of the records before the first of these places, the second many are among the others.
-    passed: (usize, usize),
-}
-
-impl Parents {
-    fn read(body: &Body<'_>) -> Option<Self> {
-        let column = body.column(PARENT)?;
-        if column.is_empty() {
-            return Some(Self { codes: None, others: Vec::new(), passed: (0, 0) });
-        }
-        let codes = Some(numbers(&column, body.rows)?);
-        Some(Self { codes, others: body.column(PARENTS)?, passed: (0, 0) })
+/// The parents of the records at these places, which grow: what [`write_parents`] wrote.
+fn parents_at(body: &Body<'_>, places: &[usize], ids: &[u8]) -> Option<Vec<Option<SpanId>>> {
+    let column = body.column(PARENT)?;
+    if column.is_empty() {
+        return Some(vec![None; places.len()]);
     }
-
-    /// The parent of a record; quick where places grow from call to call.
-    fn get(&mut self, row: usize, ids: &[u8]) -> Option<Option<SpanId>> {
-        let Some(codes) = &self.codes else { return Some(None) };
-        Some(match *codes.get(row)? {
+    let codes = numbers_at(&column, places)?;
+    // Where one is among the others depends on all that are before it.
+    let (all, others) = if codes.contains(&1) {
+        (numbers(&column, places.last()? + 1)?, body.column(PARENTS)?)
+    } else {
+        (Vec::new(), Vec::new())
+    };
+    let (mut passed, mut before) = (0, 0);
+    let parent = |(row, code): (&usize, u64)| {
+        Some(match code {
             0 => None,
             1 => {
-                let (from, before) = if row < self.passed.0 { (0, 0) } else { self.passed };
-                let between = codes.get(from..row)?.iter().filter(|code| **code == 1).count();
-                self.passed = (row, before + between);
-                Some(id_at(&self.others, self.passed.1)?)
+                before += all.get(passed..*row)?.iter().filter(|code| **code == 1).count();
+                passed = *row;
+                Some(id_at(&others, before)?)
             }
             further => {
-                let place = i64::try_from(row).ok()?.checked_add(unzigzag(further - 2))?;
+                let place = i64::try_from(*row).ok()?.checked_add(unzigzag(further - 2))?;
                 Some(id_at(ids, usize::try_from(place).ok()?)?)
             }
         })
-    }
+    };
+    places.iter().zip(codes).map(parent).collect()
 }
 
 fn put_parts(to: &mut Vec<u8>, span: &Span) {
@@ -367,7 +360,7 @@ impl<'f> Search<'f> {
         if meant.is_empty() {
             return Some(Vec::new());
         }
-        let start = steps(&body.column(START)?, body.rows)?;
+        let start = steps(&body.column(START)?, meant.last().map_or(0, |last| last + 1))?;
         meant.retain(|row| filter.range.has(start[*row]));
         let traces = TracesOf::read(body)?;
         let found = |row: usize| Some((row, start[row], traces.get(row)?));

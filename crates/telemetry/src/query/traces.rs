@@ -17,6 +17,9 @@ pub(crate) const MOST_OF_A_TRACE: usize = 20_000;
 /// How far from the span that was found other spans of its trace are looked for, for lists: an hour.
 const NEAR_NS: u64 = 3_600 * 1_000_000_000;
 
+/// Traces that are looked for in the filters of blocks: of more than so many, one that is wrong is found in nearly every block.
+const MOST_KEYS: usize = 100;
+
 /// Traces whose spans are fetched at once.
 const TRACES_AT_ONCE: usize = 50;
 
@@ -163,9 +166,11 @@ impl Query {
             if !self.goes_on() {
                 break;
             }
-            let Some(bloom) = block.bloom() else { continue };
-            if !keys.iter().any(|key| may_have(&bloom, &[*key])) {
-                continue;
+            if keys.len() <= MOST_KEYS {
+                let Some(bloom) = block.bloom() else { continue };
+                if !keys.iter().any(|key| may_have(&bloom, &[*key])) {
+                    continue;
+                }
             }
             let spans = self.in_block(block, &[], &unpacker, |body| {
                 let places = places_of(body, &wanted)?;
