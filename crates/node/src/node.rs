@@ -25,7 +25,7 @@ use crate::console::WebConsole;
 use crate::edge::Edges;
 use crate::events::Events;
 use crate::guards;
-use crate::objectives::Objectives;
+use crate::objectives::{Objectives, Ways};
 use crate::observe::{self, Observer, Seen};
 use crate::spans::SpanReader;
 use crate::state_dir::{self, StateDir};
@@ -290,9 +290,9 @@ impl Parts {
         };
         let applier = Arc::new(Applier::new(state, options.detached, parts));
         let (seen, told, alerts) = (observer.clone(), tell.clone(), tasks.clone());
-        let broker = Arc::clone(&applier.broker);
+        let ways = Ways { broker: Arc::clone(&applier.broker), console: Arc::clone(&applier.console) };
         tasks.spawn("node.objectives", OnError::Log, |stop| async move {
-            objectives.watch(seen, broker, told, alerts, stop).await;
+            objectives.watch(seen, ways, told, alerts, stop).await;
             Ok::<_, NodeError>(())
         });
         let (guarded, told) = (applier.clone(), tell.clone());

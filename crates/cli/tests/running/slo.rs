@@ -1,6 +1,6 @@
 //! What is promised is counted, and who is to be told is told.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -43,15 +43,51 @@ fn webhook() -> (String, Receiver<Value>) {
     (url, told)
 }
 
+/// Takes letters; is too busy for the first, so that it must come again.
+fn mailbox() -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap().to_string();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let mut busy = true;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            stream.write_all(b"220 here\r\n").unwrap();
+            while let Some(Ok(line)) = lines.next() {
+                let answer = match line.as_str() {
+                    "DATA" if busy => "451 busy",
+                    "DATA" => "354 go on",
+                    _ => "250 well",
+                };
+                busy &= line != "DATA";
+                if stream.write_all(format!("{answer}\r\n").as_bytes()).is_err() {
+                    break;
+                }
+                if answer.starts_with("354") {
+                    let letter: Vec<String> =
+                        lines.by_ref().map_while(Result::ok).take_while(|line| line != ".").collect();
+                    if stream.write_all(b"250 taken\r\n").is_err() || tell.send(letter.join("\n")).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    (server, told)
+}
+
 #[test]
 fn a_promise_that_breaks_is_seen_and_told() {
     let (url, told) = webhook();
+    let (server, letters) = mailbox();
     let world = World::new(&format!(
         r#"
 telemetry:
   grpc: "127.0.0.1:0"
   http: "127.0.0.1:0"
-  alerts: {{ webhook: "{url}", topic: told, rules: {{
+  alerts: {{ webhook: "{url}", topic: told,
+    mail: {{ server: "{server}", tls: off, from: Atoll <atoll@shop.example>, to: [oncall@shop.example] }}, rules: {{
     declined: {{ ask: "sum(declined_cards) > 2" }},
     no-revenue: {{ ask: "sum(increase(revenue[1h])) < 100" }} }} }}
 pipes: {{ listen: "127.0.0.1:0" }}
@@ -108,6 +144,21 @@ services:
     }
     names.sort();
     assert_eq!(names, ["declined", "front availability", "no-revenue"]);
+    let mut subjects = Vec::new();
+    while subjects.len() < 3 {
+        let letter = letters.recv_timeout(Duration::from_secs(60)).expect("a letter comes");
+        assert!(
+            letter.contains("\nFrom: \"Atoll\" <atoll@shop.example>\n")
+                || letter.contains("From: Atoll <atoll@shop.example>\n"),
+            "{letter}"
+        );
+        assert!(letter.contains("/objectives"), "{letter}");
+        subjects.extend(letter.lines().find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned)));
+    }
+    subjects.sort();
+    assert!(subjects[0].starts_with("[world] page: declined: 3"), "{subjects:?}");
+    assert!(subjects[1].starts_with("[world] page: front availability: the budget burns"), "{subjects:?}");
+    assert!(subjects[2].starts_with("[world] page: no-revenue: 0"), "{subjects:?}");
     until(&world, &["queue", "show", "mail"], |queue| queue["queue"]["visible"].as_u64() >= Some(2));
     let shown = world.ok(&["slo", "show", "front", "availability"]);
     assert!(shown.contains("alert: page") && shown.contains("budget:"), "{shown}");

@@ -11,6 +11,7 @@ mod graph;
 mod guard;
 mod health;
 mod limit;
+mod mail;
 mod pipes;
 mod process;
 mod routes;

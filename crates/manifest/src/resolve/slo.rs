@@ -88,7 +88,7 @@ pub(super) fn measures(
 
 pub(super) fn alerts(written: Option<&At<AlertsText>>, pipes: &Pipes, faults: &mut Faults) -> Alerts {
     let Some(written) = written else { return Alerts::default() };
-    let AlertsText { webhook, topic, rules, .. } = &written.value;
+    let AlertsText { webhook, topic, mail, rules, .. } = &written.value;
     let webhook = webhook.as_ref().and_then(|at| {
         let uri = at.value.parse::<http::Uri>().ok().filter(|uri| {
             matches!(uri.scheme_str(), Some("http" | "https"))
@@ -138,5 +138,6 @@ pub(super) fn alerts(written: Option<&At<AlertsText>>, pipes: &Pipes, faults: &m
     if let Some(at) = rules.as_ref().filter(|_| resolved.len() > MOST) {
         faults.bad_value(at.span, format!("there are more than {MOST} rules"), "leave some out");
     }
-    Alerts { webhook, topic, rules: resolved }
+    let mail = mail.as_ref().and_then(|at| super::mail::resolve(&at.value, faults));
+    Alerts { webhook, topic, mail, rules: resolved }
 }

@@ -27,7 +27,7 @@ pub use pipes::{
     Subscription, Topic, Verb,
 };
 
-pub use slo::{AlertRule, Alerts, LatencySlo, Measure, Slo};
+pub use slo::{AlertRule, Alerts, LatencySlo, Mail, MailAddress, MailTls, Measure, Slo};
 pub use telemetry::{Compression, Export, ExportProtocol, QueryDoor, Telemetry};
 
 /// An application: what its file asks for once merged, interpolated, selected and checked.

@@ -31,7 +31,7 @@ gateway:
   access_log: off
   server_timing: no
 pipes: { listen: "0.0.0.0:4567", access: enforce, engine: redb, credentials: short }
-telemetry: { grpc: 14317, http: ":14318", query: { listen: 19464, token: 0123456789abcdef }, export: { endpoint: "http://127.0.0.1:1", protocol: grpc, compression: none, headers: { a: "$$b" }, signals: [logs] }, alerts: { webhook: "http://127.0.0.1:1/x", topic: ledger, rules: { few: { ask: "up{service=\"a\"} < 1", hold: 5m } } }, keep: 2d, size: 1gb, sample: 12.5%, slow: 250ms }
+telemetry: { grpc: 14317, http: ":14318", query: { listen: 19464, token: 0123456789abcdef }, export: { endpoint: "http://127.0.0.1:1", protocol: grpc, compression: none, headers: { a: "$$b" }, signals: [logs] }, alerts: { webhook: "http://127.0.0.1:1/x", topic: ledger, mail: { server: "127.0.0.1:2525", tls: off, user: u, password: "$$p", from: "Atoll <a@b.example>", to: [c@d.example] }, rules: { few: { ask: "up{service=\"a\"} < 1", hold: 5m } } }, keep: 2d, size: 1gb, sample: 12.5%, slow: 250ms }
 console: { listen: ":4001" }
 services:
   catalog:

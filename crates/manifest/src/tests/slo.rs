@@ -5,7 +5,7 @@ use std::time::Duration;
 use kit::units::Share;
 
 use super::{app, one_service, service, titles};
-use crate::spec::{LatencySlo, Slo};
+use crate::spec::{LatencySlo, Mail, MailTls, Slo};
 
 #[test]
 fn an_objective_is_of_a_service_or_of_a_route() {
@@ -74,7 +74,55 @@ fn alerts_go_to_who_is_there() {
         "{ rules: { few: { hold: 5m } } }",
         "{ rules: { few: up } }",
         "{ mail: a@b.example }",
+        "{ mail: {} }",
+        "{ mail: { server: a, from: a@b } }",
+        "{ mail: { server: \"smtp://a\", from: a@b, to: a@b } }",
+        "{ mail: { server: a, from: nobody, to: a@b } }",
+        "{ mail: { server: a, from: \"a@b\\nBcc: c@d\", to: a@b } }",
+        "{ mail: { server: a, from: \"a\\nBcc: c@d <a@b>\", to: a@b } }",
+        "{ mail: { server: a, from: a@b, to: [] } }",
+        "{ mail: { server: a, from: a@b, to: [a@b, nobody] } }",
+        "{ mail: { server: a, from: a@b, to: a@b, tls: maybe } }",
+        "{ mail: { server: a, from: a@b, to: a@b, tls: off } }",
+        "{ mail: { server: a, from: a@b, to: a@b, user: u } }",
+        "{ mail: { server: a, from: a@b, to: a@b, password: p } }",
+        "{ mail: { server: a, from: a@b, to: a@b, user: u, password: \"\" } }",
+        "{ mail: { server: a, from: a@b, to: a@b, user: u, password: \"a\\r\\nb\" } }",
     ] {
         assert!(!titles(&with(bad)).is_empty(), "{bad}");
     }
+}
+
+#[test]
+fn alerts_go_out_by_mail_and_never_in_the_clear_but_on_this_machine() {
+    let of = |mail: &str| {
+        let file = format!(
+            "name: x\ntelemetry: {{ alerts: {{ mail: {mail} }} }}\nservices: {{ a: {{ command: [a] }} }}\n"
+        );
+        app(&file).telemetry.unwrap().alerts.mail.unwrap()
+    };
+    let plain = of("{ server: smtp.example, from: a@b.example, to: c@d.example }");
+    assert_eq!((plain.tls, plain.port, &plain.login), (MailTls::StartTls, 587, &None));
+    assert_eq!(plain.to.len(), 1);
+    let whole = of(
+        "{ server: \"smtp.example:465\", user: u, password: p, from: \"Atoll <a@b.example>\", to: [c@d, e@f] }",
+    );
+    assert_eq!((whole.tls, whole.port), (MailTls::Implicit, 465));
+    assert_eq!((whole.from.name.as_deref(), whole.from.address.as_str()), (Some("Atoll"), "a@b.example"));
+    assert_eq!(whole.login, Some(("u".to_owned(), "p".to_owned())));
+    assert!(!format!("{whole:?}").contains("\"p\""), "a password is not printed");
+    for here in ["127.0.0.1", "localhost", "[::1]:2525"] {
+        assert_eq!(of(&format!("{{ server: \"{here}\", tls: off, from: a@b, to: c@d }}")).tls, MailTls::Off);
+    }
+    let many = |count: usize| {
+        let to = vec!["a@b"; count].join(", ");
+        format!(
+            "name: x\ntelemetry: {{ alerts: {{ mail: {{ server: a, from: a@b, to: [{to}] }} }} }}\nservices: {{ a: {{ command: [a] }} }}\n"
+        )
+    };
+    assert_eq!(titles(&many(Mail::MOST)), "");
+    let secret = "name: x\ntelemetry: { alerts: { mail: { server: a, from: a@b, to: a@b, user: u, password: \"hush\\n\" } } }\nservices: { a: { command: [a] } }\n";
+    let told = titles(secret);
+    assert!(!told.is_empty() && !told.contains("hush"), "{told}");
+    assert!(!titles(&many(Mail::MOST + 1)).is_empty());
 }

@@ -2,7 +2,7 @@
 
 use super::decode::record;
 use super::scalar::{Part, Time, Word};
-use super::shape::Names;
+use super::shape::{Items, Names};
 
 record! {
     /// What is promised of a service or a route.
@@ -33,8 +33,28 @@ record! {
         webhook: String,
         /// A topic of the app on which they are published.
         topic: String,
+        /// Who gets them by e-mail.
+        mail: MailText,
         /// What else is an alert: questions in PromQL, by name.
         rules: Names<RuleText>,
+    }
+}
+
+record! {
+    /// E-mail, handed to a server that brings it on.
+    pub struct MailText: "a mail section" requires ["server", "from", "to"] {
+        /// The server: `smtp.example`, or `smtp.example:2525`.
+        server: Word,
+        /// `starttls` (default), `implicit` (default of port 465), or `off`: only on this machine.
+        tls: Word,
+        /// Who hands it in.
+        user: String,
+        /// The user's password: `${SMTP_PASSWORD}`.
+        password: String,
+        /// Who writes: `atoll@shop.example`, or `Atoll <atoll@shop.example>`.
+        from: String,
+        /// Who is written to; 20 at most.
+        to: Items<String>,
     }
 }
 

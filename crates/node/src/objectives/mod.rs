@@ -6,6 +6,7 @@
 
 mod book;
 mod firing;
+mod mail;
 mod notify;
 mod rules;
 
@@ -23,7 +24,6 @@ use telemetry::promql::{Labels, PromError};
 use telemetry::slo::{Burn, Change, Counts, Objective, Standing, Urgency};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::Broker;
 use crate::edge::Tell;
 use crate::observe::Observer;
 use crate::spans::{Span, SpanReader};
@@ -31,6 +31,7 @@ use crate::state_dir::StateDir;
 use book::Book;
 use firing::{Fires, Firing};
 use notify::Notifier;
+pub(crate) use notify::Ways;
 use rules::Rules;
 
 /// Between two looks at how all stands.
@@ -54,7 +55,15 @@ struct Inner {
     firing: Mutex<Firing>,
     /// What fired for a node before this one, until it is known what is promised and asked now.
     fired: Mutex<Vec<Fires>>,
-    alerts: ArcSwap<Alerts>,
+    addressees: ArcSwap<Addressees>,
+}
+
+/// Who is told, and by whom.
+#[derive(Default)]
+struct Addressees {
+    /// The app's name.
+    app: String,
+    alerts: Alerts,
 }
 
 /// Which promises there are, and what is counted for each.
@@ -218,7 +227,7 @@ impl Objectives {
             ended: Mutex::default(),
             firing: Mutex::new(firing),
             fired: Mutex::new(fired),
-            alerts: ArcSwap::default(),
+            addressees: ArcSwap::default(),
         }))
     }
 
@@ -232,7 +241,7 @@ impl Objectives {
         let now = self.0.clock.now();
         let alerts = app.telemetry.as_ref().map(|telemetry| telemetry.alerts.clone()).unwrap_or_default();
         let (failed, mut ended) = self.rules().put(&alerts.rules, now);
-        self.0.alerts.store(Arc::new(alerts));
+        self.0.addressees.store(Arc::new(Addressees { app: app.name.to_string(), alerts }));
         let table = Table::new(app);
         let stay: HashSet<&str> = table.promises.iter().map(|promise| &*promise.name).collect();
         // Whoever looks has the book, and looks at what is promised now.
@@ -316,12 +325,12 @@ impl Objectives {
     pub(crate) async fn watch(
         self,
         observer: Observer,
-        broker: Arc<Broker>,
+        ways: Ways,
         tell: Tell,
         tasks: Tasks,
         stop: CancellationToken,
     ) {
-        let notifier = Arc::new(Notifier::start(broker, self.clone(), tell, &tasks));
+        let notifier = Arc::new(Notifier::start(ways, self.clone(), tell, &tasks));
         let (asking, told) = (self.clone(), Arc::clone(&notifier));
         tasks.spawn("node.rules", OnError::Log, |stop| async move {
             asking.ask(observer, &told, stop).await;
@@ -399,8 +408,8 @@ impl Objectives {
     }
 
     /// Who is told.
-    fn addressees(&self) -> Arc<Alerts> {
-        self.0.alerts.load_full()
+    fn addressees(&self) -> Arc<Addressees> {
+        self.0.addressees.load_full()
     }
 
     // Whoever panicked with one of these locks left counts and lists, nothing half done.

@@ -1,5 +1,5 @@
-//! Tells who is to be told: a webhook, as Alertmanager posts, and a topic of the app. Each has a queue of its own: one that does not
-//! listen holds up nobody else.
+//! Tells who is to be told: a webhook, as Alertmanager posts, a topic of the app, and people by e-mail ([`super::mail`]). Each has a queue
+//! of its own: one that does not listen holds up nobody else.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,8 +20,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::mail::{self, Sender};
 use super::{Notice, Objectives, happening};
 use crate::broker::Broker;
+use crate::console::WebConsole;
 use crate::edge::Tell;
 use crate::outbound::{self, Version};
 
@@ -43,22 +45,57 @@ pub(super) struct Notifier {
 
 type Waiting = (Instant, Arc<Notice>);
 
+/// What those who are told are reached through.
+pub(crate) struct Ways {
+    pub(crate) broker: Arc<Broker>,
+    /// Letters say where it is.
+    pub(crate) console: Arc<WebConsole>,
+}
+
+/// Why somebody has not been told, and whether it is worth trying again.
+#[derive(Debug)]
+pub(super) struct Untold {
+    pub(super) why: String,
+    pub(super) again: bool,
+}
+
+impl Untold {
+    pub(super) fn again(why: String) -> Self {
+        Self { why, again: true }
+    }
+
+    pub(super) fn for_good(why: String) -> Self {
+        Self { why, again: false }
+    }
+}
+
 impl Notifier {
-    pub(super) fn start(broker: Arc<Broker>, objectives: Objectives, tell: Tell, tasks: &Tasks) -> Self {
+    pub(super) fn start(ways: Ways, objectives: Objectives, tell: Tell, tasks: &Tasks) -> Self {
+        let Ways { broker, console } = ways;
         let mut notifier = Self { to: Vec::new(), tell };
         let (all, inner) = (objectives.clone(), tasks.clone());
         notifier.add("node.alerts.webhook", tasks, move |notice| {
-            let (alerts, tasks) = (all.addressees(), inner.clone());
+            let (to, tasks) = (all.addressees(), inner.clone());
             async move {
-                let Some(webhook) = &alerts.webhook else { return Ok(()) };
-                post(webhook, posted(&notice), &tasks).await
+                let Some(webhook) = &to.alerts.webhook else { return Ok(()) };
+                post(webhook, posted(&notice), &tasks).await.map_err(Untold::again)
             }
         });
+        let all = objectives.clone();
         notifier.add("node.alerts.topic", tasks, move |notice| {
-            let (alerts, broker) = (objectives.addressees(), Arc::clone(&broker));
+            let (to, broker) = (all.addressees(), Arc::clone(&broker));
             async move {
-                let Some(topic) = &alerts.topic else { return Ok(()) };
-                publish(&broker, topic, posted(&notice)).await
+                let Some(topic) = &to.alerts.topic else { return Ok(()) };
+                publish(&broker, topic, posted(&notice)).await.map_err(Untold::again)
+            }
+        });
+        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        notifier.add("node.alerts.mail", tasks, move |notice| {
+            let (to, console, host) = (objectives.addressees(), console.url(), machine.clone());
+            async move {
+                let Some(mail) = &to.alerts.mail else { return Ok(()) };
+                let sender = Sender { app: &to.app, host: &host, console };
+                mail::send(&notice, mail, &sender).await
             }
         });
         notifier
@@ -66,7 +103,7 @@ impl Notifier {
 
     fn add<F>(&mut self, name: &str, tasks: &Tasks, mut act: impl FnMut(Arc<Notice>) -> F + Send + 'static)
     where
-        F: Future<Output = Result<(), String>> + Send,
+        F: Future<Output = Result<(), Untold>> + Send,
     {
         let (to, mut notices) = mpsc::channel::<Waiting>(WAITING);
         let tell = Arc::clone(&self.tell);
@@ -75,8 +112,8 @@ impl Notifier {
                 notice = notices.recv() => notice,
                 () = stop.cancelled() => None,
             } {
-                if let Err(error) = tried(came, &stop, || act(Arc::clone(&notice))).await {
-                    tell(undelivered(error));
+                if let Err(untold) = tried(came, &stop, || act(Arc::clone(&notice))).await {
+                    tell(undelivered(untold.why));
                 }
             }
             Ok::<_, Infallible>(())
@@ -113,24 +150,24 @@ fn undelivered(message: String) -> Happening {
     }
 }
 
-async fn tried<F: Future<Output = Result<(), String>>>(
+async fn tried<F: Future<Output = Result<(), Untold>>>(
     came: Instant,
     stop: &CancellationToken,
     mut act: impl FnMut() -> F,
-) -> Result<(), String> {
+) -> Result<(), Untold> {
     let mut tries = 1;
     loop {
-        let error = match act().await {
+        let untold = match act().await {
             Ok(()) => return Ok(()),
-            Err(error) => error,
+            Err(untold) => untold,
         };
         let pause = AGAIN.draw(tries);
-        if came.elapsed() + pause > TRIED_FOR || stop.is_cancelled() {
-            return Err(error);
+        if !untold.again || came.elapsed() + pause > TRIED_FOR || stop.is_cancelled() {
+            return Err(untold);
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = stop.cancelled() => return Err(error),
+            () = stop.cancelled() => return Err(untold),
         }
         tries += 1;
     }
@@ -171,13 +208,13 @@ async fn publish(broker: &Broker, topic: &PipeName, body: Bytes) -> Result<(), S
 }
 
 /// The same alert is the same message.
-fn digest(body: &[u8]) -> u64 {
+pub(super) fn digest(body: &[u8]) -> u64 {
     use sha2::{Digest, Sha256};
     Sha256::digest(body).iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// All that tells an alert from others: who is told goes by them when it is over.
-fn labels(notice: &Notice) -> BTreeMap<&str, &str> {
+pub(super) fn labels(notice: &Notice) -> BTreeMap<&str, &str> {
     let of_series = notice.labels.iter().filter(|(label, _)| *label != NAME);
     let mut labels: BTreeMap<&str, &str> = of_series.map(|(label, value)| (&**label, &**value)).collect();
     if let Some(service) = &notice.service {
@@ -191,12 +228,16 @@ fn labels(notice: &Notice) -> BTreeMap<&str, &str> {
     labels
 }
 
+/// What tells these labels from all others.
+pub(super) fn distinct(labels: &BTreeMap<&str, &str>) -> String {
+    labels.iter().flat_map(|(label, value)| [label, "\0", value, "\0"]).collect()
+}
+
 /// An alert as Alertmanager posts it to webhooks, version 4: what many already take. It is a group of its own.
 fn posted(notice: &Notice) -> Bytes {
     let status = if notice.ended.is_some() { "resolved" } else { "firing" };
     let labels = labels(notice);
     let of_group: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value:?}")).collect();
-    let distinct: String = labels.iter().flat_map(|(label, value)| [label, "\0", value, "\0"]).collect();
     let ends = notice.ended.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |ended| ended.to_string());
     let posted = json!({
         "version": "4",
@@ -215,7 +256,7 @@ fn posted(notice: &Notice) -> Bytes {
             "startsAt": notice.since.to_string(),
             "endsAt": ends,
             "generatorURL": "",
-            "fingerprint": format!("{:016x}", digest(distinct.as_bytes())),
+            "fingerprint": format!("{:016x}", digest(distinct(&labels).as_bytes())),
         }],
     });
     Bytes::from(posted.to_string())
@@ -284,7 +325,7 @@ mod tests {
             async move {
                 tokio::time::sleep(PATIENCE).await;
                 if began.elapsed() < Duration::from_secs(80) {
-                    return Err("nobody is there".to_owned());
+                    return Err(Untold::again("nobody is there".to_owned()));
                 }
                 to.lock().unwrap().push(notice.name.clone());
                 Ok(())
@@ -307,7 +348,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_never_listens_is_given_up_and_that_is_told() {
         let (tasks, (mut notifier, events)) = (Tasks::new(), notifier());
-        notifier.add("never", &tasks, |_| std::future::ready(Err("nobody is there".to_owned())));
+        notifier
+            .add("never", &tasks, |_| std::future::ready(Err(Untold::again("nobody is there".to_owned()))));
         (0..WAITING + 5).for_each(|n| notifier.send(notice(&n.to_string(), &[], Urgency::Page)));
         let undelivered = || seen(&events).iter().filter(|kind| *kind == "alert.undelivered").count();
         assert_eq!(undelivered(), 5, "for whom there is no room");
