@@ -296,8 +296,14 @@ pub struct GraphNode {
 pub struct GraphEdge {
     /// Who calls.
     pub from: String,
+    /// What that is, as in [`GraphNode::kind`]: a queue may be called as a service is.
+    #[serde(default)]
+    pub from_kind: String,
     /// Who is called.
     pub to: String,
+    /// What that is.
+    #[serde(default)]
+    pub to_kind: String,
     /// Calls.
     pub count: u64,
     /// Those that failed.

@@ -23,6 +23,7 @@ use crate::console::WebConsole;
 use crate::edge::{Edges, Tell};
 use crate::guards;
 use crate::objectives::Objectives;
+use crate::observe::shown::Parties;
 use crate::observe::{self, Observer};
 use crate::policies;
 use crate::port_holder;
@@ -452,19 +453,19 @@ impl Applier {
         services.filter_map(|s| Some((s.name.clone(), s.limits.memory?.0))).collect()
     }
 
-    /// What takes part in the app, by name, with what it is.
-    pub(crate) async fn kinds(&self) -> BTreeMap<String, &'static str> {
+    /// What takes part in the app.
+    pub(crate) async fn parties(&self) -> Parties {
         let in_force = self.in_force.lock().await;
-        let mut kinds = BTreeMap::new();
-        if let Some(app) = &in_force.app {
-            kinds.extend(app.services.keys().map(|name| (name.to_string(), "service")));
-            kinds.extend(app.pipes.queues.values().map(|queue| (queue.wire_name(), "queue")));
-            kinds.extend(app.pipes.topics.values().map(|topic| (topic.wire_name(), "topic")));
+        let mut parties = Parties::default();
+        if let (Some(app), Parties(all)) = (&in_force.app, &mut parties) {
+            all.extend(app.services.keys().map(|name| ("service", name.to_string())));
+            all.extend(app.pipes.queues.values().map(|queue| ("queue", queue.wire_name())));
+            all.extend(app.pipes.topics.values().map(|topic| ("topic", topic.wire_name())));
             if !in_force.gateway.is_empty() {
-                kinds.insert("gateway".into(), "gateway");
+                all.insert(("gateway", "gateway".into()));
             }
         }
-        kinds
+        parties
     }
 
     /// Where services say what they count.

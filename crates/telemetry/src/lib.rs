@@ -46,7 +46,7 @@ pub use filter::{ErrorFilter, LatencyFilter, LogFilter, MetricFilter, TimeRange,
 pub use intake::{Intake, Offered};
 pub use onward::OnwardReader;
 pub use options::{Limits, Options, Sampling, Slow};
-pub use query::{Edge, ErrorDetail, Latency, Query, Series, Stats, Trace, TraceSummary};
+pub use query::{Edge, ErrorDetail, Latency, Party, Query, Series, Stats, Trace, TraceSummary};
 pub use rollup::{CALLER, PEER_SERVICE};
 pub use sketch::Sketch;
 pub use tail::{Tail, TailItem};

@@ -15,6 +15,10 @@ use crate::sketch::{Sketch, Tally};
 pub const PEER_SERVICE: &str = "peer.service";
 /// The attribute of any span that names who asked for its work: who sees a call from outside knows both sides at once.
 pub const CALLER: &str = "atoll.from";
+/// The attribute of a span that hands over or takes messages: whoever its other side is, is a queue or a topic.
+const MESSAGING: &str = "messaging.system";
+/// Between the system of a queue or topic and its name: a service may be called the same.
+pub(crate) const APART: char = '\u{1f}';
 
 const MINUTE_NS: u64 = 60_000_000_000;
 /// Calls of which one side has been seen, in each of two generations.
@@ -143,12 +147,24 @@ impl Rollup {
             minute.services.entry(span.service.clone()).or_default().add(span.duration_ns, failed);
         }
         if let Some(caller) = text_of(span, CALLER) {
-            return self.edge(span.start_ns, caller, &span.service, span.duration_ns, failed);
+            return self.edge(
+                span.start_ns,
+                &other_side(span, caller),
+                &span.service,
+                span.duration_ns,
+                failed,
+            );
         }
         match span.kind {
             SpanKind::Client | SpanKind::Producer => {
                 if let Some(peer) = text_of(span, PEER_SERVICE) {
-                    self.edge(span.start_ns, &span.service, peer, span.duration_ns, failed);
+                    self.edge(
+                        span.start_ns,
+                        &span.service,
+                        &other_side(span, peer),
+                        span.duration_ns,
+                        failed,
+                    );
                 } else {
                     self.meet(span, key(span.trace, span.span), true);
                 }
@@ -209,6 +225,14 @@ impl Rollup {
     /// What was counted since this was last asked.
     pub(crate) fn take(&mut self) -> Minutes {
         std::mem::take(&mut self.fresh)
+    }
+}
+
+/// Whom a span names as its other side.
+fn other_side(span: &Span, name: &Text) -> Text {
+    match text_of(span, MESSAGING) {
+        Some(system) => format!("{system}{APART}{name}").into(),
+        None => name.clone(),
     }
 }
 
@@ -282,6 +306,19 @@ mod tests {
         let mut caller = span("shop", SpanKind::Client, 1, None);
         caller.attributes.push((Text::from_static(PEER_SERVICE), Value::from("bank")));
         assert_eq!(edges(&[caller]), [("shop".to_owned(), "bank".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_queue_that_is_called_as_its_service_is_somebody_else() {
+        let with = |mut span: Span, key: &'static str| {
+            span.attributes.push((Text::from_static(key), Value::from("mail")));
+            span.attributes.push((Text::from_static(MESSAGING), Value::from("aws_sqs")));
+            span
+        };
+        let sent = with(span("mail", SpanKind::Producer, 1, None), PEER_SERVICE);
+        let taken = with(span("mail", SpanKind::Client, 2, None), CALLER);
+        let told = [("aws_sqs\u{1f}mail", "mail", 1), ("mail", "aws_sqs\u{1f}mail", 1)];
+        assert_eq!(edges(&[sent, taken]), told.map(|(a, b, n)| (a.to_owned(), b.to_owned(), n)));
     }
 
     #[test]

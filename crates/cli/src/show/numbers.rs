@@ -183,7 +183,9 @@ mod tests {
     fn the_busiest_edge_is_first() {
         let edge = |from: &str, to: &str, count, errors| api::GraphEdge {
             from: from.into(),
+            from_kind: String::new(),
             to: to.into(),
+            to_kind: String::new(),
             count,
             errors,
             rate: count as f64 / 60.0,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{Breaker, BreakerState, Graph, Guard, Queue, ServiceState, Status, TopicDetail};
+use api::{Breaker, BreakerState, Graph, GraphNode, Guard, Queue, ServiceState, Status, TopicDetail};
 
 use crate::bits::{Tone, of_service};
 use crate::draw::graph::{Edge, Node};
@@ -17,6 +17,25 @@ const ATOLL: &str = "atoll";
 const MANY_ERRORS: f64 = 0.05;
 /// Calls a second from which a rate says more than how many there were in a minute.
 const STEADY: f64 = 0.1;
+
+/// What a name is of: a queue may be called as its service is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    /// A service, the gateway, somebody else.
+    Service,
+    Queue,
+    Topic,
+}
+
+impl Side {
+    fn of(kind: &str) -> Self {
+        match kind {
+            "queue" => Self::Queue,
+            "topic" => Self::Topic,
+            _ => Self::Service,
+        }
+    }
+}
 
 /// What there is beside services.
 #[derive(Default)]
@@ -44,10 +63,10 @@ pub(crate) fn of(status: &Status, pipes: &Pipes, seen: Option<&Graph>) -> (Vec<N
     }
     for service in &status.services {
         if !service.routes.is_empty() {
-            map.edge(GATEWAY, &service.name);
+            map.edge((Side::Service, GATEWAY), (Side::Service, &service.name));
         }
         for callee in &service.calls {
-            map.edge(&service.name, callee);
+            map.edge((Side::Service, &service.name), (Side::Service, callee));
         }
     }
     map.pipes(pipes);
@@ -73,7 +92,7 @@ pub(crate) fn pace(rate: f64) -> String {
 #[derive(Default)]
 struct Map {
     nodes: Vec<Node>,
-    places: BTreeMap<String, usize>,
+    places: BTreeMap<(Side, String), usize>,
     edges: BTreeMap<(usize, usize), Line>,
     /// Queues of dead letters: told of where their letters come from.
     dead: BTreeSet<String>,
@@ -102,17 +121,21 @@ impl Line {
 
 impl Map {
     fn node(&mut self, node: Node) {
-        if !self.places.contains_key(&node.name) {
-            self.places.insert(node.name.clone(), self.nodes.len());
+        let place = (Side::of(node.kind), node.name.clone());
+        if !self.places.contains_key(&place) {
+            self.places.insert(place, self.nodes.len());
             self.nodes.push(node);
         }
     }
 
-    fn edge(&mut self, from: &str, to: &str) -> Option<&mut Line> {
-        let (from_at, to_at) = (*self.places.get(from)?, *self.places.get(to)?);
-        let line = self.edges.entry((from_at, to_at)).or_default();
+    fn at(&self, (side, name): (Side, &str)) -> Option<usize> {
+        self.places.get(&(side, name.to_owned())).copied()
+    }
+
+    fn edge(&mut self, from: (Side, &str), to: (Side, &str)) -> Option<&mut Line> {
+        let line = self.edges.entry((self.at(from)?, self.at(to)?)).or_default();
         if line.told.is_empty() {
-            line.told.push(format!("{from} → {to}"));
+            line.told.push(format!("{} → {}", from.1, to.1));
         }
         Some(line)
     }
@@ -127,7 +150,7 @@ impl Map {
             let more = words::several(topic.confirmed, "subscription");
             self.node(Node { href, more, ..node(&topic.name, "topic", "quiet", "topic") });
             if let Some(owner) = &topic.owner {
-                self.edge(owner, &topic.name);
+                self.edge((Side::Service, owner), (Side::Topic, &topic.name));
             }
         }
         for queue in queues.iter().filter(|queue| !dead_letters.contains(&queue.name)) {
@@ -145,13 +168,13 @@ impl Map {
         }
         for queue in queues {
             if let Some(owner) = &queue.owner {
-                self.edge(&queue.name, owner);
+                self.edge((Side::Queue, &queue.name), (Side::Service, owner));
                 self.owners.insert(queue.name.clone(), owner.clone());
             }
         }
         for TopicDetail { topic, subscriptions, .. } in topics {
             for queue in subscriptions.iter().filter(|to| to.protocol == "sqs") {
-                self.edge(&topic.name, &queue.endpoint);
+                self.edge((Side::Topic, &topic.name), (Side::Queue, &queue.endpoint));
             }
         }
         self.dead = dead_letters;
@@ -160,7 +183,7 @@ impl Map {
     /// What guards a call, until something better is known.
     fn guard(&mut self, guard: &Guard) {
         let from = guard.route.split_once(" -> ").map_or(GATEWAY, |(caller, _)| caller);
-        let Some(line) = self.edge(from, &guard.service) else { return };
+        let Some(line) = self.edge((Side::Service, from), (Side::Service, &guard.service)) else { return };
         if let Some(Breaker { state, .. }) = &guard.breaker
             && *state != BreakerState::Closed
         {
@@ -177,8 +200,12 @@ impl Map {
 
     /// What was seen: rates, errors, and who else takes part.
     fn seen(&mut self, graph: &Graph) {
-        let ours = |name: &str| name != ATOLL && !self.dead.contains(name);
-        let nodes: Vec<_> = graph.nodes.iter().filter(|seen| ours(&seen.name)).collect();
+        let theirs = |seen: &GraphNode| match Side::of(&seen.kind) {
+            Side::Service => seen.name == ATOLL,
+            Side::Queue => self.dead.contains(&seen.name),
+            Side::Topic => false,
+        };
+        let nodes: Vec<_> = graph.nodes.iter().filter(|seen| !theirs(seen)).collect();
         for seen in nodes {
             let kind = match seen.kind.as_str() {
                 "gateway" => "gateway",
@@ -190,13 +217,20 @@ impl Map {
             self.node(node(&seen.name, kind, "quiet", kind));
         }
         let mut loads: BTreeMap<usize, (f64, u64, u64)> = BTreeMap::new();
-        // What the gateway answers by itself is no call.
-        for seen in graph.edges.iter().filter(|seen| seen.from != seen.to) {
-            let to = match self.owners.get(&seen.from) {
-                Some(owner) if seen.to == ATOLL => owner.clone(),
-                _ => seen.to.clone(),
+        for seen in &graph.edges {
+            let from = (Side::of(&seen.from_kind), seen.from.as_str());
+            let owner = self.owners.get(&seen.from).filter(|_| from.0 == Side::Queue && seen.to == ATOLL);
+            let to = match owner {
+                Some(owner) => (Side::Service, owner.clone()),
+                None => (Side::of(&seen.to_kind), seen.to.clone()),
             };
-            let Some(line) = self.edge(&seen.from, &to) else { continue };
+            let to = (to.0, to.1.as_str());
+            // What the gateway answers by itself is no call.
+            let (Some(from_at), Some(to_at)) = (self.at(from), self.at(to)) else { continue };
+            if from_at == to_at {
+                continue;
+            }
+            let Some(line) = self.edge(from, to) else { continue };
             let share = seen.errors as f64 / seen.count.max(1) as f64;
             line.worse(match share {
                 _ if share >= MANY_ERRORS => Tone::Bad,
@@ -222,16 +256,14 @@ impl Map {
                 micros(seen.p50_us),
                 micros(seen.p99_us)
             ));
-            for name in [&seen.from, &to] {
-                // Of the gateway what goes out, of everybody else what comes in.
-                if let Some(at) = self.places.get(name)
-                    && (name == &to) != (name == GATEWAY)
-                {
-                    let (rate, count, errors) = loads.entry(*at).or_default();
-                    *rate += seen.rate;
-                    *count += seen.count;
-                    *errors += seen.errors;
-                }
+            // Of the gateway what goes out, of everybody else what comes in.
+            let of_gateway = (from == (Side::Service, GATEWAY)).then_some(from_at);
+            let of_others = (to != (Side::Service, GATEWAY)).then_some(to_at);
+            for at in of_gateway.into_iter().chain(of_others) {
+                let (rate, count, errors) = loads.entry(at).or_default();
+                *rate += seen.rate;
+                *count += seen.count;
+                *errors += seen.errors;
             }
         }
         for (at, (rate, count, errors)) in loads {
@@ -248,7 +280,7 @@ impl Map {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::{GraphEdge, GraphNode, Phase, Service, ServiceState};
+    use api::{GraphEdge, Phase, Service, ServiceState};
 
     fn status() -> Status {
         let service = |name: &str, routes: &[&str], calls: &[&str]| Service {
@@ -275,18 +307,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_file_says_who_calls_whom() {
-        let (nodes, edges) = of(&status(), &Pipes::default(), None);
-        let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
-        assert_eq!(names, ["gateway", "web", "orders"]);
-        let pairs: Vec<_> = edges.iter().map(|edge| (edge.from, edge.to, edge.tone)).collect();
-        assert_eq!(pairs, [(0, 1, "quiet"), (1, 2, "quiet")]);
-    }
-
-    #[test]
-    fn what_a_queue_hands_over_goes_to_whom_it_belongs() {
-        let queue = |name: &str, dead: Option<&str>| Queue {
+    fn queue(name: &str, dead: Option<&str>) -> Queue {
+        Queue {
             name: name.into(),
             url: String::new(),
             owner: Some("orders".into()),
@@ -299,20 +321,68 @@ mod tests {
             received: 0,
             deleted: 0,
             dead_letter: dead.map(|name| (name.to_owned(), 3)),
+        }
+    }
+
+    fn edge(from: (&str, &str), to: (&str, &str), count: u64, errors: u64) -> GraphEdge {
+        GraphEdge {
+            from: from.1.into(),
+            from_kind: from.0.into(),
+            to: to.1.into(),
+            to_kind: to.0.into(),
+            count,
+            errors,
+            rate: 12.5,
+            p50_us: 1_000,
+            p99_us: 9_000,
+        }
+    }
+
+    #[test]
+    fn a_queue_that_is_called_as_its_service_is_a_box_of_its_own() {
+        let pipes = Pipes { queues: vec![queue("orders", None)], topics: Vec::new() };
+        let node = |kind: &str| GraphNode { name: "orders".into(), kind: kind.into() };
+        let (service, pipe) = (("service", "orders"), ("queue", "orders"));
+        let graph = Graph {
+            nodes: vec![node("service"), node("queue")],
+            edges: vec![
+                edge(("service", "web"), service, 100, 50),
+                edge(("service", "web"), pipe, 10, 0),
+                edge(pipe, ("outside", "atoll"), 10, 0),
+            ],
         };
+        let (nodes, edges) = of(&status(), &pipes, Some(&graph));
+        let kinds: Vec<_> = nodes.iter().filter(|node| node.name == "orders").map(|node| node.kind).collect();
+        assert_eq!(kinds, ["service", "queue"]);
+        let at = |name: &str, kind: &str| {
+            nodes.iter().position(|node| node.name == name && node.kind == kind).unwrap()
+        };
+        let (web, service, pipe) = (at("web", "service"), at("orders", "service"), at("orders", "queue"));
+        let of = |from, to| edges.iter().find(|edge| (edge.from, edge.to) == (from, to)).unwrap();
+        assert_eq!(
+            (of(web, service).tone, of(web, pipe).tone, of(pipe, service).tone),
+            ("bad", "good", "good")
+        );
+        assert_eq!((nodes[pipe].more.as_str(), nodes[pipe].failing), ("2 waiting", None));
+        assert!(nodes[service].failing.unwrap() > 0.4, "what waits is not what fails");
+    }
+
+    #[test]
+    fn the_file_says_who_calls_whom() {
+        let (nodes, edges) = of(&status(), &Pipes::default(), None);
+        let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["gateway", "web", "orders"]);
+        let pairs: Vec<_> = edges.iter().map(|edge| (edge.from, edge.to, edge.tone)).collect();
+        assert_eq!(pairs, [(0, 1, "quiet"), (1, 2, "quiet")]);
+    }
+
+    #[test]
+    fn what_a_queue_hands_over_goes_to_whom_it_belongs() {
         let pipes = Pipes {
             queues: vec![queue("jobs", Some("jobs-dead")), queue("jobs-dead", None)],
             topics: Vec::new(),
         };
-        let edge = GraphEdge {
-            from: "jobs".into(),
-            to: "atoll".into(),
-            count: 60,
-            errors: 0,
-            rate: 1.0,
-            p50_us: 1,
-            p99_us: 1,
-        };
+        let edge = GraphEdge { rate: 1.0, ..edge(("queue", "jobs"), ("outside", "atoll"), 60, 0) };
         let graph = Graph { nodes: Vec::new(), edges: vec![edge] };
         let (nodes, edges) = of(&status(), &pipes, Some(&graph));
         let jobs = nodes.iter().position(|node| node.name == "jobs").unwrap();
@@ -325,15 +395,7 @@ mod tests {
     #[test]
     fn what_was_seen_gives_lines_their_colour_and_adds_who_else_is_there() {
         let outside = GraphNode { name: "bank.example".into(), kind: "outside".into() };
-        let edge = |from: &str, to: &str, errors| GraphEdge {
-            from: from.into(),
-            to: to.into(),
-            count: 100,
-            errors,
-            rate: 12.5,
-            p50_us: 1_000,
-            p99_us: 9_000,
-        };
+        let edge = |from, to, errors| edge(("service", from), ("service", to), 100, errors);
         let graph = Graph {
             nodes: vec![outside],
             edges: vec![

@@ -217,19 +217,9 @@ pub(crate) async fn latency(
 pub(crate) async fn graph(State(admin): Shared, wish: Wish<api::Range>) -> Answer<api::Graph> {
     let (since, until) = bounded(body(wish)?, &admin);
     let seconds = until.since(since).as_secs_f64().max(1.0);
-    let kinds = admin.applier.kinds().await;
+    let parties = admin.applier.parties().await;
     ask(&admin, move |query| {
-        let edges = query.graph(TimeRange::new(Some(since), Some(until)));
-        let mut nodes: std::collections::BTreeSet<String> = kinds.keys().cloned().collect();
-        nodes.extend(edges.iter().flat_map(|edge| [edge.from.to_string(), edge.to.to_string()]));
-        let node = |name: String| api::GraphNode {
-            kind: kinds.get(&name).copied().unwrap_or("outside").into(),
-            name,
-        };
-        api::Graph {
-            nodes: nodes.into_iter().map(node).collect(),
-            edges: edges.iter().map(|edge| shown::edge(edge, seconds)).collect(),
-        }
+        shown::graph(&query.graph(TimeRange::new(Some(since), Some(until))), &parties, seconds)
     })
     .await
 }

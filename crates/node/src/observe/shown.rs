@@ -1,9 +1,11 @@
 //! What telemetry holds, as the admin API says it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kit::Timestamp;
 use telemetry::model::{self, Attributes, Text};
+
+use crate::broker::SNS;
 
 /// Nanoseconds as microseconds.
 pub(crate) fn at(ns: u64) -> Timestamp {
@@ -160,12 +162,46 @@ pub(crate) fn latency(latency: &telemetry::Latency) -> api::Latency {
     }
 }
 
-pub(crate) fn edge(edge: &telemetry::Edge, seconds: f64) -> api::GraphEdge {
+/// What takes part in an app, as pairs of kind and name: a queue may be called as its service is.
+#[derive(Default)]
+pub(crate) struct Parties(pub(crate) BTreeSet<(&'static str, String)>);
+
+impl Parties {
+    /// What somebody is who was seen.
+    fn kind_of(&self, party: &telemetry::Party) -> &'static str {
+        match party.system.as_deref() {
+            Some(SNS) => "topic",
+            Some(_) => "queue",
+            // The app's own first; what was kept before names were told apart is found, too.
+            None => {
+                let kinds = ["gateway", "service", "queue", "topic"];
+                let is = |kind: &&str| self.0.iter().any(|(of, name)| of == kind && *name == *party.name);
+                kinds.into_iter().find(is).unwrap_or("outside")
+            }
+        }
+    }
+}
+
+/// Who takes part, and who calls whom.
+pub(crate) fn graph(edges: &[telemetry::Edge], known: &Parties, seconds: f64) -> api::Graph {
+    let mut nodes = known.0.clone();
+    let seen = edges.iter().flat_map(|edge| [&edge.from, &edge.to]);
+    nodes.extend(seen.map(|party| (known.kind_of(party), party.name.to_string())));
+    let node = |(kind, name): (&str, String)| api::GraphNode { name, kind: kind.to_owned() };
+    api::Graph {
+        nodes: nodes.into_iter().map(node).collect(),
+        edges: edges.iter().map(|one| edge(one, known, seconds)).collect(),
+    }
+}
+
+fn edge(edge: &telemetry::Edge, known: &Parties, seconds: f64) -> api::GraphEdge {
     let within = |share: f64| edge.sketch.quantile(share) / 1000;
     let count = edge.sketch.count();
     api::GraphEdge {
-        from: edge.from.to_string(),
-        to: edge.to.to_string(),
+        from: edge.from.name.to_string(),
+        from_kind: known.kind_of(&edge.from).to_owned(),
+        to: edge.to.name.to_string(),
+        to_kind: known.kind_of(&edge.to).to_owned(),
         count,
         errors: edge.errors,
         rate: count as f64 / seconds,

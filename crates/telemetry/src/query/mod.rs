@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use errors::ErrorDetail;
 pub use metrics::Series;
-pub use rollups::{Edge, Latency};
+pub use rollups::{Edge, Latency, Party};
 pub(crate) use samples::{Points, TooMany, Track};
 pub use stats::Stats;
 pub use traces::{Trace, TraceSummary};

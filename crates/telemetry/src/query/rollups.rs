@@ -10,7 +10,7 @@ use crate::files::log;
 use crate::files::rollups::{add_entry, rollup_files};
 use crate::filter::{LatencyFilter, TimeRange};
 use crate::model::Text;
-use crate::rollup::{Calls, Hour, Minutes, STRETCH, minute_of, start_of};
+use crate::rollup::{APART, Calls, Hour, Minutes, STRETCH, minute_of, start_of};
 use crate::sketch::{Sketch, Tally};
 
 /// How late a span may come and still be seen in the minute it was in.
@@ -29,13 +29,31 @@ pub struct Latency {
     pub sketch: Sketch,
 }
 
+/// A side of calls.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Party {
+    /// Its name.
+    pub name: Text,
+    /// Of a queue or a topic what kind of it, as `messaging.system` says: a service may be called the same.
+    pub system: Option<Text>,
+}
+
+impl Party {
+    fn new(text: Text) -> Self {
+        match text.split_once(APART) {
+            Some((system, name)) => Self { name: name.into(), system: Some(system.into()) },
+            None => Self { name: text, system: None },
+        }
+    }
+}
+
 /// Calls from one to another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Edge {
     /// Who calls.
-    pub from: Text,
+    pub from: Party,
     /// Who is called.
-    pub to: Text,
+    pub to: Party,
     /// Calls that failed.
     pub errors: u64,
     /// How long they took; its count is the number of calls.
@@ -83,8 +101,8 @@ impl Query {
             each_sum(parts, |edge, calls| add(&mut edges, edge.clone(), calls));
         });
         let edge = |((from, to), calls): ((Text, Text), Calls)| Edge {
-            from,
-            to,
+            from: Party::new(from),
+            to: Party::new(to),
             errors: calls.errors,
             sketch: calls.sketch,
         };

@@ -98,7 +98,7 @@ fn found_out(asked: &Asked, parameters: &Parameters, query: &Query, now_us: u64)
                 from_ns: start.saturating_mul(1_000_000),
                 until_ns: end.saturating_mul(1_000_000),
             };
-            let edge = |edge: &telemetry::Edge| json!({ "parent": edge.from.as_str(), "child": edge.to.as_str(), "callCount": edge.sketch.count() });
+            let edge = |edge: &telemetry::Edge| json!({ "parent": edge.from.name.as_str(), "child": edge.to.name.as_str(), "callCount": edge.sketch.count() });
             list(query.graph(range).iter().map(edge).collect())
         }
     }
