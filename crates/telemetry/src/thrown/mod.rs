@@ -1,6 +1,8 @@
 //! What a service printed when something was thrown: the stack traces of Python, JavaScript, Java, Go and Rust, line by line.
 //! No service needs to know that anybody reads it. What is not understood is no error: it stays what was printed.
 
+mod go;
+
 use crate::loglines;
 use crate::model::{ErrorEvent, Frame, LogRecord, Severity, SpanId, Text, TraceId, Value};
 
@@ -77,6 +79,8 @@ enum Language {
     Python,
     Rust,
     Go,
+    /// What the framework `gin` has caught.
+    Gin,
     /// Java and JavaScript: `at` and a place.
     At,
 }
@@ -92,7 +96,8 @@ enum Belongs {
 impl Stacks {
     /// Takes the next line; what it shows to be complete.
     pub fn line(&mut self, time_ns: u64, line: &str) -> Option<Thrown> {
-        let line = cut(line.trim_end_matches(['\r', '\n']));
+        let line = kit::ansi::stripped(cut(line.trim_end_matches(['\r', '\n'])));
+        let line = line.as_ref();
         let mut done = None;
         if let Some(open) = &mut self.open {
             match open.belongs(line) {
@@ -141,8 +146,8 @@ impl Stacks {
         if line.starts_with("thread '") && line.contains(" panicked at ") {
             return Some((Language::Rust, None));
         }
-        if go_panic(line).is_some_and(|said| !said.is_empty()) {
-            return Some((Language::Go, None));
+        if let Some(language) = go::begins(line) {
+            return Some((language, None));
         }
         let header = self.before.take()?;
         (is_at(line) && at_header(&header.1).is_some()).then_some((Language::At, Some(header)))
@@ -165,13 +170,8 @@ impl Open {
                 // What it says stands on the line behind the place.
                 yes(indented || note || self.lines.len() == 1)
             }
-            Language::Go => {
-                let call = line.contains('(') && line.ends_with(')') && line.contains('.');
-                let known = ["goroutine ", "[signal ", "created by ", "panic("]
-                    .iter()
-                    .any(|word| line.starts_with(word));
-                yes(indented || line.is_empty() || known || call)
-            }
+            Language::Go => yes(go::belongs(line)),
+            Language::Gin => yes(go::belongs_to_gin(&self.lines, line)),
         }
     }
 
@@ -180,7 +180,8 @@ impl Open {
         let read = match language {
             Language::Python => python(&lines),
             Language::Rust => rust(&lines),
-            Language::Go => go(&lines),
+            Language::Go => go::read(&lines),
+            Language::Gin => go::read_gin(&lines),
             Language::At => at(&lines),
         };
         let (kind, value, frames) = read?;
@@ -270,52 +271,6 @@ fn rust(lines: &[String]) -> Read {
     Some(("panic".to_owned(), value.to_owned(), frames))
 }
 
-/// What a panic says: of one that ended the process, or of one that `net/http` has caught, behind the time and before the stack:
-/// `http: panic serving 127.0.0.1:4711: no card`.
-fn go_panic(line: &str) -> Option<&str> {
-    if let Some(said) = line.strip_prefix("panic: ") {
-        return Some(said);
-    }
-    let caught =
-        ["http: panic serving ", "http2: panic serving "].iter().find_map(|begins| line.split_once(begins));
-    Some(caught?.1.split_once(": ")?.1)
-}
-
-/// `main.pay(0x1)` and on the next line `\t/app/main.go:12 +0x1d`, the innermost first; other goroutines follow.
-fn go(lines: &[String]) -> Read {
-    let value = go_panic(lines.first()?)?;
-    let mut frames = Vec::new();
-    let mut goroutines = 0;
-    let mut function = "";
-    for line in &lines[1..] {
-        if line.starts_with("goroutine ") {
-            goroutines += 1;
-        }
-        if goroutines != 1 {
-            continue;
-        }
-        if let Some(place) = line.strip_prefix('\t') {
-            let place = place.split(' ').next().unwrap_or_default();
-            let (file, number) = place.rsplit_once(':').unwrap_or((place, "0"));
-            let own = function.starts_with("main.") || file.contains("/app/");
-            let library =
-                file.contains("/go/src/") || file.contains("/pkg/mod/") || function.starts_with("runtime.");
-            if function == "panic" {
-                frames.clear(); // what stands above was called to catch it
-            } else if !function.starts_with("created by ") {
-                frames.push(frame(function, file, number, own || !library));
-            }
-        } else {
-            function = line.rsplit_once('(').map_or(line.as_str(), |(function, _)| function);
-        }
-    }
-    if frames.is_empty() {
-        return None; // a line that begins as one does
-    }
-    frames.reverse();
-    Some(("panic".to_owned(), value.to_owned(), frames))
-}
-
 fn is_at(line: &str) -> bool {
     let rest = line.trim_start();
     rest.len() < line.len() && rest.strip_prefix("at ").is_some_and(|place| place.contains([':', '(']))
@@ -367,6 +322,9 @@ fn at(lines: &[String]) -> Read {
 
 /// What a line of JSON says was thrown: only one that is an error by its own account.
 pub fn in_record(record: &LogRecord) -> Option<Thrown> {
+    if let Some(thrown) = go::in_record(record) {
+        return Some(thrown);
+    }
     if record.severity < Severity::Error {
         return None;
     }

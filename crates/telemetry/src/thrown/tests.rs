@@ -117,6 +117,42 @@ fn a_panic_that_a_web_server_of_go_has_caught_is_one() {
 }
 
 #[test]
+fn a_panic_that_gin_has_caught_is_one() {
+    let stack = "/app/main.go:12 (0x6a1b2c)\n\tcharge: panic(\"no card\")\n/go/pkg/mod/github.com/gin-gonic/gin@v1.10.0/context.go:185 (0x6a1000)\n\t(*Context).Next: c.handlers[c.index](c)\n/usr/local/go/src/net/http/server.go:3210 (0x69f000)\n\u{1b}[0m\n[GIN] 2026/11/30 - 11:00:00 | 500 |";
+    let head = "GET /pay HTTP/1.1\r\nHost: shop\r\nAuthorization: *\r\n\r\n\n";
+    for before in [head, ""] {
+        let thrown = only(&format!(
+            "\n\n\u{1b}[31m2026/11/30 11:00:00 [Recovery] 2026/11/30 - 11:00:00 panic recovered:\n{before}no card: 7\n{stack}"
+        ));
+        assert_eq!((&*thrown.kind, &*thrown.value), ("panic", "no card: 7"));
+        assert_eq!(
+            places(&thrown),
+            [
+                ("", "/usr/local/go/src/net/http/server.go", 3210, false),
+                ("(*Context).Next", "/go/pkg/mod/github.com/gin-gonic/gin@v1.10.0/context.go", 185, false),
+                ("charge", "/app/main.go", 12, true)
+            ]
+        );
+    }
+    let endless = format!("[Recovery] now panic recovered:\n{}", "line\n".repeat(1_000));
+    assert_eq!(thrown(&endless), [], "what has no stack is none");
+}
+
+#[test]
+fn a_panic_that_echo_has_caught_is_one() {
+    let stack = "no card: 7 goroutine 21 [running]:\ngithub.com/labstack/echo/v4/middleware.RecoverWithConfig.func1.1.1()\n\t/go/pkg/mod/github.com/labstack/echo/v4@v4.12.0/middleware/recover.go:100 +0x1a\npanic({0x64f2a0?, 0x6e4f50?})\n\t/usr/local/go/src/runtime/panic.go:785 +0x132\nmain.charge({0x1, 0x2})\n\t/app/main.go:12 +0x1d\n";
+    let expected = [("main.charge", "/app/main.go", 12, true)];
+    let plain = only(&format!("11:00 [PANIC RECOVER] {stack}\nfine again"));
+    assert_eq!((&*plain.kind, &*plain.value), ("panic", "no card: 7"));
+    assert_eq!(places(&plain), expected);
+    let json =
+        serde_json::json!({ "time": "x", "level": "-", "message": format!("[PANIC RECOVER] {stack}\n") });
+    let record = loglines::parse(&"pay".into(), &"pay-1".into(), &json.to_string(), 7, false);
+    let thrown = in_record(&record).expect("a line of JSON is one as well");
+    assert_eq!((&*thrown.value, places(&thrown)), ("no card: 7", expected.to_vec()));
+}
+
+#[test]
 fn errors_of_node_have_codes_and_fields() {
     let thrown = only(
         "TypeError [ERR_INVALID_ARG_TYPE]: The \"path\" argument must be a string\n    at open (node:fs:1:1)\n    at pay (/app/pay.js:3:7) {\n  code: 'ERR_INVALID_ARG_TYPE'\n}\nbye",
