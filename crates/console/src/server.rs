@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use kit::{Clock, OnError, Tasks, Timestamp};
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
 
 use crate::desk::Desk;
 use crate::gate::{self, Reach};
@@ -26,6 +28,9 @@ use crate::{act, assets, live, pages, view};
 const MOST_BODY: usize = 4 << 20;
 /// Connections at most; one more waits.
 const MOST_CONNECTIONS: usize = 256;
+/// How long nothing may come or go on a connection: who says nothing does not keep others out. Pages that are open are told
+/// something more often.
+const SILENCE: Duration = Duration::from_secs(60);
 /// How long a connection that could not be taken holds up the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -170,7 +175,7 @@ impl axum::serve::Listener for Bounded {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
-                    return (Held { stream, _place: place }, peer);
+                    return (Held::new(stream, Some(place)), peer);
                 }
                 // Out of descriptors, or the peer has gone: the next may be better.
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -184,33 +189,55 @@ impl axum::serve::Listener for Bounded {
 }
 
 /// A connection in its place.
-struct Held {
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
+struct Held<S = TcpStream> {
+    stream: S,
+    /// When it has been silent for too long.
+    silent: Pin<Box<Sleep>>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl<S> Held<S> {
+    fn new(stream: S, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self { stream, silent: Box::pin(tokio::time::sleep(SILENCE)), _place: place }
+    }
+
+    fn heard(&mut self) {
+        self.silent.as_mut().reset(Instant::now() + SILENCE);
+    }
 }
 
 mod held {
     use std::io;
     use std::pin::Pin;
-    use std::task::{Context, Poll};
+    use std::task::{Context, Poll, ready};
 
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
     use super::Held;
 
-    impl AsyncRead for Held {
+    impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
         fn poll_read(
             mut self: Pin<&mut Self>,
             cx: &mut Context<'_>,
             buf: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_read(cx, buf)
+            if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) {
+                self.heard();
+                return Poll::Ready(read);
+            }
+            ready!(self.silent.as_mut().poll(cx));
+            Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
         }
     }
 
-    impl AsyncWrite for Held {
+    impl<S: AsyncWrite + Unpin> AsyncWrite for Held<S> {
         fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.stream).poll_write(cx, buf)
+            if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, buf) {
+                self.heard();
+                return Poll::Ready(written);
+            }
+            ready!(self.silent.as_mut().poll(cx));
+            Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
         }
 
         fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -220,5 +247,33 @@ mod held {
         fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
             Pin::new(&mut self.stream).poll_shutdown(cx)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_comes_or_goes_gives_its_place_back() {
+        let (here, mut there) = tokio::io::duplex(64);
+        let mut held = Held::new(here, None);
+        let (mut byte, began) = ([0], Instant::now());
+        for _ in 0..3 {
+            tokio::time::sleep(SILENCE / 2).await;
+            there.write_all(b"x").await.unwrap();
+            held.read_exact(&mut byte).await.unwrap();
+            tokio::time::sleep(SILENCE / 2).await;
+            held.write_all(b"y").await.unwrap(); // as a page that is told something
+            there.read_exact(&mut byte).await.unwrap();
+        }
+        let gone = held.read(&mut byte).await.unwrap_err();
+        assert_eq!((gone.kind(), began.elapsed()), (io::ErrorKind::TimedOut, SILENCE * 4));
+        // Nor does one that reads nothing of what is sent keep it.
+        let (here, _there) = tokio::io::duplex(64);
+        let gone = Held::new(here, None).write_all(&[0; 1000]).await.unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -50,7 +50,7 @@ fn last_overwrite(text: &str) -> &str {
 fn is_control(c: char) -> bool {
     match c {
         '\t' => false,
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}' | '\u{200e}' | '\u{200f}' => true,
         '\u{2028}' | '\u{2029}' => true,
         c => c.is_control(),
     }
@@ -203,6 +203,7 @@ mod tests {
             ("10 %\r50 %\r100 %\r", "100 %"),
             ("\u{1b}[?25l\u{1b}[6nquery", "query"),
             ("\u{202e}turned", "turned"),
+            ("\u{61c}turned", "turned"),
             ("tab\tstays", "tab\tstays"),
             ("cut short \u{1b}[3", "cut short "),
             ("\u{1b}", ""),

@@ -23,6 +23,8 @@ use crate::words;
 const FEW: usize = 8;
 /// Groups of errors that are shown.
 const FEW_ERRORS: usize = 4;
+/// Groups of errors that are counted.
+const MOST_GROUPS: u32 = 100;
 /// Things that need somebody, shown at most.
 const MOST_TROUBLES: usize = 12;
 /// Events that are looked through.
@@ -47,7 +49,7 @@ pub(crate) async fn page(desk: &Desk, _: &At) -> Result<View, Missing> {
         ..MetricQuery::default()
     };
     let long = LatencyQuery { range: lately, ..LatencyQuery::default() };
-    let all_errors = api::ErrorQuery::default();
+    let all_errors = api::ErrorQuery { limit: Some(MOST_GROUPS), ..api::ErrorQuery::default() };
     let (status, usage, pipes, seen, events, failing, flow, long, promised) = tokio::join!(
         desk.feed.status(),
         desk.client.usage(),
@@ -178,7 +180,11 @@ fn waiting(pipes: &Pipes) -> Markup {
 fn errors(failing: &[ErrorGroup]) -> Markup {
     let tone = (!failing.is_empty()).then_some(Tone::Bad);
     let more = html! { a href=(Place::Errors.path()) { (if failing.is_empty() { "nothing is thrown" } else { "groups to look at" }) } };
-    bits::card_in(tone, "Errors", &words::count(failing.len() as u64), &more)
+    let mut count = words::count(failing.len() as u64);
+    if failing.len() >= MOST_GROUPS as usize {
+        count.push('+'); // so many were asked for: there may be more
+    }
+    bits::card_in(tone, "Errors", &count, &more)
 }
 
 fn instances(status: &Status) -> Markup {

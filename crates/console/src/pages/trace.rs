@@ -18,13 +18,16 @@ use crate::words::{self, clip};
 
 /// Rows of a waterfall at most.
 const MOST_SPANS: usize = 400;
-/// Lines below one span at most, and lines of no span.
+/// Lines below one span at most, below all of them, and below none.
 const MOST_HERE: usize = 8;
+const MOST_NOTES: usize = 400;
 const MOST_LOGS: usize = 200;
 /// Colours of services.
 const COLOURS: usize = 8;
 /// A line is read from the output of a service, so it may come a little after the span that it belongs to.
 const LATE_US: u64 = 20_000;
+/// What comes later than this after all of the service's spans is not of any of them: something went on in the background.
+const MUCH_LATER_US: u64 = 1_000_000;
 
 pub(crate) async fn one(desk: &Desk, at: &At, id: &str) -> Result<View, Missing> {
     let trace = desk.client.trace(id).await?;
@@ -178,21 +181,27 @@ impl<'a> Picture<'a> {
 
     pub(crate) fn over_time(&self) -> Markup {
         let quarter = self.took() / 4;
+        let mut left = MOST_NOTES;
+        let rows: Vec<Markup> =
+            self.order.iter().take(MOST_SPANS).map(|row| self.row(row, &mut left)).collect();
         html! {
             section.panel aria-label="Waterfall" {
                 div.scroll { table.rows.waterfall {
                     caption.hidden { "Spans, and what was said and thrown in them" }
                     thead { tr { th scope="col" { "Who did what" } th.barcell scope="col" { div.axis { @for number in 0..4_u64 { span { (if number == 0 { "0".to_owned() } else { words::micros(quarter * number) }) } } } } th.num scope="col" { "Took" } } }
-                    tbody { @for row in self.order.iter().take(MOST_SPANS) { (self.row(row)) } }
+                    tbody { @for row in &rows { (row) } }
                 } }
                 @if self.order.len() > MOST_SPANS { p.muted { "and " (self.order.len() - MOST_SPANS) " more" } }
             }
         }
     }
 
-    fn row(&self, row: &Row) -> Markup {
+    /// A span and what was told in it; of the latter no more than there is room left.
+    fn row(&self, row: &Row, left: &mut usize) -> Markup {
         let span = &self.trace.spans[row.piece];
         let told = self.notes.get(&row.piece).map_or(&[][..], Vec::as_slice);
+        let shown = told.len().min(MOST_HERE).min(*left);
+        *left -= shown;
         let depth = format!("span d{}", row.depth.min(12));
         let colour = self.colour(&span.service);
         let status = span.attributes.get("http.response.status_code").and_then(serde_json::Value::as_u64);
@@ -214,8 +223,8 @@ impl<'a> Picture<'a> {
                 td.barcell { (waterfall::draw(&self.pieces[row.piece], self.bounds, &colour)) }
                 td.num { (words::micros(span.duration_us)) }
             }
-            @for one in told.iter().take(MOST_HERE) { (self.note(one, row.depth)) }
-            @if told.len() > MOST_HERE { tr.told { th scope="row" { div class=(format!("d{}", (row.depth + 1).min(12))) { "and " (told.len() - MOST_HERE) " more" } } td.barcell {} td {} } }
+            @for one in &told[..shown] { (self.note(one, row.depth)) }
+            @if told.len() > shown { tr.told { th scope="row" { div class=(format!("d{}", (row.depth + 1).min(12))) { "and " (told.len() - shown) " more" } } td.barcell {} td {} } }
         }
     }
 
@@ -273,13 +282,13 @@ fn place(spans: &[Span], service: &str, named: Option<&str>, at: Timestamp) -> O
     let at = at.as_micros();
     let own =
         spans.iter().enumerate().filter(|(_, span)| span.service == service && span.at.as_micros() <= at);
-    // What is read long after it was printed belongs to what ended last.
+    // What is read some time after it was printed belongs to what ended last.
+    let end = |span: &Span| span.at.as_micros().saturating_add(span.duration_us);
     let rank = |span: &Span| {
-        let begin = span.at.as_micros();
-        let end = begin.saturating_add(span.duration_us);
-        if at <= end.saturating_add(LATE_US) { (true, begin) } else { (false, end) }
+        if at <= end(span).saturating_add(LATE_US) { (true, span.at.as_micros()) } else { (false, end(span)) }
     };
-    own.max_by_key(|(_, span)| rank(span)).map(|(number, _)| number)
+    let near = own.filter(|(_, span)| at <= end(span).saturating_add(MUCH_LATER_US));
+    near.max_by_key(|(_, span)| rank(span)).map(|(number, _)| number)
 }
 
 /// A line without the word that names the trace: it stands in it.
@@ -337,9 +346,32 @@ mod tests {
         assert_eq!(place(&spans, "payments", None, at(6_000)), Some(1));
         assert_eq!(place(&spans, "payments", Some("gone"), at(15_000)), Some(1), "a little late");
         assert_eq!(place(&spans, "orders", None, at(50_050)), Some(2), "the inner one");
-        assert_eq!(place(&spans, "orders", None, at(900_000)), Some(0), "read long after");
+        assert_eq!(place(&spans, "orders", None, at(900_000)), Some(0), "read some time after");
+        assert_eq!(place(&spans, "orders", None, at(1_091_001)), None, "no part of the request any more");
         assert_eq!(place(&spans, "payments", None, at(4_000)), None);
         assert_eq!(place(&spans, "catalog", None, at(6_000)), None);
+    }
+
+    #[test]
+    fn what_was_said_in_a_trace_is_shown_in_part() {
+        let spans: Vec<Span> = (0..300).map(|n| span(&n.to_string(), "orders", n, 1)).collect();
+        let line = |n: usize| LogRecord {
+            cursor: String::new(),
+            at: Timestamp::from_micros(0),
+            service: "orders".into(),
+            instance: None,
+            severity: Severity::Info,
+            text: format!("line {n} is said"),
+            attributes: BTreeMap::new(),
+            trace: None,
+            span: Some((n / 10).to_string()),
+        };
+        let logs = (0..3_000).map(line).collect();
+        let trace = Trace { trace: String::new(), spans, logs, errors: Vec::new() };
+        let shown = Picture::of(&trace).over_time().into_string();
+        // Each in its row and, whole, in the title of it.
+        assert_eq!(shown.matches(" is said").count(), 2 * MOST_NOTES);
+        assert!(shown.contains("and 2 more") && shown.contains("and 10 more"), "what is left out is told");
     }
 
     #[test]
