@@ -35,8 +35,9 @@ bench prints measured figures beside their goals and asserts nothing. WHAT is an
   size       the release binary
   telemetry  storing and asking, and what it adds to a request; only when
              named                                                           (--runs, default 5)
+  console    first paint of each page in Chromium; only when named           (--runs, default 10)
   build      a cold release build into a folder of its own; only when named
-  all        everything but `telemetry` and `build`; this is the default
+  all        everything but `telemetry`, `console` and `build`; this is the default
 
 bench gateway compares the data path with nginx, HAProxy and a forwarder that parses nothing, as far as
 they are installed; see docs/benchmarks.md. GROUP is h1, tls, h2, grpc, latency, memory,

@@ -1,6 +1,7 @@
 //! Every figure that Atoll promises, measured on this machine and printed beside its goal. Nothing is
 //! asserted: machines differ, and a figure that is missed is for people to look at.
 
+mod console;
 mod fleet;
 mod gateway;
 mod memory;
@@ -36,6 +37,7 @@ enum What {
     Fleet,
     Size,
     Telemetry,
+    Console,
     Build,
 }
 
@@ -81,6 +83,7 @@ impl Options {
                 "fleet" => options.what.push(What::Fleet),
                 "size" => options.what.push(What::Size),
                 "telemetry" => options.what.push(What::Telemetry),
+                "console" => options.what.push(What::Console),
                 "build" => options.what.push(What::Build),
                 "all" => options.what.extend(ALL),
                 "--runs" => options.runs = Some(number()?),
@@ -116,6 +119,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             What::Fleet => fleet::run(options.runs.unwrap_or(20), &mut table)?,
             What::Size => size::binary(&mut table)?,
             What::Telemetry => telemetry::run(options.runs.unwrap_or(5), &mut table)?,
+            What::Console => console::run(options.runs.unwrap_or(10), &mut table)?,
             What::Build => size::build(&mut table)?,
         }
         println!("{table}");

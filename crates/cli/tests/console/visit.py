@@ -2,6 +2,8 @@
 page, presses keys and buttons. Says what does not hold, and fails then.
 
     visit.py '{"operator": URL, "viewer": URL, "gateway": URL, "screens": DIR, "pictures": DIR or null, "axe": FILE or null}'
+
+With `"measure": N` it only opens each page N times, with nothing cached, and prints how soon each was painted, as JSON.
 """
 
 import asyncio
@@ -368,12 +370,7 @@ async def run(page):
     await asyncio.to_thread(load)
     trace = await follow_an_order(page)
     error = await find_a_bug(page)
-    pages = [
-        ("overview", "/"), ("services", "/services"), ("service", "/services/catalog"), ("routes", "/routes"),
-        ("requests", "/requests"), ("traces", "/traces"), ("trace", trace), ("flame", trace + "?as=flame"), ("logs", "/logs"),
-        ("metrics", "/metrics"), ("metric", "/metrics?name=atoll_instance_memory_bytes"), ("queues", "/queues"), ("objectives", "/objectives"), ("errors", "/errors"),
-        ("error", error), ("events", "/events"), ("settings", "/settings"),
-    ]  # fmt: skip
+    pages = PAGES + [("trace", trace), ("flame", trace + "?as=flame"), ("error", error)]
     pages += [(f"{kind}-one", path) for kind, path in await of_pipes(page)]
     for name, path in pages:
         await visit(page, name, path.removeprefix(CONSOLE))
@@ -389,6 +386,37 @@ async def run(page):
     if WISH["pictures"]:
         await pictures(page)
     await as_a_viewer(page)
+
+
+PAGES = [
+    ("overview", "/"), ("services", "/services"), ("service", "/services/catalog"), ("routes", "/routes"),
+    ("requests", "/requests"), ("traces", "/traces"), ("logs", "/logs"), ("metrics", "/metrics"),
+    ("metric", "/metrics?name=atoll_instance_memory_bytes"), ("queues", "/queues"), ("objectives", "/objectives"),
+    ("errors", "/errors"), ("events", "/events"), ("settings", "/settings"),
+]  # fmt: skip
+
+
+async def measure(page, times):
+    """How soon each page is painted by a browser that has nothing of it yet."""
+    for domain in ("Page", "Runtime", "Network"):
+        await page.call(domain + ".enable")
+    await page.look()
+    await log_in(page)
+    await asyncio.to_thread(trade, 10)
+    trace, error = await follow_an_order(page), await find_a_bug(page)
+    pages = PAGES + [("trace", trace), ("flame", trace + "?as=flame"), ("error", error)]
+    pages += [(f"{kind}-one", path) for kind, path in await of_pipes(page)]
+    await page.call("Network.setCacheDisabled", cacheDisabled=True)
+    figures = []
+    for name, path in pages:
+        looks = []
+        for _ in range(times + 1):
+            await page.open(CONSOLE + path.removeprefix(CONSOLE))
+            await page.until("performance.getEntriesByName('first-contentful-paint').length > 0", name + " is painted")
+            looks.append(await page.js(FIGURES))
+        of = lambda key: [round(look[key], 2) for look in looks[1:]]  # the first warms up the browser, not its cache
+        figures.append({"page": name, "paint": of("paint"), "server": of("server"), "bytes": max(of("bytes"))})
+    print(json.dumps(figures), flush=True)
 
 
 async def of_pipes(page):
@@ -412,7 +440,8 @@ async def main():
         tabs = json.load(urllib.request.urlopen(tools, timeout=WAIT))
         tab = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
         async with connect(tab, max_size=64 << 20) as socket:
-            await run(Page(socket))
+            page = Page(socket)
+            await (measure(page, WISH["measure"]) if WISH.get("measure") else run(page))
     finally:
         browser.kill()
         browser.wait()
