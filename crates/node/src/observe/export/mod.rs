@@ -281,7 +281,7 @@ impl Sender {
             let last = self.stop.is_cancelled() || tries == TRIES;
             let sent = tokio::select! {
                 biased;
-                () = self.has_ended() => return Err(Failed::Never("it ends".into())),
+                () = self.has_ended() => return Err(Failed::Never("the node ends, and nobody has answered".into())),
                 sent = self.once(&body) => sent,
             };
             let (pause, why) = match sent {
