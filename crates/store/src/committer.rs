@@ -384,7 +384,10 @@ mod tests {
         assert!(!gathers(3, 60, 0, 1, Duration::ZERO), "nobody is waited for where hardly anybody was");
         assert!(!gathers(8, 16, 10, 16, moment), "all are there");
         assert!(!gathers(40, 200, 10, ENOUGH, moment), "enough are there");
-        assert!(!gathers(40, 60, 10, 20, GATHERING), "nobody waits for ever, nor for whoever was here long ago");
+        assert!(
+            !gathers(40, 60, 10, 20, GATHERING),
+            "nobody waits for ever, nor for whoever was here long ago"
+        );
         assert!(!gathers_on(40, 60, &Came { before: 0, now: None, since: moment }), "the batch is full");
     }
 }

@@ -101,7 +101,7 @@ async fn subscriptions(
             subscription.owner == OWNER && subscription.endpoint == Endpoint::Queue(name.clone())
         });
         for subscription in ours.filter(|_| !kept.contains(topic.name())) {
-            let ended = topics.unsubscribe(subscription.id).await;
+            let ended = topics.unsubscribe(subscription.id, false).await;
             ended.map_err(|error| failed("subscription of queue", &name, &error))?;
         }
     }

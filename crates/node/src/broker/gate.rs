@@ -175,7 +175,8 @@ impl Gatekeeper for Gate {
             Ok(caller) => return Ok(caller),
             Err(denied) => denied,
         };
-        if is_open(request) {
+        // Who has signed and is mistaken is told so: SDKs mend that.
+        if denied == Denied::Unsigned && is_open(request) {
             return Ok(Caller { name: ANYBODY.into(), key: "".into() });
         }
         if self.enforces() {
@@ -391,6 +392,10 @@ mod tests {
             assert!(gate.may(&caller, UNSUBSCRIBE, &topic).is_err(), "only where the face asks nobody");
         }
         assert!(admitted("Action=Publish&Message=x").is_err() && admitted("").is_err());
+        // Signed, but not so that it holds: said as it is.
+        let signed = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=k/20260101/us-east-1/sns/aws4_request\
+                      &X-Amz-Date=20260101T000000Z&X-Amz-SignedHeaders=host&X-Amz-Signature=00&X-Amz-Expires=60";
+        assert!(admitted(&format!("Action=Unsubscribe&{signed}")).is_err());
     }
 
     #[test]

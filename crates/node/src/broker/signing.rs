@@ -15,6 +15,7 @@ use control::{Happening, Level};
 use identity::signing::{Hash, SigningError};
 use identity::{KeyBook, SigningKey, SigningRecord};
 use kit::{BoxFuture, Clock, Explain, Help, SystemClock};
+use pipes::topic::Crowded;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use wire::sns::{Digest, Signatures};
@@ -28,6 +29,9 @@ const FILE: &str = "signing.json";
 const MOST_BYTES: u64 = 64 << 10;
 /// Until it is tried again to make and keep a key.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// Calls that may wait until something is signed for them: a second or so of work. Whoever comes then is told to come again.
+const LINE: usize = 256;
 
 /// Why nothing is signed.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +72,9 @@ struct Inner {
     wanted: Notify,
     state: watch::Sender<State>,
     /// Signing takes a whole core for as long as it takes: one is left for whoever does not sign.
-    places: Semaphore,
+    places: Arc<Semaphore>,
+    /// Who waits for a place, or for the key.
+    line: Semaphore,
 }
 
 #[derive(Clone)]
@@ -103,7 +109,8 @@ impl Signing {
             tell,
             wanted: Notify::new(),
             state: watch::Sender::new(State::NotYet),
-            places: Semaphore::new(cores.saturating_sub(1).max(1)),
+            places: Arc::new(Semaphore::new(cores.saturating_sub(1).max(1))),
+            line: Semaphore::new(LINE),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -243,14 +250,20 @@ impl Ready {
 }
 
 impl wire::sns::Signer for Signing {
-    fn sign(&self, texts: Vec<(Digest, String)>) -> BoxFuture<'_, Option<Signatures>> {
+    fn sign(&self, texts: Vec<(Digest, String)>) -> BoxFuture<'_, Result<Option<Signatures>, Crowded>> {
         Box::pin(async move {
-            let ready = self.ready().await?;
-            let _place = self.inner.places.acquire().await.ok()?;
+            let _in_line = self.inner.line.try_acquire().map_err(|_| Crowded)?;
+            let Some(ready) = self.ready().await else { return Ok(None) };
+            let Ok(place) = Arc::clone(&self.inner.places).acquire_owned().await else { return Ok(None) };
             let certificate = Arc::clone(&ready.name);
-            // On a thread where nobody waits: one signature takes longer than all else that a publish does.
-            let texts = tokio::task::spawn_blocking(move || ready.sign(&texts)).await.ok()??;
-            Some(Signatures { texts, certificate })
+            // On a thread where nobody waits: one signature takes longer than all else that a publish does. The place is
+            // held until it is made, also where nobody waits for it any more.
+            let signing = tokio::task::spawn_blocking(move || {
+                let texts = ready.sign(&texts);
+                drop(place);
+                texts
+            });
+            Ok(signing.await.ok().flatten().map(|texts| Signatures { texts, certificate }))
         })
     }
 
@@ -297,16 +310,28 @@ mod tests {
         assert!(!dir.path().join(FILE).exists(), "nobody needed it");
         // Several at once need it: they get the same one.
         let (one, other) = tokio::join!(first.sign(texts()), first.sign(texts()));
-        let (one, other) = (one.unwrap(), other.unwrap());
+        let (one, other) = (one.unwrap().unwrap(), other.unwrap().unwrap());
         assert_eq!((&one.texts, &one.certificate), (&other.texts, &other.certificate));
         assert!(one.texts[0] != one.texts[1]);
         let pem = first.certificate(&one.certificate).unwrap();
         let kept = fs::read_to_string(dir.path().join(FILE)).unwrap();
         let (second, told) = signing(dir.path(), 1, &tasks);
-        let again = second.sign(texts()).await.unwrap();
+        let again = second.sign(texts()).await.unwrap().unwrap();
         assert_eq!((again.texts, second.certificate(&again.certificate)), (one.texts, Some(pem)));
         assert_eq!(fs::read_to_string(dir.path().join(FILE)).unwrap(), kept);
         assert!(told.lock().unwrap().is_empty());
+        tasks.shutdown(Duration::from_secs(10)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_full_sends_the_next_one_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let tasks = Tasks::new();
+        let (signing, _) = signing(dir.path(), 1, &tasks);
+        let line = signing.inner.line.acquire_many(LINE as u32).await.unwrap();
+        assert_eq!(signing.sign(texts()).await.unwrap_err(), Crowded);
+        drop(line);
+        assert!(signing.sign(texts()).await.unwrap().is_some());
         tasks.shutdown(Duration::from_secs(10)).await.unwrap();
     }
 
@@ -316,11 +341,13 @@ mod tests {
         let tasks = Tasks::new();
         fs::write(dir.path().join(FILE), "{").unwrap();
         let (broken, told) = signing(dir.path(), 1, &tasks);
-        assert!(broken.sign(texts()).await.is_none() && broken.sign(texts()).await.is_none());
+        for _ in 0..2 {
+            assert!(broken.sign(texts()).await.unwrap().is_none());
+        }
         assert_eq!(fs::read_to_string(dir.path().join(FILE)).unwrap(), "{");
         assert_eq!(told.lock().unwrap().len(), 1);
         let (homeless, told) = signing(&dir.path().join("gone"), 1, &tasks);
-        assert!(homeless.sign(texts()).await.is_none());
+        assert!(homeless.sign(texts()).await.unwrap().is_none());
         assert!(told.lock().unwrap()[0].contains("cannot keep"), "{told:?}");
         tasks.shutdown(Duration::from_secs(10)).await.unwrap();
     }

@@ -56,6 +56,8 @@ pub struct Notice<'a> {
     pub subject: Option<&'a str>,
     /// Its attributes.
     pub attributes: &'a [Attribute],
+    /// It is for an address too, which knows nobody but by what it is told; else for queues alone.
+    pub abroad: bool,
 }
 
 /// What an address is asked, or told at its end: that it can have messages, or have them again.
@@ -90,14 +92,25 @@ pub enum QuestionKind {
 /// have to be signed.
 pub trait Envelope: Send + Sync + 'static {
     /// What every subscriber is told of each of these messages, in their order; asked once, however many there are.
-    fn seal<'a>(&'a self, notices: &'a [Notice<'a>]) -> BoxFuture<'a, Vec<String>>;
+    ///
+    /// # Errors
+    /// When too many wait for that already.
+    fn seal<'a>(&'a self, notices: &'a [Notice<'a>]) -> BoxFuture<'a, Result<Vec<String>, Crowded>>;
 
     /// The same for one of them.
     fn address(&self, sealed: &str, topic: &TopicName, to: SubscriptionId) -> Bytes;
 
     /// A question to an address. The token is for the answer.
-    fn question<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Bytes>;
+    ///
+    /// # Errors
+    /// When too many wait for that already.
+    fn question<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Result<Bytes, Crowded>>;
 }
+
+/// Too many wait for an envelope already: ask again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many messages wait to be signed")]
+pub struct Crowded;
 
 /// A message with what the topic gave it.
 #[derive(Clone, Debug)]
@@ -202,7 +215,7 @@ pub(crate) fn plan<'a>(
             let body = if subscription.settings.raw {
                 Told::Raw(body)
             } else {
-                Told::Sealed(*sealed.entry(own_body.map(|_| protocol)).or_insert_with(|| {
+                let place = *sealed.entry(own_body.map(|_| protocol)).or_insert_with(|| {
                     plan.notices.push(Notice {
                         topic,
                         settings,
@@ -212,9 +225,12 @@ pub(crate) fn plan<'a>(
                         body,
                         subject: message.subject.as_deref(),
                         attributes: &message.attributes,
+                        abroad: false,
                     });
                     plan.notices.len() - 1
-                }))
+                });
+                plan.notices[place].abroad |= subscription.endpoint.url().is_some();
+                Told::Sealed(place)
             };
             plan.copies.push(Planned { stamped, subscription, body });
         }

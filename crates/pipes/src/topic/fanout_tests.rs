@@ -7,7 +7,7 @@ use crate::topic::subscription::{State, SubscriptionSettings};
 struct Plain;
 
 impl Envelope for Plain {
-    fn seal<'a>(&'a self, _: &'a [Notice<'a>]) -> BoxFuture<'a, Vec<String>> {
+    fn seal<'a>(&'a self, _: &'a [Notice<'a>]) -> BoxFuture<'a, Result<Vec<String>, Crowded>> {
         unreachable!("who gets what is decided without waiting")
     }
 
@@ -15,7 +15,7 @@ impl Envelope for Plain {
         format!("{sealed} to {}", to.0).into()
     }
 
-    fn question<'a>(&'a self, _: &'a Question<'a>) -> BoxFuture<'a, Bytes> {
+    fn question<'a>(&'a self, _: &'a Question<'a>) -> BoxFuture<'a, Result<Bytes, Crowded>> {
         unreachable!("nobody is asked")
     }
 }

@@ -22,7 +22,7 @@ pub mod spaces;
 pub mod subscription;
 
 pub use check::BadPublication;
-pub use fanout::{Envelope, Notice, Publication, Question, QuestionKind};
+pub use fanout::{Crowded, Envelope, Notice, Publication, Question, QuestionKind};
 pub use filter::{Filter, PolicyError, Scope};
 pub use id::{MessageId, SubscriptionId};
 pub use outbox::{DEADLINE, Deliver, Failed, IN_FLIGHT, Push, PushKind, Tally, Undelivered};

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use kit::{BoxFuture, Timestamp};
-use pipes::topic::{Envelope, Notice, Question, QuestionKind, SubscriptionId, TopicSettings};
+use pipes::topic::{Crowded, Envelope, Notice, Question, QuestionKind, SubscriptionId, TopicSettings};
 use pipes::{AttributeValue, TopicName};
 
 use super::names::{sequence, subscription_arn, topic_arn};
@@ -15,7 +15,10 @@ use super::topic_attributes::SIGNATURE_VERSION;
 /// Signs what subscribers are told: RSA with PKCS #1 v1.5.
 pub trait Signer: Send + Sync + 'static {
     /// The signatures of these texts, in their order. `None`: there is no key now, and nothing is signed.
-    fn sign(&self, texts: Vec<(Digest, String)>) -> BoxFuture<'_, Option<Signatures>>;
+    ///
+    /// # Errors
+    /// When too many wait for that already.
+    fn sign(&self, texts: Vec<(Digest, String)>) -> BoxFuture<'_, Result<Option<Signatures>, Crowded>>;
 
     /// The certificate of this name, in PEM.
     fn certificate(&self, name: &str) -> Option<String>;
@@ -79,14 +82,20 @@ impl Envelopes {
     }
 
     /// The members of a signature for each of these texts; empty for all that are not to be, or cannot be, signed.
-    async fn sign(&self, texts: Vec<Option<(Digest, String)>>, base_url: &str) -> Vec<Vec<Member>> {
+    async fn sign(
+        &self,
+        texts: Vec<Option<(Digest, String)>>,
+        base_url: &str,
+    ) -> Result<Vec<Vec<Member>>, Crowded> {
         let wanted: Vec<Option<Digest>> = texts.iter().map(|text| text.as_ref().map(|(d, _)| *d)).collect();
         let texts: Vec<_> = texts.into_iter().flatten().collect();
         let signed = match &self.signer {
-            Some(signer) if !texts.is_empty() => signer.sign(texts).await,
+            Some(signer) if !texts.is_empty() => signer.sign(texts).await?,
             _ => None,
         };
-        let Some(Signatures { texts, certificate }) = signed else { return vec![Vec::new(); wanted.len()] };
+        let Some(Signatures { texts, certificate }) = signed else {
+            return Ok(vec![Vec::new(); wanted.len()]);
+        };
         let mut signatures = texts.into_iter();
         let members = |digest: Option<Digest>| {
             let Some((digest, signature)) = digest.and_then(|digest| Some((digest, signatures.next()?)))
@@ -99,7 +108,7 @@ impl Envelopes {
                 ("SigningCertURL", format!("{base_url}/{certificate}")),
             ]
         };
-        wanted.into_iter().map(members).collect()
+        Ok(wanted.into_iter().map(members).collect())
     }
 }
 
@@ -132,10 +141,11 @@ impl<'a> Draft<'a> {
         Self { notice, id, arn, at, message }
     }
 
-    /// As the service does it, nothing is signed where order is kept.
+    /// As the service does it, nothing is signed where order is kept. Nor what goes to queues alone: nobody puts messages
+    /// there whom the gate does not know, and a signature costs as much as a hundred messages.
     fn to_sign(&self) -> Option<(Digest, String)> {
         let Self { notice, id, arn, at, message } = self;
-        if notice.settings.fifo.is_some() {
+        if notice.settings.fifo.is_some() || !notice.abroad {
             return None;
         }
         let mut signed = vec![("Message", &**message), ("MessageId", id)];
@@ -181,12 +191,12 @@ impl<'a> Draft<'a> {
 }
 
 impl Envelope for Envelopes {
-    fn seal<'a>(&'a self, notices: &'a [Notice<'a>]) -> BoxFuture<'a, Vec<String>> {
+    fn seal<'a>(&'a self, notices: &'a [Notice<'a>]) -> BoxFuture<'a, Result<Vec<String>, Crowded>> {
         Box::pin(async move {
             let base_url = self.base_url();
             let drafts: Vec<_> = notices.iter().map(Draft::of).collect();
-            let signatures = self.sign(drafts.iter().map(Draft::to_sign).collect(), &base_url).await;
-            drafts.iter().zip(&signatures).map(|(draft, signed)| draft.sealed(signed, &base_url)).collect()
+            let signatures = self.sign(drafts.iter().map(Draft::to_sign).collect(), &base_url).await?;
+            Ok(drafts.iter().zip(&signatures).map(|(draft, signed)| draft.sealed(signed, &base_url)).collect())
         })
     }
 
@@ -195,7 +205,7 @@ impl Envelope for Envelopes {
         [before, &subscription_arn(topic, to), behind].concat().into()
     }
 
-    fn question<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Bytes> {
+    fn question<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Result<Bytes, Crowded>> {
         let Question { kind, topic, settings, subscription, token, id, at } = question;
         Box::pin(async move {
             let base_url = self.base_url();
@@ -227,7 +237,7 @@ impl Envelope for Envelopes {
                 ("TopicArn", &arn),
                 ("Type", kind),
             ]);
-            let signatures = self.sign(vec![Some((Digest::of(settings), text))], &base_url).await;
+            let signatures = self.sign(vec![Some((Digest::of(settings), text))], &base_url).await?;
             let mut object = Object::new();
             object.text("Type", kind);
             object.text("MessageId", &id);
@@ -239,7 +249,7 @@ impl Envelope for Envelopes {
             for (name, value) in signatures.iter().flatten() {
                 object.text(name, value);
             }
-            object.end().into()
+            Ok(object.end().into())
         })
     }
 }
@@ -283,9 +293,9 @@ mod tests {
     struct Loud;
 
     impl Signer for Loud {
-        fn sign(&self, texts: Vec<(Digest, String)>) -> BoxFuture<'_, Option<Signatures>> {
+        fn sign(&self, texts: Vec<(Digest, String)>) -> BoxFuture<'_, Result<Option<Signatures>, Crowded>> {
             let texts = texts.into_iter().map(|(digest, text)| format!("{digest:?} {text}")).collect();
-            Box::pin(async move { Some(Signatures { texts, certificate: "cert.pem".into() }) })
+            Box::pin(async move { Ok(Some(Signatures { texts, certificate: "cert.pem".into() })) })
         }
 
         fn certificate(&self, _: &str) -> Option<String> {
@@ -301,6 +311,10 @@ mod tests {
     }
 
     async fn told(envelopes: &Envelopes, fifo: bool) -> Value {
+        told_to(envelopes, fifo, true).await
+    }
+
+    async fn told_to(envelopes: &Envelopes, fifo: bool, abroad: bool) -> Value {
         let topic: TopicName = "orders".parse().unwrap();
         let attributes = [
             Attribute { name: "a".into(), kind: "String".into(), value: AttributeValue::Text("x\"".into()) },
@@ -321,8 +335,9 @@ mod tests {
             body: &body,
             subject: Some("S"),
             attributes: &attributes,
+            abroad,
         };
-        let sealed = envelopes.seal(&[notice]).await;
+        let sealed = envelopes.seal(&[notice]).await.unwrap();
         let whose = "11111111-89ab-4def-8123-456789abcdef".parse().unwrap();
         let addressed = envelopes.address(&sealed[0], &topic, whose);
         serde_json::from_slice(&addressed).unwrap()
@@ -358,6 +373,8 @@ mod tests {
             (&signed["SignatureVersion"], &signed["SigningCertURL"]),
             (&"2".into(), &"http://h/cert.pem".into())
         );
+        let to_queues = told_to(&envelopes, false, false).await;
+        assert!(to_queues.get("Signature").is_none() && to_queues.get("UnsubscribeURL").is_some());
         let in_order = told(&envelopes, true).await;
         assert!(in_order.get("Signature").is_none());
         assert_eq!(in_order["SequenceNumber"], "10000000000000000003");
@@ -377,7 +394,7 @@ mod tests {
         ] {
             let question =
                 Question { kind, topic: &topic, settings: &settings, subscription, token: "t0", id, at };
-            let asked: Value = serde_json::from_slice(&envelopes.question(&question).await).unwrap();
+            let asked: Value = serde_json::from_slice(&envelopes.question(&question).await.unwrap()).unwrap();
             let text = |name: &str| asked[name].as_str().unwrap();
             assert_eq!((text("Type"), text("SignatureVersion")), (name, "1"));
             assert_eq!(

@@ -113,9 +113,9 @@ pub(super) async fn unsubscribe(call: &Call<'_>) -> Result<Answer, SnsError> {
         let policy = topic.as_ref().and_then(|topic| topic.settings().policy.as_deref());
         call.may(&name, policy)?;
     }
-    if there.is_some() {
-        call.topics.unsubscribe(id).await?;
-    }
+    // Also where it is not there: it may be about to end, and is ended only once that is on disk.
+    let stranger = call.arrived.caller.key.is_empty();
+    call.topics.unsubscribe(id, stranger).await?;
     Ok(Answer::Done)
 }
 

@@ -156,7 +156,7 @@ async fn the_end_of_a_subscription_is_one_commit_with_what_its_address_is_told()
         world.topic("other").await; // on disk, and with it that the question is gone
         drop(outbox);
         world.disk.fail_after(0, fault);
-        let outcome = world.topics.unsubscribe(id).await;
+        let outcome = world.topics.unsubscribe(id, true).await;
         assert!(matches!(outcome, Err(TopicError::Stopped(_))), "{fault:?}: {outcome:?}");
         assert!(world.topics.subscription(id).is_some(), "{fault:?}: nobody was told that it ended");
         let mut world = killed(world).await;

@@ -6,6 +6,7 @@ use store::{CommitError, Refused, StoreError};
 
 use crate::error::PipeError;
 use crate::name::{BadName, QueueName, TopicName};
+use crate::topic::fanout::Crowded;
 use crate::topic::id::SubscriptionId;
 use crate::topic::retry::BadRetry;
 
@@ -38,6 +39,12 @@ impl From<Refused> for TopicError {
             Refused::Busy => Self::Busy,
             Refused::Stopped(why) => Self::Stopped(why),
         }
+    }
+}
+
+impl From<Crowded> for TopicError {
+    fn from(Crowded: Crowded) -> Self {
+        Self::Busy
     }
 }
 

@@ -234,7 +234,7 @@ impl Inner {
         let now = self.clock.now();
         let plan = plan(&topic.name, &topic.settings, &topic.subscriptions, messages, now);
         let sealed =
-            if plan.notices.is_empty() { Vec::new() } else { self.envelope.seal(&plan.notices).await };
+            if plan.notices.is_empty() { Vec::new() } else { self.envelope.seal(&plan.notices).await? };
         let (mut parcels, impossible) = plan.parcels(&sealed, &*self.envelope);
         parcels.extend(
             impossible.into_iter().filter_map(|parcel| diverted(parcel, "it has too many attributes")),

@@ -12,7 +12,7 @@ use crate::error::{CreateError, PipeError};
 use crate::name::{QueueName, TopicName};
 use crate::queue::message::Outgoing;
 use crate::shell::Declared;
-use crate::topic::fanout::{OWN_FAREWELL, OWN_ID, OWN_QUESTION, Question, QuestionKind, own};
+use crate::topic::fanout::{Crowded, OWN_FAREWELL, OWN_ID, OWN_QUESTION, Question, QuestionKind, own};
 use crate::topic::id::{MessageId, SubscriptionId};
 use crate::topic::outbox;
 use crate::topic::record::{encode_subscription, subscription_key};
@@ -122,7 +122,8 @@ impl Topics {
         let inner = &self.inner;
         let _changing = inner.change.lock().await;
         let no_subscription = || SubscribeError::Topic(TopicError::NoSuchSubscription(id));
-        let (there, topic) = inner.subscription(id).ok_or_else(no_subscription)?;
+        let there = inner.subscription(id).filter(|(there, _)| !matches!(there.state, State::Ended { .. }));
+        let (there, topic) = there.ok_or_else(no_subscription)?;
         let mut changed = Subscription::clone(&there);
         change(&mut changed.settings)?;
         inner.check(&topic, &changed.endpoint, &changed.settings, Some(id))?;
@@ -130,13 +131,14 @@ impl Topics {
         Ok(())
     }
 
-    /// Ends a subscription; one that is not there is no error. What waits to be delivered to an address is dropped; it is
-    /// told of the end, and can have the subscription back for two days.
-    pub async fn unsubscribe(&self, id: SubscriptionId) -> Result<(), TopicError> {
+    /// Ends a subscription; one that is not there is no error. What waits to be delivered to an address is dropped. Where a
+    /// `stranger` ends it, who had nothing but the address for that, it is told of the end, and can have the subscription
+    /// back for two days.
+    pub async fn unsubscribe(&self, id: SubscriptionId, stranger: bool) -> Result<(), TopicError> {
         let inner = &self.inner;
         let _changing = inner.change.lock().await;
         let Some(there) = self.subscription(id) else { return Ok(()) };
-        let listens = there.is_confirmed() && there.endpoint.url().is_some();
+        let listens = stranger && there.is_confirmed() && there.endpoint.url().is_some();
         match self.topic(&there.topic).filter(|_| listens) {
             Some(topic) if inner.read().ended.len() < inner.limits.ended => {
                 inner.retire(&topic, &there).await
@@ -240,17 +242,21 @@ impl Inner {
     /// Ends a subscription whose address is told so: that, and that it has ended, are one transaction.
     async fn retire(&self, topic: &Topic, there: &Arc<Subscription>) -> Result<(), TopicError> {
         let id = there.id;
-        let farewell = self.question(topic, id, QuestionKind::Restore).await;
+        let farewell = self.question(topic, id, QuestionKind::Restore).await?;
         let state = State::Ended { at: self.clock.now() };
         let ended = Arc::new(Subscription { state, ..Subscription::clone(there) });
         let record = encode_subscription(&ended);
         let put = Op::Put(SUB, subscription_key(&there.topic, id), record.into());
         let bytes = Txn { ops: vec![put.clone()], ..Txn::new() }.bytes();
-        // First here: whoever delivers looks what it is that waits.
-        self.forget(there);
-        self.write().ended.insert(id, ended);
         let whole = |taken: &[Vec<bool>]| {
-            if taken.iter().flatten().all(|taken| *taken) { vec![put] } else { Vec::new() }
+            if !taken.iter().flatten().all(|taken| *taken) {
+                return Vec::new();
+            }
+            // Before whoever delivers can take what was sent, and not before it is certain that it will be: they look here
+            // what it is that waits.
+            self.forget(there);
+            self.write().ended.insert(id, ended);
+            vec![put]
         };
         let sent = self.pipes.send_all_with(vec![(outbox_name(id), vec![farewell])], bytes, whole).await;
         let failed = match sent {
@@ -264,24 +270,29 @@ impl Inner {
     }
 
     /// What is put into an outbox to ask an address something.
-    async fn question(&self, topic: &Topic, id: SubscriptionId, kind: QuestionKind) -> Outgoing {
+    async fn question(
+        &self,
+        topic: &Topic,
+        id: SubscriptionId,
+        kind: QuestionKind,
+    ) -> Result<Outgoing, Crowded> {
         let at = self.clock.now();
         let message = MessageId::random();
         let token = self.secret.token(id, at);
         let (topic, settings) = (&topic.name, &topic.settings);
         let question = Question { kind, topic, settings, subscription: id, token: &token, id: message, at };
-        let body = self.envelope.question(&question).await;
+        let body = self.envelope.question(&question).await?;
         let mark = match kind {
             QuestionKind::Begin => OWN_QUESTION,
             QuestionKind::Restore => OWN_FAREWELL,
         };
         let attributes = vec![own(OWN_ID, &message.to_string()), own(mark, "")];
-        Outgoing { body, attributes, ..Outgoing::default() }
+        Ok(Outgoing { body, attributes, ..Outgoing::default() })
     }
 
     /// Puts the question into the outbox, before everything else that will be there.
     async fn begin(&self, topic: &Topic, id: SubscriptionId) -> Result<(), TopicError> {
-        let outgoing = self.question(topic, id, QuestionKind::Begin).await;
+        let outgoing = self.question(topic, id, QuestionKind::Begin).await?;
         let sent = self.pipes.send_all(vec![(outbox_name(id), vec![outgoing])]).await?;
         match sent.into_iter().flatten().next() {
             Some(Ok(_)) => Ok(()),

@@ -12,7 +12,7 @@ use super::*;
 use crate::queue::message::{Attribute, AttributeValue, Delivery};
 use crate::shell::{Limits, Options, Receive};
 use crate::topic::{
-    Endpoint, FifoTopic, Filter, Notice, Publication, Push, PushKind, Question, Retry, Scope,
+    Crowded,     Endpoint, FifoTopic, Filter, Notice, Publication, Push, PushKind, Question, Retry, Scope,
     SubscriptionSettings, Undelivered,
 };
 use crate::{Fifo, QueueName, Settings};
@@ -24,19 +24,19 @@ mod crash;
 struct Plain;
 
 impl Envelope for Plain {
-    fn seal<'a>(&'a self, notices: &'a [Notice<'a>]) -> BoxFuture<'a, Vec<String>> {
+    fn seal<'a>(&'a self, notices: &'a [Notice<'a>]) -> BoxFuture<'a, Result<Vec<String>, Crowded>> {
         let told = |notice: &Notice<'_>| {
             format!("{} {:?} {}", notice.topic, notice.sequence, String::from_utf8_lossy(notice.body))
         };
-        Box::pin(async move { notices.iter().map(told).collect() })
+        Box::pin(async move { Ok(notices.iter().map(told).collect()) })
     }
 
     fn address(&self, sealed: &str, _: &TopicName, _: SubscriptionId) -> Bytes {
         sealed.to_owned().into()
     }
 
-    fn question<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Bytes> {
-        Box::pin(async move { question.token.to_owned().into() })
+    fn question<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Result<Bytes, Crowded>> {
+        Box::pin(async move { Ok(question.token.to_owned().into()) })
     }
 }
 
@@ -291,7 +291,7 @@ async fn an_address_is_told_of_the_end_and_can_have_the_subscription_back() {
     // One that waits for its next try when the end comes.
     world.publish(&topic, message("waits")).await;
     world.pushed(Err(Undelivered::Again("busy".to_owned()))).await;
-    world.topics.unsubscribe(id).await.unwrap();
+    world.topics.unsubscribe(id, true).await.unwrap();
     assert!(world.topics.topic(&topic).unwrap().subscriptions().is_empty());
     assert!(world.topics.subscription(id).is_none() && world.topics.subscriptions(None, 9).is_empty());
     world.publish(&topic, message("nobody")).await;
@@ -311,18 +311,30 @@ async fn an_address_is_told_of_the_end_and_can_have_the_subscription_back() {
 }
 
 #[tokio::test]
+async fn whom_the_owner_ends_is_told_nothing_and_cannot_come_back() {
+    let mut world = World::new().await;
+    let topic = world.topic("orders").await;
+    let there = world.subscribe(&topic, Endpoint::Http("http://x/".into()), raw()).await;
+    let token = String::from_utf8(world.pushed(Ok(())).await.body.to_vec()).unwrap();
+    world.topics.confirm(&topic, &token, false).await.unwrap();
+    world.topics.unsubscribe(there.id, false).await.unwrap();
+    assert!(world.pipes.queue(&crate::topic::subscription::outbox_name(there.id)).is_none());
+    assert_eq!(world.topics.confirm(&topic, &token, false).await, Err(ConfirmError::Token));
+}
+
+#[tokio::test]
 async fn what_has_ended_is_forgotten_after_two_days_or_with_a_new_subscription_or_its_topic() {
     let mut world = World::new().await;
     let topic = world.topic("orders").await;
     let outbox = |world: &World, id| world.pipes.queue(&crate::topic::subscription::outbox_name(id));
     let first = confirmed(&mut world, &topic).await;
-    world.topics.unsubscribe(first).await.unwrap();
+    world.topics.unsubscribe(first, true).await.unwrap();
     let token = world.pushed(Ok(())).await.body;
     let second = confirmed(&mut world, &topic).await;
     assert!(second != first && outbox(&world, first).is_none());
     let token = std::str::from_utf8(&token).unwrap();
     assert_eq!(world.topics.confirm(&topic, token, false).await, Err(ConfirmError::Token));
-    world.topics.unsubscribe(second).await.unwrap();
+    world.topics.unsubscribe(second, true).await.unwrap();
     world.pushed(Ok(())).await;
     soon(async {
         while outbox(&world, second).is_some() {
@@ -332,7 +344,7 @@ async fn what_has_ended_is_forgotten_after_two_days_or_with_a_new_subscription_o
     })
     .await;
     let third = confirmed(&mut world, &topic).await;
-    world.topics.unsubscribe(third).await.unwrap();
+    world.topics.unsubscribe(third, true).await.unwrap();
     world.topics.delete(&topic).await.unwrap();
     assert!(outbox(&world, third).is_none());
     let world = world.reopened().await;
