@@ -178,9 +178,15 @@ pub(crate) fn copy(label: &str, text: &str) -> Markup {
     html! { button.copy type="button" data-copy=(text) title=(words::clip(text, 300)) { (icon("Copy")) span.hidden { "Copy " } span { (label) } } }
 }
 
-/// The link to a service.
+/// Whose work stands beside that of services without being one: the gateway's, and the node's own.
+const NO_SERVICES: [&str; 2] = ["gateway", "atoll"];
+
+/// The link to a service; a name alone where there is no page to lead to.
 pub(crate) fn service(name: &str) -> Markup {
-    html! { a href=(Place::Service(name.to_owned()).path()) { (words::clip(name, 63)) } }
+    html! {
+        @if NO_SERVICES.contains(&name) { span { (words::clip(name, 63)) } }
+        @else { a href=(Place::Service(name.to_owned()).path()) { (words::clip(name, 63)) } }
+    }
 }
 
 /// The link to a trace.

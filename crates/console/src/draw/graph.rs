@@ -115,7 +115,7 @@ fn boxed(node: &Node, x: f64, y: f64, measures: Measures, roomy: bool) -> Markup
             circle.state cx=(px(x + 16.0)) cy=(px(y + if roomy { 19.0 } else { 13.0 })) r="4" {}
             text.name x=(px(x + 27.0)) y=(px(y + if roomy { 23.5 } else { 17.5 })) { (clip(&node.name, most)) }
             @if roomy {
-                text.sub x=(px(x + 14.0)) y=(px(y + 42.5)) { (clip(second(node), 22)) }
+                text.sub x=(px(x + 14.0)) y=(px(y + 42.5)) { (clip(second(node), 21_usize.saturating_sub(node.load.chars().count()))) }
                 @if !node.load.is_empty() { text.load x=(px(x + measures.width - 14.0)) y=(px(y + 42.5)) text-anchor="end" { (clip(&node.load, 12)) } }
                 @if let Some(failing) = node.failing {
                     rect.well x=(px(x + 14.0)) y=(px(y + measures.height - 8.0)) width=(px(inner)) height="2.5" rx="1.2" {}

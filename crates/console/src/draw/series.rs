@@ -152,7 +152,7 @@ fn summary(lines: &[&Line], write: fn(f64) -> String) -> String {
 fn path(line: &Line, x: &Scale, y: &Scale) -> String {
     let mut drawn = String::new();
     let mut pen = 'M';
-    for (at, value) in &line.points {
+    for (number, (at, value)) in line.points.iter().enumerate() {
         if !value.is_finite() {
             pen = 'M';
             continue;
@@ -161,8 +161,9 @@ fn path(line: &Line, x: &Scale, y: &Scale) -> String {
         drawn.push_str(&px(x.at(at.as_micros() as f64)));
         drawn.push(' ');
         drawn.push_str(&px(y.at(*value)));
-        if pen == 'M' {
-            drawn.push_str("h0"); // a point without neighbours is a dot
+        let goes_on = line.points.get(number + 1).is_some_and(|(_, next)| next.is_finite());
+        if pen == 'M' && !goes_on {
+            drawn.push_str("m-1.5 0a1.5 1.5 0 1 0 3 0a1.5 1.5 0 1 0 -3 0"); // a point without neighbours is a dot
         }
         pen = 'L';
     }
@@ -204,6 +205,17 @@ mod tests {
 
     fn at(second: u64) -> Timestamp {
         Timestamp::from_micros(1_700_000_000_000_000 + second * 1_000_000)
+    }
+
+    #[test]
+    fn a_point_without_neighbours_can_be_seen() {
+        let (x, y) = (Scale::new((0.0, 1.0), (0.0, 1.0)), Scale::new((0.0, 1.0), (1.0, 0.0)));
+        let dots = |values: &[f64]| {
+            let points = values.iter().zip(0..).map(|(value, second)| (at(second), *value)).collect();
+            path(&Line { name: String::new(), points }, &x, &y).matches("a1.5").count() / 2
+        };
+        assert_eq!((dots(&[1.0]), dots(&[1.0, 2.0])), (1, 0));
+        assert_eq!(dots(&[1.0, f64::NAN, 2.0, 3.0, f64::NAN, 4.0]), 2);
     }
 
     fn chart(lines: &[Line]) -> String {

@@ -147,7 +147,7 @@ impl Map {
             queues.iter().filter_map(|queue| Some(queue.dead_letter.as_ref()?.0.clone())).collect();
         for TopicDetail { topic, .. } in topics {
             let href = Some(Place::Topic(topic.name.clone()).path());
-            let more = words::several(topic.confirmed, "subscription");
+            let more = format!("{} subscribed", words::count(topic.confirmed)); // beside it there is how often
             self.node(Node { href, more, ..node(&topic.name, "topic", "quiet", "topic") });
             if let Some(owner) = &topic.owner {
                 self.edge((Side::Service, owner), (Side::Topic, &topic.name));
