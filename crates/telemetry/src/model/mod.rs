@@ -9,6 +9,7 @@ mod span;
 mod text;
 mod value;
 
+pub(crate) use error::is_of_cargo;
 pub use error::{BadGroupId, ErrorEvent, ErrorGroup, ErrorState, Frame, GroupId, TakenError};
 pub use log::{BadCursor, Cursor, LogHit, LogRecord, Severity};
 pub use metric::{Buckets, ExponentialBuckets, Histogram, MetricKind, MetricPoint, MetricValue};

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::Sender;
-use crate::model::{ErrorEvent, Frame, Text, Value};
+use crate::model::{ErrorEvent, Frame, Text, Value, is_of_cargo};
 
 /// What an event is that has no exception.
 const MESSAGE: Text = Text::from_static("message");
@@ -75,10 +75,11 @@ fn frames(stacktrace: &Json) -> Vec<Frame> {
     list(stacktrace, "frames").iter().filter(|json| json.is_object()).map(frame).collect()
 }
 
-/// The SDK of Rust takes whatever is compiled for the service's own, itself included.
+/// The SDK of Rust takes whatever is compiled for the service's own, itself included: crates from a registry or from a repository,
+/// and the standard library.
 fn is_of_a_dependency(frame: &Json) -> bool {
     let path = text(frame, "abs_path").or_else(|| text(frame, "filename")).unwrap_or_default();
-    ["/registry/src/", "/git/checkouts/", "/rustc/"].iter().any(|of| path.contains(of))
+    is_of_cargo(path) || path.contains("/rustc/")
 }
 
 /// What else came with it: level, logger, transaction, tags, who the user is, what was added by hand.

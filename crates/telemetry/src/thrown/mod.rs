@@ -4,7 +4,7 @@
 mod go;
 
 use crate::loglines;
-use crate::model::{ErrorEvent, Frame, LogRecord, Severity, SpanId, Text, TraceId, Value};
+use crate::model::{ErrorEvent, Frame, LogRecord, Severity, SpanId, Text, TraceId, Value, is_of_cargo};
 
 /// Lines of a stack at most: what follows is left out.
 const MOST_LINES: usize = 200;
@@ -245,8 +245,7 @@ fn rust(lines: &[String]) -> Read {
             let mut parts = place.rsplitn(3, ':');
             let (_, number, file) = (parts.next(), parts.next(), parts.next());
             if let (Some(last), Some(number), Some(file)) = (frames.last_mut(), number, file) {
-                let registry =
-                    file.contains("/rustc/") || file.contains("/registry/src/") || file.contains("/library/");
+                let registry = file.contains("/rustc/") || is_of_cargo(file) || file.contains("/library/");
                 last.in_app &= !registry;
                 (last.file, last.line) = (file.into(), number.parse().unwrap_or(0));
             }

@@ -196,7 +196,11 @@ impl Envelope for Envelopes {
             let base_url = self.base_url();
             let drafts: Vec<_> = notices.iter().map(Draft::of).collect();
             let signatures = self.sign(drafts.iter().map(Draft::to_sign).collect(), &base_url).await?;
-            Ok(drafts.iter().zip(&signatures).map(|(draft, signed)| draft.sealed(signed, &base_url)).collect())
+            Ok(drafts
+                .iter()
+                .zip(&signatures)
+                .map(|(draft, signed)| draft.sealed(signed, &base_url))
+                .collect())
         })
     }
 

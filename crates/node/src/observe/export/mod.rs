@@ -28,6 +28,8 @@ const MOST: usize = 2_000;
 const MOST_BYTES: usize = 1 << 20;
 /// A request of fewer bytes than this is not halved: whoever calls it too large means something else.
 const LEAST_BYTES: usize = 16 << 10;
+/// Requests that have to be taken before a larger one is tried.
+const TAKEN_BEFORE_LARGER: usize = 256;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -137,6 +139,7 @@ impl Begin<'_> {
                 stop,
                 until: OnceLock::new(),
                 most_bytes: MOST_BYTES,
+                taken_since: 0,
                 fails: false,
                 lost_at_the_end: 0,
             };
@@ -158,6 +161,8 @@ struct Sender {
     until: OnceLock<Instant>,
     /// What a request may have, as far as the other side has shown.
     most_bytes: usize,
+    /// Requests that were taken since that was changed.
+    taken_since: usize,
     packed: bool,
     /// Whether the last request failed: that is said once, and once when it works again.
     fails: bool,
@@ -208,6 +213,10 @@ impl Sender {
             if ends {
                 // What is still waiting is all that will ever be.
                 while let Some(batch) = onward.waiting() {
+                    if self.until.get().is_some_and(|end| Instant::now() >= *end) {
+                        self.lost(batch.len());
+                        continue;
+                    }
                     self.send_all(batch.into_iter().map(|kept| R::of(kept, &mut starts)).collect()).await;
                 }
                 if self.lost_at_the_end > 0 {
@@ -238,13 +247,21 @@ impl Sender {
             if !behind.is_empty() {
                 parts.push(behind);
             }
+            if self.until.get().is_some_and(|end| Instant::now() >= *end) {
+                self.lost(part.len()); // not worth the work: nobody would be waited for
+                continue;
+            }
             let body = R::encode(&part);
             let large = body.len() >= LEAST_BYTES && part.len() > 1;
             match self.send(body.into(), part.len()).await {
-                Ok(said) => self.told(said),
+                Ok(said) => {
+                    self.told(said);
+                    self.larger_again();
+                }
                 Err(Failed::TooLarge(_)) if large => {
                     let size = part.iter().map(R::size).sum::<usize>();
                     self.most_bytes = self.most_bytes.min((size / 2).max(LEAST_BYTES));
+                    self.taken_since = 0;
                     parts.push(part.split_off(part.len() / 2));
                     parts.push(part);
                 }
@@ -253,6 +270,15 @@ impl Sender {
                     self.told(Some(failed.why()));
                 }
             }
+        }
+    }
+
+    /// A limit may have been one of that hour: after a while it is tried again with twice as much.
+    fn larger_again(&mut self) {
+        self.taken_since += 1;
+        if self.taken_since >= TAKEN_BEFORE_LARGER {
+            self.most_bytes = (self.most_bytes * 2).min(MOST_BYTES);
+            self.taken_since = 0;
         }
     }
 
@@ -278,7 +304,7 @@ impl Sender {
     async fn send(&mut self, body: Bytes, count: usize) -> Result<Option<String>, Failed> {
         let mut body = Packed::new(body, self.packed);
         for tries in 1.. {
-            let last = self.stop.is_cancelled() || tries == TRIES;
+            let last = self.stop.is_cancelled() || tries >= TRIES;
             let sent = tokio::select! {
                 biased;
                 () = self.has_ended() => return Err(Failed::Never("the node ends, and nobody has answered".into())),

@@ -161,7 +161,7 @@ fn of_http(answer: &Answer) -> Outcome {
 }
 
 /// OTLP/gRPC: CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE and DATA_LOSS may come again, and RESOURCE_EXHAUSTED
-/// if it is said when: else a message was too large, as in an OUT_OF_RANGE that says so.
+/// if it is said when. It may say that a message was too large, as OUT_OF_RANGE may: libraries have their own words for that.
 fn of_grpc(answer: &Answer) -> Outcome {
     // A refusal at once has its status in the head.
     let said = |name| answer.trailers.get(name).or_else(|| answer.headers.get(name));
@@ -180,13 +180,18 @@ fn of_grpc(answer: &Answer) -> Outcome {
     };
     match status {
         0 => taken(answer.body.get(5..).unwrap_or_default()),
-        11 if message.contains("too large") => Outcome::TooLarge(why),
+        8 | 11 if is_of_size(&message) => Outcome::TooLarge(why),
         1 | 4 | 10 | 11 | 14 | 15 => Outcome::Later(None, why),
         8 if said("grpc-status-details-bin").is_some_and(has_retry_info) => Outcome::Later(None, why),
-        8 => Outcome::TooLarge(why),
         12 => Outcome::NotPacked(why),
         _ => Outcome::Never(why),
     }
+}
+
+/// Whether this is what a library of gRPC says of a message that is larger than it takes, and not of a quota.
+fn is_of_size(message: &str) -> bool {
+    ["larger than max", "too large"].iter().any(|words| message.contains(words))
+        || message.contains("exceeds") && message.contains(" size")
 }
 
 /// A message of gRPC as it was before it was put in a header: some letters are `%20` there.
@@ -260,7 +265,17 @@ mod tests {
         assert!(matches!(of_http(&answer(413, &[], &[], b"")), Outcome::TooLarge(_)));
         assert!(matches!(of_http(&answer(415, &[], &[], b"")), Outcome::NotPacked(_)));
         let grpc = |fields: &[(&'static str, &'static str)]| of_grpc(&answer(200, &[], fields, b""));
-        assert!(matches!(grpc(&[("grpc-status", "8")]), Outcome::TooLarge(_)));
+        assert!(matches!(grpc(&[("grpc-status", "8")]), Outcome::Never(_)), "a quota");
+        for said in [
+            "grpc: received message larger than max (5000000 vs. 4194304)",
+            "gRPC message exceeds maximum size 4194304: 5000000",
+            "Received message exceeds the maximum configured message size.",
+        ] {
+            assert!(
+                matches!(grpc(&[("grpc-status", "8"), ("grpc-message", said)]), Outcome::TooLarge(_)),
+                "{said}"
+            );
+        }
         let large = [("grpc-status", "11"), ("grpc-message", "message%20length%20too%20large")];
         assert!(matches!(grpc(&large), Outcome::TooLarge(_)));
         assert!(matches!(grpc(&[("grpc-status", "11")]), Outcome::Later(..)));

@@ -12,7 +12,7 @@ use super::*;
 use crate::queue::message::{Attribute, AttributeValue, Delivery};
 use crate::shell::{Limits, Options, Receive};
 use crate::topic::{
-    Crowded,     Endpoint, FifoTopic, Filter, Notice, Publication, Push, PushKind, Question, Retry, Scope,
+    Crowded, Endpoint, FifoTopic, Filter, Notice, Publication, Push, PushKind, Question, Retry, Scope,
     SubscriptionSettings, Undelivered,
 };
 use crate::{Fifo, QueueName, Settings};
