@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_cargo_has_fetched_is_told_from_a_folder_of_that_name() {
-        assert!(is_of_cargo("/c/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/serde-1.0.0/src/de.rs"));
+        assert!(is_of_cargo("/c/.cargo/registry/src/index-1949cf8c6b5b557f/serde-1.0.0/src/de.rs"));
         assert!(is_of_cargo("/c/git/checkouts/fjall-0123456789abcdef/abc1234/src/lib.rs"));
         for own in
             ["/app/registry/src/app.js", "/app/registry/src/a-b/app.js", "crates/registry/src/lib.rs", ""]
