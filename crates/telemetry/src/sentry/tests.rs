@@ -47,7 +47,7 @@ fn an_event_is_an_error_with_all_that_is_known_of_it() {
 fn what_is_compiled_for_a_service_is_not_its_own() {
     let event = r#"{"threads":{"values":[{"current":true,"stacktrace":{"frames":[
 {"function":"shop::pay","filename":"pay.rs","abs_path":"/build/src/pay.rs","in_app":true},
-{"function":"with_active","filename":"hub.rs","abs_path":"/home/me/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/sentry-core-0.49.5/src/hub.rs","in_app":true},
+{"function":"with_active","filename":"hub.rs","abs_path":"/home/me/.cargo/registry/src/index-1949cf8c6b5b557f/sentry-core-0.49.5/src/hub.rs","in_app":true},
 {"function":"call","filename":"/rustc/5980/library/alloc/src/boxed.rs","in_app":true}]}}]}}"#;
     let envelope = envelope(&framed(&[("event", event, true)]), &sender()).unwrap();
     let own: Vec<_> = envelope.errors[0].frames.iter().map(|frame| frame.in_app).collect();
