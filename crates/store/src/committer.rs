@@ -1,6 +1,5 @@
 //! The committer: one thread that takes what has come meanwhile, writes it as one batch with one sync, and then answers. The
-//! sync of one batch is the time in which the next one gathers. Only after a batch that several shared does it wait for
-//! those who were answered to come again ([`gathers_on`]): whoever is alone waits for nobody.
+//! sync of one batch is the time in which the next one gathers: there is no timer.
 //!
 //! It stops for ever at the first error of a write or a sync. A sync is never tried again: the system may have dropped the
 //! very pages that failed, and would call the second one a success.
@@ -10,7 +9,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use kit::Clock;
 use tokio::sync::oneshot;
@@ -31,14 +29,6 @@ use crate::watch::Watchers;
 const BATCH_TXNS: usize = 1024;
 /// Bytes in one batch, more or less one transaction.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// So many transactions in the last batch are several clients at once, who are about to come again.
-const SEVERAL: usize = 4;
-/// So many share a sync well: it costs the processor as much as a dozen of them.
-const ENOUGH: usize = 64;
-/// A pause between two looks at who has come. Nobody in one of them: nobody is on the way.
-const LOOK: Duration = Duration::from_micros(50);
-/// The longest that a batch waits for more.
-const GATHERING: Duration = Duration::from_millis(1);
 /// Keys that one step of removing a bucket removes: other commits go between.
 const REMOVED_AT_ONCE: usize = 1024;
 /// Identities of transactions that a batch forgets beside what it does.
@@ -102,15 +92,6 @@ struct Removal {
 enum Answer {
     Commit(oneshot::Sender<Result<Version, CommitError>>, Result<Version, CommitError>),
     Remove(oneshot::Sender<Result<Option<Key>, CommitError>>, Option<Key>),
-}
-
-impl Queue {
-    /// How many jobs are there; `None`: no more are to come, or they are a batch already.
-    fn count(&self) -> Option<usize> {
-        let bytes = |job: &Job| if let Job::Commit { bytes, .. } = job { *bytes } else { 0 };
-        let full = || self.jobs.iter().take(ENOUGH).map(bytes).sum::<usize>() >= BATCH_BYTES;
-        (!self.closed && !full()).then_some(self.jobs.len())
-    }
 }
 
 impl Shared {
@@ -194,21 +175,12 @@ impl Shared {
         self.watchers.close();
     }
 
-    /// Takes the next jobs; `false`: there will be no more. `last` is how many the last batch had.
-    fn next(&self, jobs: &mut VecDeque<Job>, last: usize) -> bool {
+    /// Takes the next jobs; `false`: there will be no more.
+    fn next(&self, jobs: &mut VecDeque<Job>) -> bool {
         let mut queue = self.queue();
-        let ended = Instant::now();
-        let expected = last + queue.jobs.len();
         while queue.jobs.is_empty() && !queue.closed {
             queue.waiting = true;
             queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-        let mut before = 0;
-        while gathers_on(last, expected, &Came { before, now: queue.count(), since: ended.elapsed() }) {
-            before = queue.jobs.len();
-            drop(queue);
-            thread::sleep(LOOK);
-            queue = self.queue();
         }
         let mut bytes = 0;
         let fits = |job: &Job| {
@@ -227,23 +199,6 @@ impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Who has come since the last batch ended.
-struct Came {
-    /// At the last look.
-    before: usize,
-    /// By now; `None`: there is nothing to wait for any more.
-    now: Option<usize>,
-    since: Duration,
-}
-
-/// Whether a batch had better wait for another look. The last one had `last` transactions, and with those that came meanwhile
-/// `expected` clients are known of. Where many are served by few cores, their requests come one after the other, each soon
-/// after the one before; without this each sync would be shared by the few that came during the sync before it.
-fn gathers_on(last: usize, expected: usize, came: &Came) -> bool {
-    let Came { before, now: Some(now), since } = *came else { return false };
-    last >= SEVERAL && now < expected.min(ENOUGH) && now > before && since < GATHERING
 }
 
 struct Committer {
@@ -277,11 +232,7 @@ impl Committer {
     }
 
     fn run(mut self) {
-        // Else the system adds as much again, and more, to a pause of [`LOOK`].
-        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-        let mut last = 0;
-        while self.shared.next(&mut self.jobs, last) {
-            last = self.jobs.len();
+        while self.shared.next(&mut self.jobs) {
             // A panic of an engine is as bad as an error: nobody knows what it has done.
             let done = std::panic::catch_unwind(AssertUnwindSafe(|| self.batch()));
             let failed = match done {
@@ -366,28 +317,4 @@ fn hold(answers: &mut Vec<Answer>, answer: Answer) -> &mut Answer {
     answers.push(answer);
     let last = answers.len() - 1;
     &mut answers[last]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_waits_for_those_on_the_way_and_for_nobody_else() {
-        let moment = Duration::from_micros(60);
-        let gathers = |last, expected, before, now, since| {
-            gathers_on(last, expected, &Came { before, now: Some(now), since })
-        };
-        assert!(gathers(4, 5, 0, 1, Duration::ZERO), "several were answered: they are on the way");
-        assert!(gathers(40, 60, 1, 2, moment), "and they come");
-        assert!(!gathers(40, 60, 2, 2, moment), "nobody came since the last look");
-        assert!(!gathers(3, 60, 0, 1, Duration::ZERO), "nobody is waited for where hardly anybody was");
-        assert!(!gathers(8, 16, 10, 16, moment), "all are there");
-        assert!(!gathers(40, 200, 10, ENOUGH, moment), "enough are there");
-        assert!(
-            !gathers(40, 60, 10, 20, GATHERING),
-            "nobody waits for ever, nor for whoever was here long ago"
-        );
-        assert!(!gathers_on(40, 60, &Came { before: 0, now: None, since: moment }), "the batch is full");
-    }
 }
