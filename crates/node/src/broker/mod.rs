@@ -421,7 +421,8 @@ impl Running {
         let declaring = self.runtime.spawn(async move { declare::declare(&pipes, &topics, &wanted).await });
         declaring.await.unwrap_or_else(|panicked| Err(BrokerError::Read(panicked.to_string())))?;
         let signs = |topic: &Arc<topic::Topic>| {
-            topic.settings().fifo.is_none() && topic.subscriptions().iter().any(|there| !there.settings.raw)
+            topic.settings().fifo.is_none()
+                && topic.subscriptions().iter().any(|there| there.endpoint.url().is_some())
         };
         if self.topics.topics(None, usize::MAX).iter().any(signs) {
             self.signing.prepare();

@@ -2,6 +2,7 @@
 //! line wherever it stands: nothing in it can begin a header or end the letter.
 
 use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
@@ -17,8 +18,11 @@ use telemetry::slo::Urgency;
 use super::Notice;
 use super::notify::{Untold, distinct, labels};
 
-/// How long handing one in may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long it may take until the server takes a letter.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may look at the letter before it says that it has taken it: it may look for what is harmful (RFC 5321 §4.5.3.2.6 has
+/// ten minutes). Who gives up here and comes again is the one who makes duplicates (§6.1).
+const LOOKING: Duration = Duration::from_secs(300);
 /// How long the server may take to bid farewell; the letter is in its hands already.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Characters of a subject, and of a line of the text.
@@ -141,19 +145,65 @@ fn text(notice: &Notice, sender: &Sender<'_>) -> String {
     text
 }
 
-/// Hands it to the server. It is told for good where the server says that it never will take it, or took it for some only.
-pub(super) async fn send(notice: &Notice, mail: &Mail, sender: &Sender<'_>) -> Result<(), Untold> {
-    let letter = letter(notice, mail, sender)?;
-    match tokio::time::timeout(PATIENCE, hand_in(&letter, mail, sender.host)).await {
-        Ok(handed) => handed,
-        Err(_) => Err(Untold::again(format!(
-            "the mail server {}:{} has not taken it within {PATIENCE:?}",
-            mail.host, mail.port
-        ))),
+/// Who has not got a letter yet, from one try to the next.
+#[derive(Default)]
+pub(super) struct Left(Option<(Arc<Notice>, Vec<MailAddress>)>);
+
+impl Left {
+    fn of(&self, notice: &Arc<Notice>, mail: &Mail) -> Vec<MailAddress> {
+        match &self.0 {
+            Some((of, left)) if Arc::ptr_eq(of, notice) => left.clone(),
+            _ => mail.to.clone(),
+        }
     }
 }
 
-async fn hand_in(letter: &[u8], mail: &Mail, host: &str) -> Result<(), Untold> {
+/// Hands it to the server. It is told for good where the server says that it never will take it; who is refused for now is tried again
+/// without those who have it.
+pub(super) async fn send(
+    notice: &Arc<Notice>,
+    mail: &Mail,
+    sender: &Sender<'_>,
+    left: &Mutex<Left>,
+) -> Result<(), Untold> {
+    let letter = letter(notice, mail, sender)?;
+    let held = || left.lock().unwrap_or_else(PoisonError::into_inner);
+    let to = held().of(notice, mail);
+    let place = format!("the mail server {}:{}", mail.host, mail.port);
+    let opening = tokio::time::timeout(PATIENCE, open(mail, &to, sender.host)).await;
+    let Opened { mut server, refused, later } =
+        opening.map_err(|_| Untold::again(format!("{place} does not take it within {PATIENCE:?}")))??;
+    match tokio::time::timeout(LOOKING, server.message(&letter)).await {
+        Ok(taken) => taken.map(drop).map_err(|error| untold(mail, &error))?,
+        // It may have it: another one would be the second.
+        Err(_) => {
+            let why = format!("{place} has not said within {LOOKING:?} whether it has taken it");
+            return Err(Untold::for_good(why));
+        }
+    }
+    // It is in the server's hands; how it says good-bye changes nothing.
+    let _ = tokio::time::timeout(FAREWELL, server.quit()).await;
+    if later.is_empty() && refused.is_empty() {
+        return Ok(());
+    }
+    let why = format!("{place} takes nothing for {}; all others have it", refused.join(", "));
+    if later.is_empty() {
+        return Err(Untold::for_good(why));
+    }
+    held().0 = Some((Arc::clone(notice), later));
+    Err(Untold::again(why))
+}
+
+/// A server that is about to take a letter.
+struct Opened {
+    server: AsyncSmtpConnection,
+    /// Who is not to get it, and why.
+    refused: Vec<String>,
+    /// Those of them who may get it another time.
+    later: Vec<MailAddress>,
+}
+
+async fn open(mail: &Mail, to: &[MailAddress], host: &str) -> Result<Opened, Untold> {
     let failed = |error: lettre::transport::smtp::Error| untold(mail, &error);
     let tls = match mail.tls {
         MailTls::Off => None,
@@ -173,30 +223,27 @@ async fn hand_in(letter: &[u8], mail: &Mail, host: &str) -> Result<(), Untold> {
         server.auth(DEFAULT_MECHANISMS, &login).await.map_err(failed)?;
     }
     server.command(MailFrom::new(Some(parsed(&mail.from)?), Vec::new())).await.map_err(failed)?;
-    let mut refused = Vec::new();
-    for to in &mail.to {
-        match server.command(Rcpt::new(parsed(to)?, Vec::new())).await {
+    let (mut refused, mut later) = (Vec::new(), Vec::new());
+    for one in to {
+        match server.command(Rcpt::new(parsed(one)?, Vec::new())).await {
             Ok(_) => {}
             // One that is gone keeps it from nobody else.
-            Err(error) if error.status().is_some() && refused.len() + 1 < mail.to.len() => {
-                refused.push(format!("`{}` ({})", to.address, line(&error.to_string(), SAID)));
+            Err(error) if error.status().is_some() => {
+                if error.is_transient() {
+                    later.push(one.clone());
+                }
+                refused.push(format!("`{}` ({})", one.address, line(&error.to_string(), SAID)));
             }
             Err(error) => return Err(failed(error)),
         }
     }
-    server.command(Data).await.map_err(failed)?;
-    server.message(letter).await.map_err(failed)?;
-    // It is in the server's hands; how it says good-bye changes nothing.
-    let _ = tokio::time::timeout(FAREWELL, server.quit()).await;
-    if refused.is_empty() {
-        return Ok(());
+    if refused.len() == to.len() {
+        let why =
+            format!("the mail server {}:{} takes nothing for {}", mail.host, mail.port, refused.join(", "));
+        return Err(if later.is_empty() { Untold::for_good(why) } else { Untold::again(why) });
     }
-    Err(Untold::for_good(format!(
-        "the mail server {}:{} takes nothing for {}; all others have it",
-        mail.host,
-        mail.port,
-        refused.join(", ")
-    )))
+    server.command(Data).await.map_err(failed)?;
+    Ok(Opened { server, refused, later })
 }
 
 /// What this machine trusts: read each time, on a thread that may wait for a disk.

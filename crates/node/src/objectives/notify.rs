@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -89,13 +89,15 @@ impl Notifier {
                 publish(&broker, topic, posted(&notice)).await.map_err(Untold::again)
             }
         });
+        let left = Arc::new(Mutex::new(mail::Left::default()));
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
         notifier.add("node.alerts.mail", tasks, move |notice| {
             let (to, console, host) = (objectives.addressees(), console.url(), machine.clone());
+            let left = Arc::clone(&left);
             async move {
                 let Some(mail) = &to.alerts.mail else { return Ok(()) };
                 let sender = Sender { app: &to.app, host: &host, console };
-                mail::send(&notice, mail, &sender).await
+                mail::send(&notice, mail, &sender, &left).await
             }
         });
         notifier

@@ -56,7 +56,7 @@ pub struct Notice<'a> {
     pub subject: Option<&'a str>,
     /// Its attributes.
     pub attributes: &'a [Attribute],
-    /// It is for an address too, which knows nobody but by what it is told; else for queues alone.
+    /// Addresses are subscribed to the topic, which know nobody but by what they are told; else it is for queues alone.
     pub abroad: bool,
 }
 
@@ -199,6 +199,8 @@ pub(crate) fn plan<'a>(
     let with_body = subscriptions.iter().any(|subscription| {
         subscription.settings.filter.as_ref().is_some_and(|filter| filter.scope() == Scope::Body)
     });
+    // For all that is told, whoever gets it: whoever reads a queue finds it alike.
+    let abroad = subscriptions.iter().any(|subscription| subscription.endpoint.url().is_some());
     let mut plan = Plan { topic, copies: Vec::new(), notices: Vec::new() };
     for stamped in messages {
         let message = stamped.message;
@@ -215,7 +217,7 @@ pub(crate) fn plan<'a>(
             let body = if subscription.settings.raw {
                 Told::Raw(body)
             } else {
-                let place = *sealed.entry(own_body.map(|_| protocol)).or_insert_with(|| {
+                Told::Sealed(*sealed.entry(own_body.map(|_| protocol)).or_insert_with(|| {
                     plan.notices.push(Notice {
                         topic,
                         settings,
@@ -225,12 +227,10 @@ pub(crate) fn plan<'a>(
                         body,
                         subject: message.subject.as_deref(),
                         attributes: &message.attributes,
-                        abroad: false,
+                        abroad,
                     });
                     plan.notices.len() - 1
-                });
-                plan.notices[place].abroad |= subscription.endpoint.url().is_some();
-                Told::Sealed(place)
+                }))
             };
             plan.copies.push(Planned { stamped, subscription, body });
         }

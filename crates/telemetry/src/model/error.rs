@@ -143,11 +143,12 @@ impl ErrorEvent {
 /// Whether a file is one that cargo has fetched: `…/registry/src/NAME-16 digits/…` or `…/git/checkouts/NAME-16 digits/…`. A service's
 /// own folder may be called `registry`.
 pub(crate) fn is_of_cargo(path: &str) -> bool {
-    ["/registry/src/", "/git/checkouts/"].iter().any(|folder| {
-        let below = path.split_once(folder).and_then(|(_, below)| below.split_once('/'));
-        let digits = below.and_then(|(source, _)| Some(source.rsplit_once('-')?.1));
+    let fetched = |below: &str| {
+        let digits = below.split_once('/').and_then(|(source, _)| Some(source.rsplit_once('-')?.1));
         digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    })
+    };
+    let below = |folder| path.match_indices(folder).map(|(at, folder)| &path[at + folder.len()..]);
+    ["/registry/src/", "/git/checkouts/"].into_iter().flat_map(below).any(fetched)
 }
 
 #[cfg(test)]
@@ -158,6 +159,9 @@ mod tests {
     fn what_cargo_has_fetched_is_told_from_a_folder_of_that_name() {
         assert!(is_of_cargo("/c/.cargo/registry/src/index-1949cf8c6b5b557f/serde-1.0.0/src/de.rs"));
         assert!(is_of_cargo("/c/git/checkouts/fjall-0123456789abcdef/abc1234/src/lib.rs"));
+        assert!(is_of_cargo(
+            "/app/registry/src/c/registry/src/index-1949cf8c6b5b557f/a-1.0.0/src/de.rs"
+        ));
         for own in
             ["/app/registry/src/app.js", "/app/registry/src/a-b/app.js", "crates/registry/src/lib.rs", ""]
         {

@@ -154,6 +154,11 @@ async fn server(answers: &'static [(&'static str, &'static str)]) -> (u16, Said)
     (port, said)
 }
 
+/// Handed in for the first time.
+async fn handed(notice: Notice, mail: &Mail, sender: &Sender<'_>) -> Result<(), Untold> {
+    send(&Arc::new(notice), mail, sender, &Mutex::default()).await
+}
+
 fn said(to: &Said) -> Vec<String> {
     to.lock().unwrap().clone()
 }
@@ -163,7 +168,7 @@ async fn a_server_gets_the_letter_as_it_is() {
     let (port, heard) = server(&[]).await;
     let mail = Mail { login: Some(("me".to_owned(), "hush".to_owned())), ..to(port) };
     let dots = notice(".\n..", &[("dot", ".")]);
-    send(&dots, &mail, &sender()).await.unwrap();
+    handed(dots, &mail, &sender()).await.unwrap();
     let heard = said(&heard);
     assert_eq!(heard[0], "EHLO node-1");
     assert_eq!(heard[1], "AUTH PLAIN AG1lAGh1c2g=");
@@ -183,14 +188,35 @@ async fn a_server_gets_the_letter_as_it_is() {
 #[tokio::test]
 async fn one_address_that_is_gone_keeps_it_from_nobody_else() {
     let (port, heard) = server(&[("RCPT TO:<oncall", "550 gone")]).await;
-    let untold = send(&notice("few: 3", &[]), &to(port), &sender()).await.unwrap_err();
+    let untold = handed(notice("few: 3", &[]), &to(port), &sender()).await.unwrap_err();
     assert!(!untold.again, "others have it: {untold:?}");
     assert!(format!("{untold:?}").contains("oncall@shop.example"), "{untold:?}");
     assert!(said(&heard).contains(&"DATA".to_owned()));
     let (port, heard) = server(&[("RCPT", "550 gone")]).await;
-    let untold = send(&notice("few: 3", &[]), &to(port), &sender()).await.unwrap_err();
+    let untold = handed(notice("few: 3", &[]), &to(port), &sender()).await.unwrap_err();
     assert!(!untold.again, "{untold:?}");
     assert!(!said(&heard).contains(&"DATA".to_owned()));
+}
+
+#[tokio::test]
+async fn who_is_refused_for_now_gets_it_later_and_nobody_twice() {
+    let (port, heard) = server(&[("RCPT TO:<oncall", "450 come again")]).await;
+    let (few, left) = (Arc::new(notice("few: 3", &[])), Mutex::default());
+    let untold = send(&few, &to(port), &sender(), &left).await.unwrap_err();
+    assert!(untold.again && untold.why.contains("oncall@shop.example"), "{untold:?}");
+    assert!(said(&heard).contains(&"DATA".to_owned()), "the other one has it");
+    // The same again, where it is taken.
+    let (port, heard) = server(&[]).await;
+    send(&few, &to(port), &sender(), &left).await.unwrap();
+    let to_whom: Vec<_> = said(&heard).into_iter().filter(|line| line.starts_with("RCPT")).collect();
+    assert_eq!(to_whom, ["RCPT TO:<oncall@shop.example>"]);
+    // Another letter is for both.
+    let (port, heard) = server(&[]).await;
+    send(&Arc::new(notice("few: 2", &[])), &to(port), &sender(), &left).await.unwrap();
+    assert_eq!(said(&heard).iter().filter(|line| line.starts_with("RCPT")).count(), 2);
+    // As long as nobody takes it, it is tried again.
+    let (port, _) = server(&[("RCPT TO:<oncall", "450 come again"), ("RCPT TO:<boss", "550 gone")]).await;
+    assert!(handed(notice("few: 3", &[]), &to(port), &sender()).await.unwrap_err().again);
 }
 
 #[tokio::test]
@@ -204,15 +230,15 @@ async fn it_is_tried_again_where_the_server_may_take_it_later() {
         (&[("MAIL", "nonsense")], true),
     ] {
         let (port, _) = server(answers).await;
-        let untold = send(&notice("few: 3", &[]), &to(port), &sender()).await.unwrap_err();
+        let untold = handed(notice("few: 3", &[]), &to(port), &sender()).await.unwrap_err();
         assert_eq!(untold.again, again, "{answers:?}: {untold:?}");
     }
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let untold = send(&notice("few: 3", &[]), &to(nobody), &sender()).await.unwrap_err();
+    let untold = handed(notice("few: 3", &[]), &to(nobody), &sender()).await.unwrap_err();
     assert!(untold.again, "{untold:?}");
     let (port, _) = server(&[("AUTH", "535 wrong password")]).await;
     let mail = Mail { login: Some(("me".to_owned(), "hush".to_owned())), ..to(port) };
-    let untold = send(&notice("few: 3", &[]), &mail, &sender()).await.unwrap_err();
+    let untold = handed(notice("few: 3", &[]), &mail, &sender()).await.unwrap_err();
     assert!(!untold.again && !format!("{untold:?}").contains("hush"), "{untold:?}");
 }
 
@@ -220,7 +246,7 @@ async fn it_is_tried_again_where_the_server_may_take_it_later() {
 async fn a_server_without_tls_is_told_nothing() {
     let (port, heard) = server(&[]).await;
     let mail = Mail { tls: MailTls::StartTls, login: Some(("me".to_owned(), "hush".to_owned())), ..to(port) };
-    let untold = send(&notice("few: 3", &[]), &mail, &sender()).await.unwrap_err();
+    let untold = handed(notice("few: 3", &[]), &mail, &sender()).await.unwrap_err();
     assert!(!untold.again, "{untold:?}");
     let heard = said(&heard);
     assert!(heard.iter().all(|line| line.starts_with("EHLO") || line == "QUIT"), "{heard:?}");
@@ -230,7 +256,7 @@ async fn a_server_without_tls_is_told_nothing() {
 async fn a_server_that_says_nothing_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mail = to(listener.local_addr().unwrap().port());
-    let untold = send(&notice("few: 3", &[]), &mail, &sender()).await.unwrap_err();
+    let untold = handed(notice("few: 3", &[]), &mail, &sender()).await.unwrap_err();
     assert!(untold.again, "{untold:?}");
 }
 
@@ -252,7 +278,7 @@ async fn a_server_that_nobody_vouches_for_is_told_nothing() {
     };
     let dots = notice("few: 3", &[]);
     let by = sender();
-    let (untold, served) = tokio::join!(send(&dots, &mail, &by), serving);
+    let (untold, served) = tokio::join!(handed(dots, &mail, &by), serving);
     assert!(served.is_err(), "it has hung up before a word was said");
     assert!(format!("{untold:?}").to_ascii_lowercase().contains("certificate"), "{untold:?}");
 }
