@@ -159,9 +159,7 @@ mod tests {
     fn what_cargo_has_fetched_is_told_from_a_folder_of_that_name() {
         assert!(is_of_cargo("/c/.cargo/registry/src/index-1949cf8c6b5b557f/serde-1.0.0/src/de.rs"));
         assert!(is_of_cargo("/c/git/checkouts/fjall-0123456789abcdef/abc1234/src/lib.rs"));
-        assert!(is_of_cargo(
-            "/app/registry/src/c/registry/src/index-1949cf8c6b5b557f/a-1.0.0/src/de.rs"
-        ));
+        assert!(is_of_cargo("/app/registry/src/c/registry/src/index-1949cf8c6b5b557f/a-1.0.0/src/de.rs"));
         for own in
             ["/app/registry/src/app.js", "/app/registry/src/a-b/app.js", "crates/registry/src/lib.rs", ""]
         {
