@@ -108,7 +108,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         return queues::run(queues, &machine());
     }
     if options.what.iter().any(|what| *what != What::Build) {
-        atoll::build(&["cli"])?;
+        // As the bookshop's `prepare` does, which would build it anew for other features.
+        atoll::build(&["cli", "bookshop"])?;
     }
     for what in &options.what {
         let mut table = Table::default();
