@@ -22,7 +22,6 @@ pub(super) fn run(runs: usize, table: &mut Table) -> anyhow::Result<()> {
     let Some(python) = python().filter(|_| starts("chromium")) else {
         bail!("this needs Chromium and a Python with `websockets`: `.ci/run tools` installs both");
     };
-    atoll::build(&["bookshop"])?;
     let folder = tempfile::tempdir()?;
     let app = atoll::Detached::up(&atoll::bookshop(), &folder.path().join("state"), &[])?;
     app.wait_ready(LOOK)?;

@@ -17,7 +17,6 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Reads the memory of every process of the platform.
 pub(crate) fn run(table: &mut Table) -> anyhow::Result<()> {
-    atoll::build(&["bookshop", "cli"])?; // as `prepare` in its file does: other features would be another build
     let folder = tempfile::tempdir()?;
     let app = atoll::Detached::up(&atoll::bookshop(), &folder.path().join("state"), &[])?;
     app.wait_ready(LOOK)?;

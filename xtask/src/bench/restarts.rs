@@ -22,7 +22,6 @@ const BOOKS: [&str; 4] = ["moby-dick", "tide-tables", "frankenstein", "pride-and
 
 /// Restarts instances `restarts` times in turn under `rate` requests a second.
 pub(crate) fn run(restarts: usize, rate: f64, table: &mut Table) -> anyhow::Result<()> {
-    atoll::build(&["bookshop", "cli"])?; // as `prepare` in its file does: other features would be another build
     let folder = tempfile::tempdir()?;
     let app = atoll::Detached::up(&atoll::bookshop(), &folder.path().join("state"), &[])?;
     app.wait_ready(LOOK)?;

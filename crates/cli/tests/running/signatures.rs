@@ -10,18 +10,8 @@ use x509_parser::prelude::FromDer;
 
 use crate::notified::{Address, arn, call, done, face, subscribe, visit};
 use crate::queues::until;
+use crate::topics::APP;
 use crate::world::{World, kill};
-
-const APP: &str = r#"
-pipes: { listen: "127.0.0.1:0" }
-services:
-  orders:
-    command: [ECHO]
-    topics: { order-placed: {}, steps: { fifo: true } }
-    queues:
-      settle: { from: orders/order-placed }
-      steps-taken: { fifo: true, from: orders/steps }
-"#;
 
 /// Whether the signature of what was told holds, with the certificate from where it says.
 fn holds(told: &Value) -> bool {

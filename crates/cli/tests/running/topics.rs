@@ -3,7 +3,7 @@
 use crate::queues::until;
 use crate::world::World;
 
-const APP: &str = r#"
+pub(crate) const APP: &str = r#"
 pipes: { listen: "127.0.0.1:0" }
 services:
   orders:

@@ -35,6 +35,8 @@ const TRIED_FOR: Duration = Duration::from_secs(120);
 const AGAIN: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(15) };
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a node that ends waits for who is being told: a mail server may look at a letter for minutes.
+const LAST: Duration = Duration::from_secs(2);
 /// Who publishes.
 const SENDER: &str = "atoll";
 
@@ -159,7 +161,15 @@ async fn tried<F: Future<Output = Result<(), Untold>>>(
 ) -> Result<(), Untold> {
     let mut tries = 1;
     loop {
-        let untold = match act().await {
+        let ends = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST).await;
+        };
+        let told = tokio::select! {
+            told = act() => told,
+            () = ends => Err(Untold::for_good("the node ends, and nobody has answered".to_owned())),
+        };
+        let untold = match told {
             Ok(()) => return Ok(()),
             Err(untold) => untold,
         };
@@ -301,6 +311,16 @@ mod tests {
         assert_ne!(id(&other), id(&ticket));
         let over = Notice { ended: Some(moment_of(1_700_000_900)), summary: "over".into(), ..one.clone() };
         assert_eq!((id(&over), &read(&over)["status"]), (id(&one), &json!("resolved")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_ends_waits_for_nobody_who_does_not_answer() {
+        let stop = CancellationToken::new();
+        let began = Instant::now();
+        let telling = tried(began, &stop, std::future::pending::<Result<(), Untold>>);
+        let (told, ()) = tokio::join!(telling, async { stop.cancel() });
+        assert!(!told.unwrap_err().again);
+        assert_eq!(began.elapsed(), LAST);
     }
 
     type Seen = Arc<Mutex<Vec<String>>>;

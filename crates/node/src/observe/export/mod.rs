@@ -213,7 +213,7 @@ impl Sender {
             if ends {
                 // What is still waiting is all that will ever be.
                 while let Some(batch) = onward.waiting() {
-                    if self.until.get().is_some_and(|end| Instant::now() >= *end) {
+                    if self.is_over() {
                         self.lost(batch.len());
                         continue;
                     }
@@ -247,7 +247,7 @@ impl Sender {
             if !behind.is_empty() {
                 parts.push(behind);
             }
-            if self.until.get().is_some_and(|end| Instant::now() >= *end) {
+            if self.is_over() {
                 self.lost(part.len()); // not worth the work: nobody would be waited for
                 continue;
             }
@@ -335,6 +335,11 @@ impl Sender {
             }
         }
         Ok(None)
+    }
+
+    /// Whether that was so long ago that nobody waits any more.
+    fn is_over(&self) -> bool {
+        self.until.get().is_some_and(|end| Instant::now() >= *end)
     }
 
     /// Once it was told to stop, after [`LAST`].
